@@ -1,0 +1,23 @@
+//! The seam: what the engine asks of a backend, and nothing else.
+//!
+//! A backend is a string id, a constructor and one registration line ([`Driver`], [`Registry`]). The doc comment of
+//! each method is its contract; the conformance suite in `testkit` checks it on every backend.
+#![forbid(unsafe_code)]
+
+pub mod admit;
+pub mod driver;
+pub mod gateway;
+pub mod host;
+pub mod process;
+pub mod rootfs;
+pub mod sandbox;
+pub mod state;
+
+pub use admit::{Admitted, Refusal};
+pub use driver::{Backend, CreateInputs, Driver, Health, Owned, Registry};
+pub use gateway::{ByteStream, Datagram, Flow, Gateway, Uplink};
+pub use host::Host;
+pub use process::{ByteSink, ByteSource, Control, Exit, Process};
+pub use rootfs::{GeneratedFile, Graft, Lease, Owners, Rootfs};
+pub use sandbox::{Files, Sandbox, Stats};
+pub use state::DriverState;

@@ -1,0 +1,80 @@
+//! Host directories and files shown inside a sandbox.
+
+use crate::{Error, Result, path::GuestPath, text::printable};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// One host path shown inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    pub target: GuestPath,
+    pub access: Access,
+}
+
+/// Places inside that belong to the sandbox itself: nothing may be mounted on or below them.
+const RESERVED: [&str; 3] = ["/proc", "/dev", "/sys"];
+
+impl Mount {
+    /// Parses `SOURCE:TARGET[:ro|:rw]`; a relative source is taken from `cwd`, read-write is the default.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Invalid`] when the text breaks the grammar or the target is `/` or a kernel file system.
+    pub fn parse(text: &str, cwd: &Path) -> Result<Self> {
+        let fail = |why: &str| {
+            Error::invalid(format!("volume '{}' {why}", printable(text)))
+                .with_hint("write HOST_PATH:SANDBOX_PATH[:ro], such as ./data:/data:ro")
+        };
+        let (rest, access) = match text.rsplit_once(':') {
+            Some((rest, "ro")) => (rest, Access::ReadOnly),
+            Some((rest, "rw")) => (rest, Access::ReadWrite),
+            _ => (text, Access::ReadWrite),
+        };
+        let (source, target) = rest.rsplit_once(':').ok_or_else(|| fail("has no target"))?;
+        if source.is_empty() {
+            return Err(fail("has no source"));
+        }
+        if !source.contains('/') && source != "." && source != ".." {
+            return Err(fail("names a managed volume, which this version does not have")
+                .with_hint(format!("for a directory here write ./{source}:{target}")));
+        }
+        let target: GuestPath = target.parse()?;
+        Self::check_target(&target)?;
+        Ok(Self { source: cwd.join(source), target, access })
+    }
+
+    /// # Errors
+    /// [`crate::Kind::Invalid`] when `target` is `/` or belongs to the sandbox itself.
+    pub fn check_target(target: &GuestPath) -> Result<()> {
+        let reserved = RESERVED.iter().any(|r| {
+            let path = target.as_str();
+            path.strip_prefix(r).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        if reserved || target.as_str() == "/" {
+            return Err(Error::invalid(format!("nothing can be mounted on '{target}'"))
+                .with_hint("choose another place inside, such as /data"));
+        }
+        Ok(())
+    }
+}
+
+/// What `/workspace` is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workspace {
+    /// No project: `/workspace` does not exist.
+    None,
+    /// A copy-on-write view of this host directory; what is written never reaches it.
+    View(PathBuf),
+    /// The host directory itself.
+    Direct { source: PathBuf, access: Access },
+}
