@@ -1,0 +1,102 @@
+//! Which image fits: by the command, by the files of the project, by its Procfile, by its configuration.
+
+use crate::{
+    languages::{self, DEFAULT_IMAGE, LANGUAGES},
+    procfile,
+};
+use agentkernel_model::{Result, image::ImageRef, text::printable};
+use std::fmt;
+
+/// What detection asks of a project's directory; only as much is read as is needed.
+pub trait ProjectFiles {
+    /// The names of the directory's direct children that are no directories, in any order.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn names(&self) -> Result<Vec<String>>;
+
+    /// The text of its `Procfile`; `None` without one.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    fn procfile(&self) -> Result<Option<String>>;
+}
+
+/// An image and what led to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detected {
+    pub image: ImageRef,
+    pub why: Why,
+}
+
+/// What an image was detected from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// The base name of the command.
+    Command(String),
+    /// A file of the project.
+    File(String),
+    /// The program of a line of the Procfile.
+    Procfile(String),
+    /// `sandbox.base_image` or `sandbox.runtime` of a configuration that was found.
+    Config,
+    /// Nothing was recognised.
+    Default,
+}
+
+/// For people, after "from": text of the project is made fit for a terminal.
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(name) => write!(f, "the command '{}'", printable(name)),
+            Self::File(name) => write!(f, "the file {}", printable(name)),
+            Self::Procfile(name) => write!(f, "the Procfile's '{}'", printable(name)),
+            Self::Config => f.write_str("agentkernel.toml"),
+            Self::Default => f.write_str("the default"),
+        }
+    }
+}
+
+/// The image for `program` (the first word of a command, a path or a name) run in a project.
+///
+/// # Errors
+/// When the project cannot be read, or an image of the table were malformed.
+pub fn for_command(program: &str, files: &impl ProjectFiles, config: Option<&ImageRef>) -> Result<Detected> {
+    let base_name = program.rsplit('/').next().unwrap_or(program);
+    match languages::of_command(base_name) {
+        Some(language) => detected(language.image, Why::Command(base_name.to_owned())),
+        None => for_project(files, config),
+    }
+}
+
+/// The image for a project: its files, its Procfile, then `config`, the image that its found configuration names.
+///
+/// # Errors
+/// As [`for_command`].
+pub fn for_project(files: &impl ProjectFiles, config: Option<&ImageRef>) -> Result<Detected> {
+    let mut names = files.names()?;
+    // The order of a directory is the file system's whim; the answer must not be.
+    names.sort_unstable();
+    for language in &LANGUAGES {
+        if let Some(name) = names.iter().find(|name| language.claims(name)) {
+            return detected(language.image, Why::File(name.clone()));
+        }
+    }
+    if names.iter().any(|name| name == "Procfile")
+        && let Some(text) = files.procfile()?
+    {
+        for program in procfile::programs(&text) {
+            if let Some(language) = languages::of_command(program) {
+                return detected(language.image, Why::Procfile(program.to_owned()));
+            }
+        }
+    }
+    match config {
+        Some(image) => Ok(Detected { image: image.clone(), why: Why::Config }),
+        None => detected(DEFAULT_IMAGE, Why::Default),
+    }
+}
+
+fn detected(image: &str, why: Why) -> Result<Detected> {
+    Ok(Detected { image: image.parse()?, why })
+}

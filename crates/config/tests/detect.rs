@@ -1,0 +1,132 @@
+//! Which image a command or a project gets.
+
+use agentkernel_config::{
+    ProjectFiles, Why,
+    detect::{for_command, for_project},
+    procfile,
+};
+use agentkernel_model::{Error, Result, image::ImageRef};
+use proptest::prelude::*;
+
+struct Tree {
+    names: Vec<&'static str>,
+    procfile: Option<&'static str>,
+}
+
+impl ProjectFiles for Tree {
+    fn names(&self) -> Result<Vec<String>> {
+        Ok(self.names.iter().map(|n| (*n).to_owned()).collect())
+    }
+
+    fn procfile(&self) -> Result<Option<String>> {
+        Ok(self.procfile.map(str::to_owned))
+    }
+}
+
+/// A directory that must not be looked at.
+struct Unread;
+
+impl ProjectFiles for Unread {
+    fn names(&self) -> Result<Vec<String>> {
+        Err(Error::internal("the project was read"))
+    }
+
+    fn procfile(&self) -> Result<Option<String>> {
+        Err(Error::internal("the Procfile was read"))
+    }
+}
+
+fn project(names: &[&'static str]) -> Tree {
+    Tree { names: names.to_vec(), procfile: None }
+}
+
+#[test]
+fn a_known_command_decides_alone() {
+    for (program, image) in [
+        ("node", "node:22-alpine"),
+        ("npx", "node:22-alpine"),
+        ("python3", "python:3.12-alpine"),
+        ("/usr/bin/python3", "python:3.12-alpine"),
+        ("pytest", "python:3.12-alpine"),
+        ("cargo", "rust:1.85-alpine"),
+        ("gofmt", "golang:1.23-alpine"),
+        ("rails", "ruby:3.3-alpine"),
+        ("mvn", "eclipse-temurin:21-alpine"),
+        ("dotnet", "mcr.microsoft.com/dotnet/sdk:8.0"),
+        ("g++", "gcc:14-bookworm"),
+        ("composer", "php:8.3-alpine"),
+        ("mix", "elixir:1.16-alpine"),
+        ("luajit", "nickblah/lua:5.4-alpine"),
+        ("terraform", "hashicorp/terraform:1.10"),
+        ("zsh", "alpine:3.20"),
+    ] {
+        let found = for_command(program, &Unread, None).unwrap();
+        assert_eq!(found.image.to_string(), image, "{program}");
+        assert!(matches!(found.why, Why::Command(_)), "{program}");
+    }
+}
+
+#[test]
+fn commands_match_exactly() {
+    for program in ["python3.12", "Node", "nodejs", "cargo-nextest", "python3/"] {
+        let found = for_command(program, &project(&[]), None).unwrap();
+        assert_eq!(found.why, Why::Default, "{program}");
+    }
+}
+
+#[test]
+fn project_files_decide_in_the_order_of_the_table() {
+    for (names, image) in [
+        (&["requirements.txt", "package.json"][..], "node:22-alpine"),
+        (&["Makefile", "Cargo.toml"], "rust:1.85-alpine"),
+        (&["x.gemspec"], "ruby:3.3-alpine"),
+        (&["Main.kt"], "eclipse-temurin:21-alpine"),
+        (&["App.csproj"], "mcr.microsoft.com/dotnet/sdk:8.0"),
+        (&["main.c", "run.sh"], "gcc:14-bookworm"),
+        (&["run.sh", "init.lua"], "alpine:3.20"),
+        (&[".luacheckrc"], "nickblah/lua:5.4-alpine"),
+        (&["vars.tfvars"], "hashicorp/terraform:1.10"),
+    ] {
+        assert_eq!(for_project(&project(names), None).unwrap().image.to_string(), image, "{names:?}");
+    }
+}
+
+#[test]
+fn a_glob_needs_more_than_its_suffix() {
+    for names in [&[".c"][..], &["notes.kts"], &["c"], &["main.c.orig"]] {
+        assert_eq!(for_project(&project(names), None).unwrap().why, Why::Default, "{names:?}");
+    }
+}
+
+#[test]
+fn then_the_procfile_then_the_configuration_then_the_default() {
+    let text = "# comment\n\nrelease:\nnonsense\nworker: ./bin/python x\nweb: bundle exec rails server\n";
+    let tree = Tree { names: vec!["Procfile", "README.md"], procfile: Some(text) };
+    let host = ImageRef::Host;
+    let found = for_project(&tree, Some(&host)).unwrap();
+    assert_eq!(found.image.to_string(), "ruby:3.3-alpine");
+    assert_eq!(found.why.to_string(), "the Procfile's 'bundle'");
+
+    let silent = Tree { names: vec!["Procfile"], procfile: Some("web:\n") };
+    assert_eq!(for_project(&silent, Some(&host)).unwrap().why, Why::Config);
+    assert_eq!(for_project(&silent, None).unwrap().image.to_string(), "alpine:3.20");
+
+    let beaten = Tree { names: vec!["Procfile", "go.mod"], procfile: Some(text) };
+    assert_eq!(for_project(&beaten, Some(&host)).unwrap().why, Why::File("go.mod".to_owned()));
+}
+
+#[test]
+fn a_file_name_cannot_drive_the_terminal() {
+    assert_eq!(Why::File("\u{1b}[2J.sh".to_owned()).to_string(), "the file \\u{1b}[2J.sh");
+}
+
+proptest! {
+    #[test]
+    fn any_procfile_is_read(text in "(?s).{0,300}") {
+        for program in procfile::programs(&text) {
+            prop_assert!(!program.is_empty());
+            prop_assert!(!program.contains(char::is_whitespace));
+            prop_assert!(text.contains(program));
+        }
+    }
+}
