@@ -1,0 +1,138 @@
+//! The gateway of public addresses: the value that the engine makes and hands to a driver.
+
+use crate::{
+    dns::{forward::Forwarder, resolvers::Resolvers},
+    limits::Limits,
+    machine,
+    observer::Observer,
+    policy::{Decision, Policy, Reason},
+    uplink,
+};
+use agentkernel_backend::{Gateway, Uplink};
+use agentkernel_model::Result;
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::{sync::watch, task::JoinSet};
+
+/// Forwards TCP connections to addresses that its [`Policy`] allows, and answers DNS through the resolvers of the
+/// host. Its tasks end with their uplink, and all of them with the gateway.
+pub struct PublicGateway {
+    shared: Arc<Shared>,
+    uplinks: Mutex<JoinSet<()>>,
+}
+
+/// What every task of a gateway needs.
+pub(crate) struct Shared {
+    policy: Policy,
+    /// Asks the kernel, see [`machine::is_own`].
+    is_own: fn(IpAddr) -> bool,
+    pub(crate) forwarder: Forwarder,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) limits: Limits,
+    /// Becomes true when nothing more is taken.
+    pub(crate) finishing: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// The policy's decision, and for a policy of public addresses what the kernel says at this moment.
+    pub(crate) fn check(&self, target: SocketAddr) -> Result<(), Reason> {
+        if let Decision::Refuse(reason) = self.policy.decide(target) {
+            return Err(reason);
+        }
+        if self.policy.keeps_off_this_machine() && (self.is_own)(target.ip()) {
+            return Err(Reason::ThisMachine);
+        }
+        Ok(())
+    }
+}
+
+impl PublicGateway {
+    /// A gateway to public addresses but `own_addresses`, those of this machine.
+    #[must_use]
+    pub fn new(
+        resolvers: Resolvers,
+        own_addresses: Vec<IpAddr>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Arc<Self> {
+        Self::with_policy(Policy::public(own_addresses), resolvers, Limits::of_process(), observer)
+    }
+
+    /// A gateway for this machine: its addresses are asked of the kernel, `resolv_conf` is the text of its
+    /// `/etc/resolv.conf`. Nobody observes it.
+    ///
+    /// # Errors
+    /// When the addresses of this machine cannot be listed.
+    pub fn from_host(resolv_conf: &str) -> Result<Arc<Self>> {
+        let resolvers = Resolvers::parse(resolv_conf, machine::interface_index);
+        Ok(Self::new(resolvers, machine::own_addresses()?, None))
+    }
+
+    /// A gateway with another policy or other limits.
+    #[must_use]
+    pub fn with_policy(
+        policy: Policy,
+        resolvers: Resolvers,
+        limits: Limits,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Arc<Self> {
+        let forwarder = Forwarder::new(resolvers, machine::has_ipv6_road);
+        let finishing = watch::Sender::new(false);
+        let shared = Shared { policy, is_own: machine::is_own, forwarder, observer, limits, finishing };
+        Arc::new(Self { shared: Arc::new(shared), uplinks: Mutex::default() })
+    }
+
+    /// Takes no more traffic, lets open connections deliver what they hold ([`Limits::drain`] at most), and resolves when
+    /// every task is gone. For a caller whose sandbox has ended: without it the last bytes of a command that wrote and
+    /// ended can be lost. An uplink that is served afterwards ends at once. Cancelling it ends the connections.
+    pub async fn finish(&self) {
+        self.shared.finishing.send_replace(true);
+        let mut uplinks = std::mem::take(&mut *self.uplinks());
+        while uplinks.join_next().await.is_some() {}
+    }
+
+    fn uplinks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        // Nothing panics while it is held, and a set of tasks is whole at any moment.
+        self.uplinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateway for PublicGateway {
+    /// Must be called within a tokio runtime, as everything of the seam.
+    fn serve(&self, uplink: Box<dyn Uplink>) {
+        let mut uplinks = self.uplinks();
+        while uplinks.try_join_next().is_some() {}
+        uplinks.spawn(uplink::serve(Arc::clone(&self.shared), Arc::from(uplink)));
+    }
+}
+
+impl fmt::Debug for PublicGateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicGateway")
+            .field("policy", &self.shared.policy)
+            .field("limits", &self.shared.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared(policy: Policy, is_own: fn(IpAddr) -> bool) -> Shared {
+        let forwarder = Forwarder::new(Resolvers::new(Vec::new()), || true);
+        let finishing = watch::Sender::new(false);
+        Shared { policy, is_own, forwarder, observer: None, limits: Limits::of_process(), finishing }
+    }
+
+    #[test]
+    fn an_address_that_the_machine_got_later_is_refused_too() {
+        let target: SocketAddr = "93.184.215.14:80".parse().unwrap();
+        assert_eq!(shared(Policy::public(Vec::new()), |_| true).check(target), Err(Reason::ThisMachine));
+        assert_eq!(shared(Policy::public(Vec::new()), |_| false).check(target), Ok(()));
+        let listed = Policy::allowing(vec!["93.184.215.0/24".parse().unwrap()]);
+        assert_eq!(shared(listed, |_| true).check(target), Ok(()), "who lists an address means it");
+    }
+}

@@ -1,0 +1,68 @@
+//! What one sandbox may use at once, and how long it waits.
+
+use rustix::process::{Resource, getrlimit};
+use std::time::Duration;
+
+/// The bounds of each sandbox that a gateway serves. Beyond a count, that sandbox waits; nothing is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP connections at once, each of two descriptors and two buffers of 16 KiB. At least 1.
+    pub flows: usize,
+    /// DNS questions over UDP at once, each of one descriptor. At least 1.
+    pub queries: usize,
+    /// How long a connection to the outside may take to be made.
+    pub connect: Duration,
+    /// How long a DNS connection may be silent.
+    pub dns_idle: Duration,
+    /// How long connections may go on delivering what they hold after their sandbox has ended.
+    pub drain: Duration,
+}
+
+const MAX_FLOWS: u64 = 1024;
+const MAX_QUERIES: u64 = 128;
+/// Descriptors left for the rest of the process.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+impl Limits {
+    /// The usual bounds, lowered to what the descriptors of this process allow, so that a sandbox with many
+    /// connections waits instead of exhausting its keeper. A process that serves several sandboxes can still run out:
+    /// they then wait for each other.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::of_descriptors(getrlimit(Resource::Nofile).current)
+    }
+
+    /// `None` is no limit.
+    fn of_descriptors(descriptors: Option<u64>) -> Self {
+        let free = descriptors.unwrap_or(u64::MAX).saturating_sub(SPARE_DESCRIPTORS);
+        let queries = (free / 4).clamp(1, MAX_QUERIES);
+        let flows = (free.saturating_sub(queries) / 2).clamp(1, MAX_FLOWS);
+        Self {
+            flows: usize::try_from(flows).unwrap_or(1),
+            queries: usize::try_from(queries).unwrap_or(1),
+            connect: Duration::from_secs(20),
+            dns_idle: Duration::from_secs(30),
+            drain: Duration::from_secs(2),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_more_than_the_descriptors_allow_and_never_none() {
+        for descriptors in [0, 1, 64, 65, 100, 256, 1024, 4096, 1 << 20] {
+            let limits = Limits::of_descriptors(Some(descriptors));
+            let used = limits.flows as u64 * 2 + limits.queries as u64;
+            assert!(limits.flows >= 1 && limits.queries >= 1);
+            assert!(
+                used <= descriptors.saturating_sub(SPARE_DESCRIPTORS).max(3),
+                "{descriptors}: {limits:?}"
+            );
+        }
+        assert_eq!(Limits::of_descriptors(None).flows, 1024);
+        assert_eq!(Limits::of_descriptors(Some(1 << 20)).flows, 1024);
+    }
+}

@@ -1,0 +1,135 @@
+//! A sandbox in memory: its connections and datagrams are put in by the test.
+
+use agentkernel_backend::{ByteStream, Datagram, Flow, Uplink};
+use agentkernel_egress::{Cidr, Connection, Limits, Observer, Policy, PublicGateway, Resolvers};
+use async_trait::async_trait;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex as StdMutex},
+    time::Duration,
+};
+use tokio::{
+    io::DuplexStream,
+    sync::{Mutex, mpsc},
+    time::timeout,
+};
+
+/// The gateway's end.
+pub(crate) struct MemoryUplink {
+    flows: Mutex<mpsc::Receiver<io::Result<Flow>>>,
+    datagrams: Mutex<mpsc::Receiver<Datagram>>,
+    replies: mpsc::Sender<(SocketAddr, Vec<u8>)>,
+}
+
+/// The test's end. Dropping it is the end of the sandbox.
+pub(crate) struct Inside {
+    pub(crate) flows: mpsc::Sender<io::Result<Flow>>,
+    pub(crate) datagrams: mpsc::Sender<Datagram>,
+    pub(crate) replies: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
+}
+
+pub(crate) fn uplink() -> (Box<MemoryUplink>, Inside) {
+    // Flows wait for the gateway one at a time, as in a backlog of one, so that back-pressure is visible.
+    let (flows, flows_out) = mpsc::channel(1);
+    let (datagrams, datagrams_out) = mpsc::channel(64);
+    let (replies, replies_out) = mpsc::channel(1024);
+    let uplink = MemoryUplink { flows: Mutex::new(flows_out), datagrams: Mutex::new(datagrams_out), replies };
+    (Box::new(uplink), Inside { flows, datagrams, replies: replies_out })
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the sandbox is gone")
+}
+
+#[async_trait]
+impl Uplink for MemoryUplink {
+    async fn accept(&self) -> io::Result<Flow> {
+        self.flows.lock().await.recv().await.ok_or_else(gone)?
+    }
+
+    async fn receive(&self) -> io::Result<Datagram> {
+        self.datagrams.lock().await.recv().await.ok_or_else(gone)
+    }
+
+    async fn reply(&self, peer: SocketAddr, payload: &[u8]) -> io::Result<()> {
+        self.replies.send((peer, payload.to_vec())).await.map_err(|_| gone())
+    }
+}
+
+impl Inside {
+    /// Connects to `target`; returns once the gateway's backlog has room for it.
+    pub(crate) async fn connect(&self, target: SocketAddr) -> DuplexStream {
+        let (inside, outside) = tokio::io::duplex(16 * 1024);
+        self.offer(target, Box::new(outside)).await;
+        inside
+    }
+
+    pub(crate) async fn offer(&self, target: SocketAddr, io: Box<dyn ByteStream>) {
+        self.flows.send(Ok(Flow { original_dst: target, io })).await.unwrap();
+    }
+
+    /// Sends a DNS datagram and waits for the answer.
+    pub(crate) async fn ask(&mut self, payload: &[u8]) -> Vec<u8> {
+        let peer = "127.0.0.1:4000".parse().unwrap();
+        self.datagrams.send(Datagram { peer, payload: payload.to_vec() }).await.unwrap();
+        let (to, answer) = soon(self.replies.recv()).await.unwrap();
+        assert_eq!(to, peer);
+        answer
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Recorder(StdMutex<Vec<Connection>>);
+
+impl Recorder {
+    pub(crate) fn all(&self) -> Vec<Connection> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Recorder {
+    fn connection(&self, connection: &Connection) {
+        self.0.lock().unwrap().push(connection.clone());
+    }
+}
+
+pub(crate) struct Lab {
+    pub(crate) gateway: Arc<PublicGateway>,
+    pub(crate) inside: Inside,
+    pub(crate) seen: Arc<Recorder>,
+}
+
+impl Lab {
+    pub(crate) fn new(policy: Policy, resolvers: Vec<SocketAddr>, change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits::of_process();
+        change(&mut limits);
+        let seen = Arc::new(Recorder::default());
+        let resolvers = Resolvers::new(resolvers).with_timeout(Duration::from_millis(300));
+        let gateway = PublicGateway::with_policy(policy, resolvers, limits, Some(seen.clone()));
+        let (uplink, inside) = uplink();
+        agentkernel_backend::Gateway::serve(gateway.as_ref(), uplink);
+        Self { gateway, inside, seen }
+    }
+
+    /// A gateway that lets the test's servers be reached.
+    pub(crate) fn loopback() -> Self {
+        Self::new(loopback(), Vec::new(), |_| {})
+    }
+
+    /// Ends the sandbox and the gateway, and returns what was observed.
+    pub(crate) async fn end(self) -> Vec<Connection> {
+        drop(self.inside);
+        soon(self.gateway.finish()).await;
+        self.seen.all()
+    }
+}
+
+pub(crate) fn loopback() -> Policy {
+    Policy::allowing(vec!["127.0.0.0/8".parse::<Cidr>().unwrap(), "::1".parse().unwrap()])
+}
+
+/// A test that hangs fails.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), future).await.expect("nothing happened for 20 seconds")
+}
