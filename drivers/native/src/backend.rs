@@ -1,0 +1,434 @@
+//! The seam's side of this driver: both roads, and what stays on disk between them.
+
+use crate::{
+    cgroup::{Entry, Group, Hierarchy},
+    conversation::Conversation,
+    idmap::{self, IdMap},
+    init::Inheritance,
+    launch::{Init, launch},
+    plan::{Defaults, Disk, Net, OverlayUpper, Plan},
+    probe,
+    process::{self, NativeControl, Pipes},
+    purge::purge,
+    runs::{self, Run},
+    sandbox::{self, Lifeline, NativeSandbox, check_user},
+    sources,
+    uplink::NativeUplink,
+    wire::{Exec, Reply, Request},
+};
+use agentkernel_backend::{
+    Admitted, Backend, ByteSource, CreateInputs, Driver, DriverState, Exit, Gateway, Health, Host, Owned,
+    Process, Refusal, Sandbox, admit,
+};
+use agentkernel_model::{
+    Error, Kind, Result,
+    capabilities::{Boundary, Capabilities, Class, Egress, Support},
+    command::ExecSpec,
+    id::{BackendId, SandboxId},
+    mount::Workspace,
+    policy::RootAccess,
+    spec::{Lifetime, SandboxSpec},
+};
+use async_trait::async_trait;
+use rustix::fd::OwnedFd;
+use serde::{Deserialize, Serialize};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+/// The registration of this backend.
+pub const DRIVER: Driver = Driver {
+    id: "native",
+    aliases: &["embedded"],
+    class: Class::Local,
+    isolation: Boundary::Kernel,
+    auto_rank: Some(4),
+    build,
+};
+
+fn build(host: &Host) -> Result<Arc<dyn Backend>> {
+    Ok(Arc::new(Native { host: host.clone(), hierarchy: OnceLock::new(), overlay: OnceLock::new() }))
+}
+
+#[derive(Debug)]
+struct Native {
+    host: Host,
+    hierarchy: OnceLock<Hierarchy>,
+    overlay: OnceLock<OverlayUpper>,
+}
+
+/// Version 1 of this driver's state.
+const STATE_VERSION: u32 = 1;
+const STATE_FILE: &str = "state.json";
+const GROUP_FILE: &str = "cgroup";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    map: IdMap,
+    env: Vec<(String, String)>,
+    workdir: agentkernel_model::path::GuestPath,
+    user: agentkernel_model::command::User,
+}
+
+impl State {
+    fn defaults(&self) -> Defaults {
+        Defaults { env: self.env.clone(), workdir: self.workdir.clone(), user: self.user }
+    }
+}
+
+impl Native {
+    fn hierarchy(&self) -> &Hierarchy {
+        self.hierarchy.get_or_init(Hierarchy::find)
+    }
+
+    /// Whether overlays can keep their upper directories in the data directory: not on another overlay, nor on network
+    /// and FUSE file systems.
+    fn overlay_upper(&self) -> OverlayUpper {
+        const IMPOSSIBLE: [u32; 5] = [0x794c_7630, 0x6969, 0x6573_5546, 0xff53_4d42, 0x4d44];
+        *self.overlay.get_or_init(|| {
+            let existing = self.host.data.ancestors().find(|a| a.exists());
+            let magic = existing.and_then(|p| rustix::fs::statfs(p).ok()).map(|s| s.f_type);
+            match magic {
+                Some(magic) if IMPOSSIBLE.iter().any(|m| i64::from(*m) == magic) => OverlayUpper::Impossible,
+                _ => OverlayUpper::Possible,
+            }
+        })
+    }
+
+    fn dir(&self, id: SandboxId) -> PathBuf {
+        self.host.sandbox_dir(id).join("native")
+    }
+
+    fn disk(&self, layers: PathBuf, root: PathBuf) -> Disk {
+        Disk { root, layers, overlay_upper: self.overlay_upper() }
+    }
+
+    /// The map that a removal of leftovers uses: the widest that this user has.
+    fn widest_map(&self) -> IdMap {
+        IdMap::choose(self.host.uid, self.host.gid, &self.host.login, idmap::Need::Many)
+    }
+
+    fn state(&self, state: &DriverState) -> Result<State> {
+        state.decode(STATE_VERSION)
+    }
+
+    fn group_of(&self, dir: &Path) -> Option<Group> {
+        Group::from_text(&std::fs::read_to_string(dir.join(GROUP_FILE)).ok()?)
+    }
+
+    /// Makes the control group of `id` where there is a hierarchy; `record` writes down what to remove after a crash,
+    /// before anything is made.
+    fn make_group(
+        &self,
+        id: SandboxId,
+        plan: &Plan,
+        record: impl FnOnce(&Group) -> std::io::Result<()>,
+    ) -> Result<(Option<Group>, Entry)> {
+        let Some(group) = self.hierarchy().group(&id.to_string()) else {
+            return Ok((None, Entry::default()));
+        };
+        let failed = |e| Error::io("cannot make the sandbox's control group", e);
+        record(&group).map_err(failed)?;
+        let entry = group.create(&plan.limits).map_err(failed)?;
+        Ok((Some(group), entry))
+    }
+}
+
+/// Makes directories of the sandbox's own and gives them to its root.
+fn prepare(plan: &Plan) -> Result<()> {
+    for directory in sources::directories(plan) {
+        let failed = |e| Error::io(format!("cannot make {}", directory.path.display()), e);
+        std::fs::create_dir_all(&directory.path).map_err(failed)?;
+        directory.own(&plan.map).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Waits until init is complete and gives its network to the gateway.
+async fn up(control: &Conversation, plan: &Plan, gateway: Option<&Arc<dyn Gateway>>) -> Result<()> {
+    match control.recv().await? {
+        Some(Reply::Up { network: false }) => Ok(()),
+        Some(Reply::Up { network: true }) => {
+            let mut sockets: Vec<OwnedFd> = Vec::new();
+            while let Ok(socket) = control.take_fd() {
+                sockets.push(socket);
+            }
+            debug_assert_eq!(plan.network, Net::Gateway);
+            let uplink = Box::new(NativeUplink::new(sockets)?);
+            match gateway {
+                Some(gateway) => gateway.serve(uplink),
+                // Nobody listens: every connection of the sandbox is reset.
+                None => drop(uplink),
+            }
+            Ok(())
+        }
+        other => Err(process::unexpected(other, &Exec::none())),
+    }
+}
+
+/// An ephemeral sandbox while it lives: dropping it ends and removes everything, in this order.
+struct Ephemeral {
+    control: Arc<Conversation>,
+    init: Init,
+    run: Option<Run>,
+}
+
+impl Ephemeral {
+    async fn finish(mut self, exec: &Exec) -> Result<Exit> {
+        let group = self.run.as_ref().and_then(Run::group);
+        let exit = process::ended(&self.control, exec, group).await;
+        if exit.is_ok() {
+            let watch = |e| Error::io("cannot wait for the sandbox", e);
+            let pidfd = crate::sys::watch(self.init.pidfd().try_clone().map_err(watch)?).map_err(watch)?;
+            pidfd.readable().await.map_err(watch)?.retain_ready();
+            self.init.reap();
+        }
+        drop(self.run.take());
+        exit
+    }
+}
+
+impl Drop for Ephemeral {
+    fn drop(&mut self) {
+        let _ = rustix::process::pidfd_send_signal(self.init.pidfd(), rustix::process::Signal::KILL);
+        self.init.reap();
+    }
+}
+
+#[async_trait]
+impl Backend for Native {
+    fn id(&self) -> BackendId {
+        BackendId::new(DRIVER.id)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let hierarchy = self.hierarchy();
+        let has = |controller| Support::from_test(hierarchy.has(controller));
+        let disk = Support::from_test(self.overlay_upper() == OverlayUpper::Possible);
+        Capabilities {
+            boundary: Boundary::Kernel,
+            egress: Egress::HostGateway,
+            limit_memory: has("memory"),
+            limit_cpus: has("cpu"),
+            // Without a control group RLIMIT_NPROC of the sandbox's own user namespace holds.
+            limit_pids: Support::Yes,
+            users: Support::from_test(self.widest_map().has(1)),
+            mounts: Support::Yes,
+            workspace_view: Support::Yes,
+            read_only_root: Support::Yes,
+            // Files of the host belong to the host's root, who exists inside only where owners can be translated.
+            image_changes: Support::from_test(self.host.uid == 0),
+            terminal: Support::Yes,
+            publish_ports: Support::Yes,
+            named: disk,
+        }
+    }
+
+    async fn probe(&self) -> Health {
+        probe::probe(&self.host, self.hierarchy())
+    }
+
+    fn admit(&self, spec: &SandboxSpec) -> Result<Admitted, Vec<Refusal>> {
+        let mut extra = Vec::new();
+        let needs_disk = spec.lifetime == Lifetime::Named
+            && (spec.policy.root == RootAccess::ReadWrite || matches!(spec.workspace, Workspace::View(_)));
+        if needs_disk && self.overlay_upper() == OverlayUpper::Impossible {
+            extra.push(Refusal::new(
+                format!("a writable disk in {}, whose file system cannot hold one", self.host.data.display()),
+                "set XDG_DATA_HOME to a directory on ext4, xfs, btrfs or tmpfs",
+            ));
+        }
+        if spec.user.is_some_and(|u| !u.is_root()) && !self.widest_map().has(1) {
+            extra.push(Refusal::new(
+                "a user other than root, because this user has no subordinate ids",
+                "install the package uidmap and add a line to /etc/subuid and /etc/subgid (usermod --add-subuids)",
+            ));
+        }
+        let mut can = self.capabilities();
+        // Refused above, with the reason.
+        can.users = Support::Yes;
+        admit::admit(&self.id(), spec, &can, extra)
+    }
+
+    async fn create(&self, inputs: CreateInputs) -> Result<DriverState> {
+        let dir = self.dir(inputs.id);
+        let plan = Plan::new(&self.host, &inputs, None, &self.disk(dir.join("layers"), dir.join("root")))?;
+        let defaults = plan.defaults.clone();
+        let state = State {
+            map: plan.map.clone(),
+            env: defaults.env,
+            workdir: defaults.workdir,
+            user: defaults.user,
+        };
+        let made = prepare(&plan).and_then(|()| {
+            let state = DriverState::encode(STATE_VERSION, &state)?;
+            let json = serde_json::to_vec(&state)
+                .map_err(|e| Error::internal("cannot encode state").with_source(e))?;
+            let path = dir.join(STATE_FILE);
+            std::fs::write(&path, json)
+                .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
+            Ok(state)
+        });
+        if made.is_err() {
+            let _ = purge(&dir, &plan.map);
+        }
+        made
+    }
+
+    async fn start(
+        &self,
+        inputs: CreateInputs,
+        state: &DriverState,
+        gateway: Option<Arc<dyn Gateway>>,
+    ) -> Result<(DriverState, Arc<dyn Sandbox>)> {
+        if let Some(running) = self.attach(inputs.id, state).await? {
+            return Ok((state.clone(), running));
+        }
+        let known = self.state(state)?;
+        let dir = self.dir(inputs.id);
+        let mut plan =
+            Plan::new(&self.host, &inputs, None, &self.disk(dir.join("layers"), dir.join("root")))?;
+        // Files on disk belong to the ids of the map that they were written under.
+        plan.map = known.map.clone();
+        plan.confinement.has_groups = plan.map.has_groups();
+        prepare(&plan)?;
+        if let Some(stale) = self.group_of(&dir) {
+            stale.remove().map_err(|e| Error::io("cannot remove the control group of the last start", e))?;
+        }
+        let record = |group: &Group| std::fs::write(dir.join(GROUP_FILE), group.to_text());
+        let (group, entry) = self.make_group(inputs.id, &plan, record)?;
+        let started = listener(&dir).and_then(|listener| {
+            let inherit =
+                |control| Inheritance { control, listener: Some(listener), first: None, cgroup: entry };
+            let (init, control) = launch(&plan, inherit).map_err(|fault| process::set_up_failed(&fault))?;
+            Ok(Lifeline { init, group: group.clone(), control: Arc::new(Conversation::new(control)?) })
+        });
+        let lifeline = match started {
+            Ok(lifeline) => lifeline,
+            Err(error) => {
+                group.iter().for_each(|g| drop(g.remove()));
+                return Err(error);
+            }
+        };
+        up(&lifeline.control, &plan, gateway.as_ref()).await?;
+        let defaults = known.defaults();
+        let sandbox = NativeSandbox { dir, defaults, map: plan.map, group, lifeline: Some(lifeline) };
+        Ok((state.clone(), Arc::new(sandbox)))
+    }
+
+    async fn attach(&self, id: SandboxId, state: &DriverState) -> Result<Option<Arc<dyn Sandbox>>> {
+        let dir = self.dir(id);
+        if sandbox::connect(&dir)?.is_none() {
+            return Ok(None);
+        }
+        let known = self.state(state)?;
+        let group = self.group_of(&dir);
+        Ok(Some(Arc::new(NativeSandbox {
+            dir,
+            defaults: known.defaults(),
+            map: known.map,
+            group,
+            lifeline: None,
+        })))
+    }
+
+    async fn stop(&self, id: SandboxId, state: &DriverState, grace: Duration) -> Result<DriverState> {
+        let dir = self.dir(id);
+        if let Some(socket) = sandbox::connect(&dir)? {
+            let conversation = Conversation::new(socket)?;
+            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+            match conversation.send(&Request::Stop { grace_ms }, &[]) {
+                Err(e) if e.kind() != Kind::Conflict => return Err(e),
+                _ => while conversation.recv().await?.is_some() {},
+            }
+        }
+        if let Some(group) = self.group_of(&dir) {
+            group.remove().map_err(|e| Error::io("cannot remove the sandbox's control group", e))?;
+        }
+        Ok(state.clone())
+    }
+
+    async fn destroy(&self, id: SandboxId, state: Option<&DriverState>) -> Result<()> {
+        let map = state.and_then(|s| self.state(s).ok()).map_or_else(|| self.widest_map(), |s| s.map);
+        let placeholder = DriverState::encode(STATE_VERSION, &())?;
+        self.stop(id, state.unwrap_or(&placeholder), Duration::ZERO).await?;
+        let dir = self.dir(id);
+        purge(&dir, &map).map_err(|e| Error::io(format!("cannot remove {}", dir.display()), e))
+    }
+
+    async fn list_owned(&self) -> Result<Vec<Owned>> {
+        runs::sweep(&self.host.runs_dir(), &self.widest_map());
+        let Ok(entries) = std::fs::read_dir(self.host.data.join("sandboxes")) else { return Ok(Vec::new()) };
+        let mut owned = Vec::new();
+        for entry in entries.filter_map(std::result::Result::ok) {
+            let Ok(id) = SandboxId::parse(&entry.file_name().to_string_lossy()) else { continue };
+            if !self.dir(id).exists() {
+                continue;
+            }
+            let state = std::fs::read(self.dir(id).join(STATE_FILE)).ok();
+            let state = state.and_then(|json| serde_json::from_slice(&json).ok());
+            let state = state.map_or_else(|| DriverState::encode(STATE_VERSION, &()), Ok)?;
+            owned.push(Owned { id, state });
+        }
+        Ok(owned)
+    }
+
+    async fn run_once(
+        &self,
+        inputs: CreateInputs,
+        command: &ExecSpec,
+        gateway: Option<Arc<dyn Gateway>>,
+    ) -> Result<Process> {
+        let runs_dir = self.host.runs_dir();
+        runs::sweep(&runs_dir, &self.widest_map());
+        let run_path = runs_dir.join(inputs.id.to_string());
+        let disk = self.disk(runs::layers(&run_path), run_path.clone());
+        let plan = Plan::new(&self.host, &inputs, command.user, &disk)?;
+        let exec = plan.command(command);
+        check_user(&plan.map, &exec)?;
+        let failed =
+            |e: rustix::io::Errno| Error::io(format!("cannot make {}", run_path.display()), e.into());
+        let mut run = Run::create(&run_path, plan.map.clone()).map_err(failed)?;
+        prepare(&plan)?;
+        let (_, entry) = self.make_group(inputs.id, &plan, |group| Ok(run.record(group.clone())?))?;
+        let pipes = Pipes::new(command.stdio, plan.map.host_ids(exec.uid, exec.gid))?;
+        let (streams, ends) = match pipes {
+            Some(p) => (Some((p.stdin, ByteSource::Fd(p.stdout), ByteSource::Fd(p.stderr))), Some(p.inside)),
+            None => (None, None),
+        };
+        let first = Some((exec.clone(), ends));
+        let inherit = |control| Inheritance { control, listener: None, first, cgroup: entry };
+        let (init, control) = launch(&plan, inherit).map_err(|fault| process::set_up_failed(&fault))?;
+        let control = Arc::new(Conversation::new(control)?);
+        let ephemeral = Ephemeral { control: Arc::clone(&control), init, run: Some(run) };
+        if plan.network == Net::Gateway {
+            up(&control, &plan, gateway.as_ref()).await?;
+        }
+        let (stdin, stdout, stderr) = match streams {
+            Some(streams) => streams,
+            None => {
+                let (input, output) = process::terminal(&control, &exec).await?;
+                (input, output, ByteSource::Empty)
+            }
+        };
+        let exit = Box::pin(async move { ephemeral.finish(&exec).await });
+        Ok(Process { stdin, stdout, stderr, control: Box::new(NativeControl(control)), exit })
+    }
+}
+
+/// A socket that init listens on, in `dir`.
+fn listener(dir: &Path) -> Result<OwnedFd> {
+    let failed = |errno: rustix::io::Errno| Error::io("cannot listen for commands", errno.into());
+    let (fd, address) = sandbox::socket_address(dir).map_err(failed)?;
+    match rustix::fs::unlinkat(&fd, sandbox::SOCKET, rustix::fs::AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    let socket = sandbox::new_socket().map_err(failed)?;
+    rustix::io::ioctl_fionbio(&socket, true).map_err(failed)?;
+    rustix::net::bind(&socket, &address).map_err(failed)?;
+    rustix::net::listen(&socket, 128).map_err(failed)?;
+    Ok(socket)
+}

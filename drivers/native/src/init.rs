@@ -1,0 +1,120 @@
+//! Process 1 of a sandbox: builds it, starts commands, reaps orphans, and ends with its keeper.
+//!
+//! It is a fork of the host side and holds the host side's memory, so it is not dumpable: no guest can trace it or look
+//! at it in /proc. It reads from the host only. When the control socket closes, the keeper is gone, and init ends; the
+//! kernel then ends every other process of the pid namespace.
+
+use crate::{
+    cgroup::Entry,
+    command::Walls,
+    files,
+    mounts::Step,
+    network,
+    plan::{Net, Plan},
+    root,
+    service::Service,
+    sources::Sources,
+    sys,
+    wire::{Exec, Fault, Inbox, Reply, Request, send},
+};
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    io::Errno,
+    process::{DumpableBehavior, Gid, Uid},
+};
+
+/// What the host side leaves to init at the fork.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    /// The conversation with the keeper, and init's lifeline.
+    pub(crate) control: OwnedFd,
+    /// Where other processes of the host ask for commands; `None` for an ephemeral sandbox.
+    pub(crate) listener: Option<OwnedFd>,
+    /// The one command of an ephemeral sandbox and its streams (none with a terminal).
+    pub(crate) first: Option<(Exec, Option<[OwnedFd; 3]>)>,
+    pub(crate) cgroup: Entry,
+}
+
+/// Never returns.
+pub(crate) fn run(plan: &Plan, mut inheritance: Inheritance) -> ! {
+    let outcome = set_up(plan, &mut inheritance);
+    if let Err(fault) = outcome {
+        let _ = send(inheritance.control.as_fd(), &Reply::Failed(fault), &[]);
+        sys::exit_now(1)
+    }
+    let walls = Walls::new(&plan.confinement);
+    let Inheritance { control, listener, first, .. } = inheritance;
+    let ended = Service::new(control, listener, walls).and_then(|mut service| service.run(first));
+    sys::exit_now(i32::from(ended.is_err()))
+}
+
+fn set_up(plan: &Plan, inheritance: &mut Inheritance) -> Result<(), Fault> {
+    quiet(inheritance).step(|| "let go of the caller's descriptors".to_owned())?;
+    // The host side has written the maps when this arrives; as root it sends the trees along.
+    let mut inbox = Inbox::default();
+    match inbox.recv::<Request>(&inheritance.control).step(|| "wait for the host side".to_owned())? {
+        Some(Request::Hello { .. }) => {}
+        _ => return Err(Fault::new("wait for the host side", Errno::PIPE)),
+    }
+    inheritance.cgroup.join().step(|| "join the control group".to_owned())?;
+    sys::unshare(libc::CLONE_NEWCGROUP).step(|| "make a cgroup namespace".to_owned())?;
+    inheritance.cgroup = Entry::default();
+    become_root(plan).step(|| "become root inside".to_owned())?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::system::sethostname(b"agentkernel").step(|| "set the host name".to_owned())?;
+    let mut sources = Sources::default();
+    while let Some(tree) = inbox.take_fd() {
+        sources.trees.push_back(tree);
+    }
+    if sources.trees.is_empty() {
+        sources = Sources::open(plan, None)?;
+    }
+    root::build(plan, &mut sources)?;
+    drop(sources);
+    let control = inheritance.control.as_fd();
+    match plan.network {
+        Net::Off => network::loopback()?,
+        Net::Gateway => {
+            let listeners = network::captured()?;
+            let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
+            send(control, &Reply::Up { network: true }, &fds).step(|| "report".to_owned())?;
+            return Ok(());
+        }
+    }
+    if inheritance.listener.is_some() {
+        send(control, &Reply::Up { network: false }, &[]).step(|| "report".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Closes all but what is needed, and puts /dev/null where the caller's terminal was.
+fn quiet(inheritance: &Inheritance) -> Result<(), Errno> {
+    let mut keep: Vec<BorrowedFd<'_>> = vec![inheritance.control.as_fd()];
+    keep.extend(inheritance.listener.iter().map(AsFd::as_fd));
+    if let Some((_, Some(streams))) = &inheritance.first {
+        keep.extend(streams.iter().map(AsFd::as_fd));
+    }
+    keep.extend(inheritance.cgroup.fds());
+    sys::close_all_except(&keep);
+    let null = files::open_null()?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    rustix::process::setsid()
+        .map(drop)
+        .or_else(|errno| if errno == Errno::PERM { Ok(()) } else { Err(errno) })
+}
+
+fn become_root(plan: &Plan) -> Result<(), Errno> {
+    if plan.confinement.has_groups {
+        rustix::thread::set_thread_groups(&[])?;
+    }
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    // Only now: the maps in /proc can be written by a user while the process is dumpable. And again only now: at a change
+    // of ids a sysctl decides whether it is.
+    if !crate::mutation::off("init-dumpable") {
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    }
+    Ok(())
+}

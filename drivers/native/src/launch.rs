@@ -1,0 +1,149 @@
+//! The host side of a start: forks init into new namespaces, says who is who inside, and hands the host's files over.
+
+use crate::{
+    idmap::IdMap,
+    init::{self, Inheritance},
+    mounts::Step,
+    plan::Plan,
+    sources::Sources,
+    sys::{self, Forked},
+    wire::{Fault, MAX_FDS, Request, VERSION, send},
+};
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{Mode, OFlags},
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
+};
+
+/// The cgroup namespace comes later, when init is in its group: a cgroup namespace begins where its maker is.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+/// A forked init. Dropping it ends the sandbox and waits until that is true.
+#[derive(Debug)]
+pub(crate) struct Init {
+    pidfd: OwnedFd,
+    reaped: bool,
+}
+
+/// Forks init. `inheritance` is made with init's end of the control socket, whose other end is returned.
+pub(crate) fn launch(
+    plan: &Plan,
+    inherit: impl FnOnce(OwnedFd) -> Inheritance,
+) -> Result<(Init, OwnedFd), Fault> {
+    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let (ours, theirs) = pair.step(|| "make the control socket".to_owned())?;
+    let inheritance = inherit(theirs);
+    let pid = if sys::is_single_threaded() {
+        fork_directly(plan, inheritance)
+    } else {
+        fork_by_helper(plan, inheritance)
+    };
+    let pid = pid.step(|| "make the sandbox's namespaces".to_owned())?;
+    let pidfd =
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).step(|| "watch the sandbox".to_owned())?;
+    // From here on a failure drops `init`, which ends the process.
+    let init = Init { pidfd, reaped: false };
+    plan.map.write(pid).map_err(|e| Fault {
+        what: "map the sandbox's users".to_owned(),
+        errno: e.raw_os_error().unwrap_or(libc::EPERM),
+    })?;
+    introduce(plan, pid, ours.as_fd())?;
+    Ok((init, ours))
+}
+
+fn fork_directly(plan: &Plan, inheritance: Inheritance) -> Result<Pid, Errno> {
+    // SAFETY: this process has one thread.
+    match unsafe { sys::clone_single_threaded(NAMESPACES, inheritance.cgroup.birthplace()) }? {
+        Forked::Parent(pid) => Ok(pid),
+        Forked::Child => {
+            // With the control socket a second lifeline, which also covers the time before init listens.
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            init::run(plan, inheritance)
+        }
+    }
+}
+
+/// From a process with many threads: fork(2) by the C library gives a child with one thread and a sound heap, and that
+/// child clones init as its own sibling.
+fn fork_by_helper(plan: &Plan, inheritance: Inheritance) -> Result<Pid, Errno> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    // SAFETY: the child uses the allocator and system calls; no lock of another thread is touched.
+    match unsafe { sys::fork() }? {
+        Forked::Parent(helper) => {
+            drop((write, inheritance));
+            let mut answer = [0_u8; 4];
+            let read = rustix::io::retry_on_intr(|| rustix::io::read(&read, &mut answer[..]));
+            rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::Pid(helper), WaitIdOptions::EXITED)
+            })?;
+            match (read?, i32::from_ne_bytes(answer)) {
+                (4, pid) if pid > 0 => Pid::from_raw(pid).ok_or(Errno::CHILD),
+                (4, errno) => Err(Errno::from_raw_os_error(errno.saturating_neg())),
+                _ => Err(Errno::CHILD),
+            }
+        }
+        Forked::Child => {
+            let flags = NAMESPACES | libc::CLONE_PARENT;
+            // SAFETY: this process has one thread, the one that fork(2) left it.
+            let answer = match unsafe { sys::clone_single_threaded(flags, inheritance.cgroup.birthplace()) } {
+                Ok(Forked::Child) => init::run(plan, inheritance),
+                Ok(Forked::Parent(pid)) => pid.as_raw_nonzero().get(),
+                Err(errno) => errno.raw_os_error().saturating_neg(),
+            };
+            let _ = rustix::io::write(&write, &answer.to_ne_bytes());
+            sys::exit_now(0)
+        }
+    }
+}
+
+/// Tells init that its maps are written; as root with the trees that only the host side may translate.
+fn introduce(plan: &Plan, pid: Pid, control: BorrowedFd<'_>) -> Result<(), Fault> {
+    let hello = Request::Hello { version: VERSION };
+    let say = |fds: &[BorrowedFd<'_>]| send(control, &hello, fds).step(|| "greet the sandbox".to_owned());
+    if !matches!(plan.map, IdMap::Shifted { .. }) {
+        return say(&[]);
+    }
+    let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
+    let userns = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let userns = userns.step(|| "open the sandbox's user namespace".to_owned())?;
+    let sources = Sources::open(plan, Some(userns.as_fd()))?;
+    let fds: Vec<BorrowedFd<'_>> = sources.trees.iter().map(AsFd::as_fd).collect();
+    if fds.len() > MAX_FDS {
+        return Err(Fault::new(
+            format!("show {} host directories (at most {MAX_FDS})", fds.len()),
+            Errno::TOOBIG,
+        ));
+    }
+    say(&fds)
+}
+
+impl Init {
+    /// Readable when init has ended.
+    pub(crate) fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// Collects an init that has ended.
+    pub(crate) fn reap(&mut self) {
+        let options = WaitIdOptions::EXITED;
+        let waited =
+            rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options));
+        self.reaped = waited.is_ok();
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        if !self.reaped {
+            let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+            self.reap();
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What init will build, decided on the host side before anything is forked: no path is looked up and no policy is
+//! weighed afterwards.
+
+use crate::idmap::{IdMap, Need};
+use agentkernel_backend::{CreateInputs, Host, Owners, Rootfs, rootfs::Layer};
+use agentkernel_model::{
+    Result,
+    capset::CapSet,
+    command::{ExecSpec, Stdio, User},
+    limits::Limits,
+    mount::{Access, Workspace},
+    path::GuestPath,
+    policy::{EnvPassthrough, Network, RootAccess},
+    seccomp::SeccompLevel,
+    spec::{Lifetime, SandboxSpec},
+};
+use std::{path::PathBuf, sync::Arc};
+
+/// Everything that init needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) map: IdMap,
+    pub(crate) base: Base,
+    pub(crate) root: RootAccess,
+    pub(crate) image: Arc<Rootfs>,
+    pub(crate) pieces: Vec<Piece>,
+    /// Bytes of each in-memory file system.
+    pub(crate) memory_bytes: u64,
+    pub(crate) network: Net,
+    pub(crate) limits: Limits,
+    pub(crate) confinement: Confinement,
+    pub(crate) defaults: Defaults,
+}
+
+/// Where the root directory itself lives.
+#[derive(Debug, Clone)]
+pub(crate) enum Base {
+    /// In memory, gone with the sandbox.
+    Memory,
+    /// On disk. `layers` is where each overlay of the sandbox keeps its upper directory.
+    Disk { root: PathBuf },
+}
+
+/// A host directory or file shown inside.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    pub(crate) source: PathBuf,
+    pub(crate) target: GuestPath,
+    pub(crate) show: Show,
+    pub(crate) kind: PieceKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PieceKind {
+    Directory,
+    File,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Show {
+    ReadOnly,
+    ReadWrite,
+    /// Writes go to a layer of the sandbox's own.
+    Overlay(LayerStore),
+}
+
+/// Where an overlay keeps what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LayerStore {
+    Memory,
+    /// A directory on the host that holds `upper` and `work`.
+    Disk(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Net {
+    Off,
+    Gateway,
+}
+
+/// The walls around every command.
+#[derive(Debug, Clone)]
+pub(crate) struct Confinement {
+    pub(crate) caps: CapSet,
+    pub(crate) seccomp: SeccompLevel,
+    /// Paths that Landlock lets a command write below; everything else is readable and executable.
+    pub(crate) writable: Vec<String>,
+    pub(crate) pids: Option<u32>,
+    pub(crate) has_groups: bool,
+}
+
+/// What a command gets where its own spec is silent.
+#[derive(Debug, Clone)]
+pub(crate) struct Defaults {
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) workdir: GuestPath,
+    pub(crate) user: User,
+}
+
+/// Where the layers of one sandbox live on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    /// The root directory of a named sandbox.
+    pub(crate) root: PathBuf,
+    /// Parent of the overlays' directories.
+    pub(crate) layers: PathBuf,
+    /// Whether overlays can keep their upper directories there.
+    pub(crate) overlay_upper: OverlayUpper,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OverlayUpper {
+    Possible,
+    /// The file system there is itself an overlay, or lacks what an upper directory needs.
+    Impossible,
+}
+
+impl Plan {
+    /// `user` is whom the one command of an ephemeral sandbox asks for.
+    pub(crate) fn new(host: &Host, inputs: &CreateInputs, user: Option<User>, disk: &Disk) -> Result<Self> {
+        let spec = inputs.admitted.spec();
+        let image = Arc::clone(&inputs.rootfs.rootfs);
+        let map = IdMap::choose(host.uid, host.gid, &host.login, need(spec, user, &image));
+        let named = spec.lifetime == Lifetime::Named;
+        let base = if named { Base::Disk { root: disk.root.clone() } } else { Base::Memory };
+        let pieces = pieces(spec, &image, &map, disk)?;
+        let confinement = Confinement {
+            caps: spec.policy.caps,
+            seccomp: spec.policy.seccomp,
+            writable: writable(spec, &pieces),
+            pids: spec.policy.limits.pids.map(agentkernel_model::limits::Limit::value),
+            has_groups: map.has_groups(),
+        };
+        Ok(Self {
+            base,
+            root: spec.policy.root,
+            pieces,
+            memory_bytes: memory_bytes(&spec.policy.limits),
+            network: if spec.policy.network == Network::Off { Net::Off } else { Net::Gateway },
+            limits: spec.policy.limits.clone(),
+            confinement,
+            defaults: defaults(spec, &image)?,
+            map,
+            image,
+        })
+    }
+
+    /// The command `spec` in this sandbox, with every default filled in.
+    pub(crate) fn command(&self, spec: &ExecSpec) -> crate::wire::Exec {
+        self.defaults.command(spec)
+    }
+}
+
+impl Defaults {
+    pub(crate) fn command(&self, spec: &ExecSpec) -> crate::wire::Exec {
+        let mut env = self.env.clone();
+        let user = spec.user.unwrap_or(self.user);
+        if !user.is_root() {
+            set(&mut env, "HOME", "/home/user");
+        }
+        for var in &spec.env {
+            set(&mut env, var.key(), var.value());
+        }
+        if matches!(spec.stdio, Stdio::Terminal(_)) && !env.iter().any(|(k, _)| k == "TERM") {
+            set(&mut env, "TERM", "xterm-256color");
+        }
+        crate::wire::Exec {
+            argv: spec.argv.words().to_vec(),
+            env: env.into_iter().map(|(key, value)| format!("{key}={value}")).collect(),
+            workdir: spec.workdir.as_ref().unwrap_or(&self.workdir).to_string(),
+            uid: user.uid,
+            gid: user.gid,
+            terminal: match spec.stdio {
+                Stdio::Terminal(size) => Some((size.rows, size.columns)),
+                Stdio::Pipes | Stdio::NoInput => None,
+            },
+        }
+    }
+}
+
+fn set(env: &mut Vec<(String, String)>, key: &str, value: &str) {
+    env.retain(|(k, _)| k != key);
+    env.push((key.to_owned(), value.to_owned()));
+}
+
+/// Sandboxes that live on get ranges where there are any, because a later `exec` may ask for another user.
+fn need(spec: &SandboxSpec, user: Option<User>, image: &Rootfs) -> Need {
+    let other_user = user.or(spec.user).is_some_and(|u| !u.is_root());
+    if other_user || image.owners == Owners::Many || spec.lifetime == Lifetime::Named {
+        Need::Many
+    } else {
+        Need::One
+    }
+}
+
+/// An overlay over the host's files is of use only where their owners are translated: else they belong to nobody inside,
+/// and even root inside may not change them.
+fn pieces(spec: &SandboxSpec, image: &Rootfs, map: &IdMap, disk: &Disk) -> Result<Vec<Piece>> {
+    let named = spec.lifetime == Lifetime::Named;
+    let mut pieces = Vec::new();
+    for (index, graft) in image.grafts.iter().enumerate() {
+        let kind = if graft.source.is_dir() { PieceKind::Directory } else { PieceKind::File };
+        let copy_on_write = graft.layer == Layer::CopyOnWrite
+            && matches!(map, IdMap::Shifted { .. })
+            && spec.policy.root == RootAccess::ReadWrite
+            && kind == PieceKind::Directory;
+        let store = if named {
+            LayerStore::Disk(disk.layers.join(format!("graft{index}")))
+        } else {
+            LayerStore::Memory
+        };
+        let show = if copy_on_write { Show::Overlay(store) } else { Show::ReadOnly };
+        pieces.push(Piece { source: graft.source.clone(), target: graft.target.clone(), show, kind });
+    }
+    let workspace: GuestPath = "/workspace".parse()?;
+    let directory = |source: &PathBuf, show| Piece {
+        source: source.clone(),
+        target: workspace.clone(),
+        show,
+        kind: PieceKind::Directory,
+    };
+    match &spec.workspace {
+        Workspace::None => {}
+        Workspace::View(source) => {
+            let disk_possible = disk.overlay_upper == OverlayUpper::Possible;
+            let store = if disk_possible {
+                LayerStore::Disk(disk.layers.join("workspace"))
+            } else {
+                LayerStore::Memory
+            };
+            pieces.push(directory(source, Show::Overlay(store)));
+        }
+        Workspace::Direct { source, access } => pieces.push(directory(source, show(*access))),
+    }
+    for mount in &spec.policy.mounts {
+        let kind = if mount.source.is_dir() { PieceKind::Directory } else { PieceKind::File };
+        let (source, target) = (mount.source.clone(), mount.target.clone());
+        pieces.push(Piece { source, target, show: show(mount.access), kind });
+    }
+    Ok(pieces)
+}
+
+const fn show(access: Access) -> Show {
+    match access {
+        Access::ReadOnly => Show::ReadOnly,
+        Access::ReadWrite => Show::ReadWrite,
+    }
+}
+
+fn writable(spec: &SandboxSpec, pieces: &[Piece]) -> Vec<String> {
+    if spec.policy.root == RootAccess::ReadWrite {
+        return vec!["/".to_owned()];
+    }
+    let mut writable = vec!["/tmp".to_owned(), "/dev".to_owned()];
+    writable.extend(pieces.iter().filter(|p| p.show != Show::ReadOnly).map(|p| p.target.to_string()));
+    writable
+}
+
+/// In-memory file systems are bounded by the memory limit, which their pages count against where it is enforced; without
+/// a limit by a quarter of the machine's memory, so that none of them can fill it.
+fn memory_bytes(limits: &Limits) -> u64 {
+    let info = rustix::system::sysinfo();
+    let machine = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+    let quarter = (machine / 4).max(64 << 20);
+    limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter))
+}
+
+fn defaults(spec: &SandboxSpec, image: &Rootfs) -> Result<Defaults> {
+    let mut env = image.env.clone();
+    debug_assert!(
+        matches!(spec.policy.env, EnvPassthrough::None | EnvPassthrough::Locale),
+        "the caller passes values"
+    );
+    for var in &spec.env {
+        set(&mut env, var.key(), var.value());
+    }
+    let workdir = match (&spec.workdir, &spec.workspace) {
+        (Some(workdir), _) => workdir.clone(),
+        (None, Workspace::None) => "/".parse()?,
+        (None, _) => "/workspace".parse()?,
+    };
+    Ok(Defaults { env, workdir, user: spec.user.unwrap_or_default() })
+}

@@ -1,0 +1,116 @@
+//! Whether this machine really lets this user make a sandbox: makes one, mounts in it, and takes it down again.
+
+use crate::{
+    cgroup::{Entry, Hierarchy},
+    idmap::{IdMap, Need, helpers_exist},
+    init::Inheritance,
+    launch::launch,
+    plan::{Base, Confinement, Defaults, LayerStore, Net, Piece, PieceKind, Plan, Show},
+    wire::{Fault, Inbox, Reply},
+};
+use agentkernel_backend::{Health, Host, Owners, Rootfs};
+use agentkernel_model::{
+    capset::CapSet, command::User, limits::Limits, policy::RootAccess, seccomp::SeccompLevel,
+};
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+/// With a network, an overlay and every kernel file system: whatever a real sandbox has, short of a command.
+pub(crate) fn probe(host: &Host, hierarchy: &Hierarchy) -> Health {
+    let map = IdMap::choose(host.uid, host.gid, &host.login, Need::Many);
+    match plan(map.clone()).and_then(|plan| try_out(&plan)) {
+        Ok(()) => Health::Healthy { attributes: attributes(&map, hierarchy) },
+        Err(fault) => unhealthy(&fault),
+    }
+}
+
+fn plan(map: IdMap) -> Result<Plan, Fault> {
+    let bug = |_| Fault::new("plan a sandbox", Errno::INVAL);
+    let usr = Piece {
+        source: PathBuf::from("/usr"),
+        target: "/usr".parse().map_err(bug)?,
+        show: Show::Overlay(LayerStore::Memory),
+        kind: PieceKind::Directory,
+    };
+    let image = Rootfs {
+        identity: "probe".to_owned(),
+        layers: Vec::new(),
+        grafts: Vec::new(),
+        links: Vec::new(),
+        directories: Vec::new(),
+        files: Vec::new(),
+        env: Vec::new(),
+        owners: Owners::Single,
+    };
+    Ok(Plan {
+        base: Base::Memory,
+        root: RootAccess::ReadOnly,
+        image: Arc::new(image),
+        pieces: vec![usr],
+        memory_bytes: 1 << 20,
+        network: Net::Gateway,
+        limits: Limits { memory: None, cpus: None, pids: None },
+        confinement: Confinement {
+            caps: CapSet::NONE,
+            seccomp: SeccompLevel::Restrictive,
+            writable: Vec::new(),
+            pids: None,
+            has_groups: map.has_groups(),
+        },
+        defaults: Defaults { env: Vec::new(), workdir: "/".parse().map_err(bug)?, user: User::ROOT },
+        map,
+    })
+}
+
+fn try_out(plan: &Plan) -> Result<(), Fault> {
+    let fault = |errno| Fault::new("make a socket", errno);
+    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let (listener, _other) = pair.map_err(fault)?;
+    let inherit =
+        |control| Inheritance { control, listener: Some(listener), first: None, cgroup: Entry::default() };
+    let (_init, control) = launch(plan, inherit)?;
+    match Inbox::default().recv::<Reply>(&control).map_err(fault)? {
+        Some(Reply::Up { .. }) => Ok(()),
+        Some(Reply::Failed(fault)) => Err(fault),
+        _ => Err(Fault::new("start a process inside", Errno::CHILD)),
+    }
+}
+
+fn attributes(map: &IdMap, hierarchy: &Hierarchy) -> BTreeMap<String, String> {
+    let users = match map {
+        IdMap::Shifted { base } => format!("65536 from {base}"),
+        IdMap::Subordinate { count, .. } => format!("root and {count} subordinate ids"),
+        IdMap::Single { .. } if helpers_exist() => {
+            "root only: no line in /etc/subuid and /etc/subgid".to_owned()
+        }
+        IdMap::Single { .. } => "root only: the package uidmap is not installed".to_owned(),
+    };
+    let limits: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(|c| hierarchy.has(c)).collect();
+    let limits = if limits.is_empty() { "pids, by RLIMIT_NPROC".to_owned() } else { limits.join(", ") };
+    BTreeMap::from([
+        ("users inside".to_owned(), users),
+        ("control groups".to_owned(), hierarchy.describe().to_owned()),
+        ("enforced limits".to_owned(), limits),
+    ])
+}
+
+fn unhealthy(fault: &Fault) -> Health {
+    let reason = format!("cannot {}: {}", fault.what, fault.io_error());
+    let sysctl = |name: &str| std::fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
+    let hint = if sysctl("user/max_user_namespaces").trim() == "0" {
+        "allow user namespaces: sysctl -w user.max_user_namespaces=15000"
+    } else if sysctl("kernel/unprivileged_userns_clone").trim() == "0" {
+        "allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1"
+    } else if sysctl("kernel/apparmor_restrict_unprivileged_userns").trim() == "1" {
+        "AppArmor lets user namespaces be made and then forbids mounts in them: \
+         sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give agentkernel a profile that allows userns"
+    } else if fault.errno == libc::ENOSYS {
+        "Linux 5.12 or newer is needed"
+    } else {
+        "run where user namespaces and mounts are allowed; in a container that is --privileged"
+    };
+    Health::Unhealthy { reason, hint: hint.to_owned() }
+}

@@ -1,0 +1,180 @@
+//! Builds the sandbox's root and leaves the host's: runs in init, alone in its new mount namespace.
+
+use crate::{
+    devices, kernelfs,
+    mounts::{Place, Step, Trust, clone_mount, make_directory, mount_at, new_filesystem, tmpfs},
+    plan::{Base, LayerStore, Piece, PieceKind, Plan, Show},
+    sources::Sources,
+    sys::{Depth, MOUNT_RDONLY, MountAttr, mount_setattr},
+    wire::Fault,
+};
+use agentkernel_backend::Rootfs;
+use agentkernel_model::policy::RootAccess;
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::Mode,
+    io::Errno,
+    mount::{MountAttrFlags, UnmountFlags},
+};
+use std::collections::VecDeque;
+
+/// A directory that every root has and that is covered last: until then, detached trees can be looked at there.
+const SCRATCH: &str = "/proc";
+
+/// Everything of the sandbox that lives in memory: one file system with one bound for all of it, shown in pieces.
+#[derive(Debug)]
+struct Memory {
+    root: Option<OwnedFd>,
+    dev: OwnedFd,
+    shm: OwnedFd,
+    tmp: OwnedFd,
+    empty: OwnedFd,
+    /// For the overlays, in the order of the plan.
+    layers: VecDeque<OwnedFd>,
+}
+
+/// Leaves init in a root of its own at `/`, complete. `sources` was opened for this very plan.
+pub(crate) fn build(plan: &Plan, sources: &mut Sources) -> Result<(), Fault> {
+    // Both need the host's /proc or /dev to be visible, so they are opened before it goes.
+    let kernel = kernelfs::open()?;
+    let devices = devices::open()?;
+    let mut memory = Memory::open(plan)?;
+    let root = match memory.root.take() {
+        Some(root) => root,
+        None => sources.take()?,
+    };
+    enter(&root)?;
+    let trust = match &plan.base {
+        Base::Memory => Trust::Fresh,
+        Base::Disk { .. } => Trust::Written,
+    };
+    if trust == Trust::Fresh || is_empty_root() {
+        skeleton(&plan.image)?;
+    }
+    make_directory(SCRATCH, 0o555).step(|| "make /proc".to_owned())?;
+    for piece in &plan.pieces {
+        let tree = sources.take()?;
+        let layer = match &piece.show {
+            Show::Overlay(LayerStore::Disk(_)) => Some(sources.take()?),
+            Show::Overlay(LayerStore::Memory) => memory.layers.pop_front(),
+            Show::ReadOnly | Show::ReadWrite => None,
+        };
+        place(piece, &tree, layer, trust)?;
+    }
+    devices.mount(&memory.dev, &memory.shm, trust)?;
+    kernel.mount(&memory.empty, trust)?;
+    mount_at(memory.tmp.as_fd(), "/tmp", Place::Directory, trust).step(|| "mount /tmp".to_owned())?;
+    if plan.root == RootAccess::ReadOnly && !crate::mutation::off("read-only-root") {
+        let attr = MountAttr { set: MOUNT_RDONLY, ..MountAttr::default() };
+        mount_setattr(root.as_fd(), Depth::Top, &attr).step(|| "make the root read-only".to_owned())?;
+    }
+    Ok(())
+}
+
+impl Memory {
+    fn open(plan: &Plan) -> Result<Self, Fault> {
+        let what = || "make the sandbox's memory file system".to_owned();
+        let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        let all = tmpfs(plan.memory_bytes, "755", plain).step(what)?;
+        mount_at(all.as_fd(), SCRATCH, Place::Directory, Trust::Fresh).step(what)?;
+        let part = |name: &str, mode: u32| {
+            let path = format!("{SCRATCH}/{name}");
+            make_directory(&path, mode).and_then(|()| clone_mount(&path)).step(what)
+        };
+        let mut layers = VecDeque::new();
+        let in_memory = |piece: &&Piece| piece.show == Show::Overlay(LayerStore::Memory);
+        for index in 0..plan.pieces.iter().filter(in_memory).count() {
+            let name = format!("layer{index}");
+            let layer = part(&name, 0o755)?;
+            for half in ["upper", "work"] {
+                rustix::fs::mkdirat(&layer, half, Mode::from_raw_mode(0o755)).step(what)?;
+            }
+            layers.push_back(layer);
+        }
+        let root = match &plan.base {
+            Base::Memory => Some(part("root", 0o755)?),
+            Base::Disk { .. } => None,
+        };
+        Ok(Self {
+            root,
+            dev: part("dev", 0o755)?,
+            shm: part("shm", 0o1777)?,
+            tmp: part("tmp", 0o1777)?,
+            empty: part("empty", 0o555)?,
+            layers,
+        })
+    }
+}
+
+/// Pivots into `root`; the host's mounts are gone afterwards.
+fn enter(root: &OwnedFd) -> Result<(), Fault> {
+    mount_at(root.as_fd(), SCRATCH, Place::Directory, Trust::Fresh).step(|| "mount the root".to_owned())?;
+    rustix::process::fchdir(root).step(|| "enter the root".to_owned())?;
+    rustix::process::pivot_root(".", ".").step(|| "pivot into the root".to_owned())?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).step(|| "leave the host's root".to_owned())?;
+    rustix::process::chdir("/").step(|| "enter the root".to_owned())
+}
+
+fn is_empty_root() -> bool {
+    rustix::fs::access("/etc/passwd", rustix::fs::Access::EXISTS).is_err()
+}
+
+/// Directories, links and generated files of the image. What a layer of the image already holds stays.
+fn skeleton(image: &Rootfs) -> Result<(), Fault> {
+    use rustix::fs::OFlags;
+    for (path, mode) in &image.directories {
+        make_directory(path.as_str(), *mode).step(|| format!("make {path}"))?;
+    }
+    for (path, says) in &image.links {
+        if let Some((parent, _)) = path.as_str().rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
+            make_directory(parent, 0o755).step(|| format!("make {parent}"))?;
+        }
+        match rustix::fs::symlink(says.as_str(), path.as_str()) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Fault::new(format!("link {path}"), errno)),
+        }
+    }
+    for file in &image.files {
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(file.target.as_str(), flags, Mode::from_raw_mode(file.mode));
+        let opened = opened.step(|| format!("make {}", file.target))?;
+        let mut rest = file.content.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&opened, rest).step(|| format!("write {}", file.target))?;
+            rest = &rest[written..];
+        }
+    }
+    Ok(())
+}
+
+fn place(piece: &Piece, tree: &OwnedFd, layer: Option<OwnedFd>, trust: Trust) -> Result<(), Fault> {
+    let target = piece.target.as_str();
+    let kind = match piece.kind {
+        PieceKind::Directory => Place::Directory,
+        PieceKind::File => Place::File,
+    };
+    let mounted = mount_at(tree.as_fd(), target, kind, trust);
+    mounted.step(|| format!("mount {} on {target}", piece.source.display()))?;
+    match (&piece.show, layer) {
+        (Show::Overlay(_), Some(layer)) => overlay(target, layer.as_fd(), trust),
+        _ => Ok(()),
+    }
+}
+
+/// Covers `target` with an overlay of itself and `layer`. Extended attributes of the overlay are `user.overlay.*`,
+/// which need no privilege, for root and for users alike: one format on disk.
+fn overlay(target: &str, layer: BorrowedFd<'_>, trust: Trust) -> Result<(), Fault> {
+    let what = || format!("make {target} writable");
+    mount_at(layer, SCRATCH, Place::Directory, trust).step(what)?;
+    let upper = format!("{SCRATCH}/upper");
+    let work = format!("{SCRATCH}/work");
+    let escape = |c: char| matches!(c, ':' | '\\').then_some('\\').into_iter().chain([c]);
+    let lower: String = target.chars().flat_map(escape).collect();
+    let options = [("source", "agentkernel"), ("lowerdir", &lower), ("upperdir", &upper), ("workdir", &work)];
+    // A layer that is thrown away need not reach the disk when it is unmounted.
+    let flags: &[&str] = if trust == Trust::Fresh { &["userxattr", "volatile"] } else { &["userxattr"] };
+    let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let made = new_filesystem("overlay", &options, flags, plain).step(what)?;
+    rustix::mount::unmount(SCRATCH, UnmountFlags::DETACH).step(what)?;
+    mount_at(made.as_fd(), target, Place::Directory, trust).step(what)
+}
