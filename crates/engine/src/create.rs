@@ -1,0 +1,107 @@
+//! Making a named sandbox. What was begun is written down first, so that no crash leaves something that nobody knows.
+
+use crate::{
+    boot, clock,
+    directories::{self, SandboxDir},
+    engine::Engine,
+    lifecycle, query, record,
+    request::{CreateRequest, SandboxInfo},
+    rootfs,
+    select::{self, Selected},
+};
+use agentkernel_backend::CreateInputs;
+use agentkernel_model::{Error, Kind, Result, id::SandboxId};
+use agentkernel_store::{Intent, NewRecord, Writer};
+
+pub(crate) async fn create(engine: &Engine, request: CreateRequest) -> Result<SandboxInfo> {
+    let mut selected = select::select(engine, &request.spec, request.backend.as_deref()).await?;
+    directories::ensure(&engine.host)?;
+    loop {
+        match attempt(engine, &request, &selected).await {
+            Ok(()) => return query::info(engine, &request.name),
+            Err(error) => selected = selected.after_failure(engine, &request.spec, error).await?,
+        }
+    }
+}
+
+async fn attempt(engine: &Engine, request: &CreateRequest, selected: &Selected) -> Result<()> {
+    let rootfs = rootfs::resolve(&request.spec.image, &engine.facts)?;
+    let id = SandboxId::new();
+    let dir = SandboxDir::of(&engine.host, id);
+    // Before the record: whoever finds it and can have this lock knows that nobody is at work on it.
+    let _operations = dir.lock(&format!("the sandbox '{}'", request.name)).await?;
+    let made = match intend(engine, request, selected, id).await {
+        Ok(()) => {
+            let inputs = CreateInputs { admitted: selected.admitted.clone(), id, rootfs };
+            finish(engine, selected, inputs).await
+        }
+        Err(error) => Err(error),
+    };
+    if made.is_err() {
+        // The reason of the failure is the news; what cannot be removed now is found by gc.
+        let _ = dir.remove();
+    }
+    made
+}
+
+/// Writes the intent down. A name that belongs to an interrupted `create` is taken over from it.
+async fn intend(engine: &Engine, request: &CreateRequest, selected: &Selected, id: SandboxId) -> Result<()> {
+    let database = directories::database(&engine.host);
+    let context = record::encode_context(&engine.facts)?;
+    let backend = selected.backend.id();
+    let by = boot::this_process();
+    let new = NewRecord {
+        id,
+        name: &request.name,
+        backend: &backend,
+        spec: &request.spec,
+        context: Some(&context),
+        labels: &request.labels,
+        description: request.description.as_deref(),
+        unenforced: selected.admitted.unenforced(),
+        created_at: clock::now(),
+        ttl: request.ttl.filter(|ttl| !ttl.is_zero()),
+        by: &by,
+    };
+    let taken = match Writer::open(&database)?.insert_intent(&new) {
+        Err(error) if error.kind() == Kind::AlreadyExists => error,
+        other => return other,
+    };
+    let Some(holder) = Writer::open(&database)?.reader().by_name(&request.name)? else { return Err(taken) };
+    if holder.intent != Some(Intent::Create) {
+        return Err(taken);
+    }
+    match SandboxDir::of(&engine.host, holder.id).try_lock()? {
+        Some(lock) => lifecycle::erase(engine, &holder, lock).await?,
+        None => return Err(being_created(&holder)),
+    }
+    Writer::open(&database)?.insert_intent(&new)
+}
+
+fn being_created(holder: &agentkernel_store::Record) -> Error {
+    let by = holder.intent_by.as_deref().unwrap_or("another process");
+    Error::new(Kind::AlreadyExists, format!("the sandbox '{}' is being created by {by}", holder.name))
+        .with_hint("choose another name, or wait")
+}
+
+/// Has the backend make it, and completes the record; after an error the record is gone again.
+async fn finish(engine: &Engine, selected: &Selected, inputs: CreateInputs) -> Result<()> {
+    let id = inputs.id;
+    let database = directories::database(&engine.host);
+    let state = match selected.backend.create(inputs).await {
+        Ok(state) => state,
+        Err(error) => {
+            Writer::open(&database)?.delete(id)?;
+            return Err(error);
+        }
+    };
+    let completed = record::encode_state(&state)
+        .and_then(|text| Writer::open(&database).and_then(|mut writer| writer.complete(id, &text)));
+    if let Err(error) = completed {
+        // While this fails the intent stays, and gc goes on from it.
+        selected.backend.destroy(id, Some(&state)).await?;
+        Writer::open(&database)?.delete(id)?;
+        return Err(error);
+    }
+    Ok(())
+}

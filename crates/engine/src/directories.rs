@@ -1,0 +1,126 @@
+//! The data directory and those of sandboxes: private, and owned by the user who uses them.
+
+use crate::lock::{self, Lock};
+use agentkernel_backend::Host;
+use agentkernel_model::{Error, Kind, Result, id::SandboxId};
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// The database of records.
+pub(crate) fn database(host: &Host) -> PathBuf {
+    host.data.join("state.db")
+}
+
+/// Below it lie the directories of sandboxes.
+pub(crate) fn sandboxes(host: &Host) -> PathBuf {
+    host.data.join("sandboxes")
+}
+
+/// Makes the data directory (0700) or makes sure that it is ours alone.
+///
+/// # Errors
+/// [`Kind::Denied`] when it belongs to another user.
+pub(crate) fn ensure(host: &Host) -> Result<()> {
+    private(&host.data, host.uid)?;
+    private(&sandboxes(host), host.uid)
+}
+
+fn private(path: &Path, uid: u32) -> Result<()> {
+    let fail = |e| Error::io(format!("cannot make the directory '{}'", path.display()), e);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fail)?;
+    let found = fs::metadata(path).map_err(fail)?;
+    if found.uid() != uid {
+        return Err(Error::new(
+            Kind::Denied,
+            format!("the data directory '{}' belongs to user {}, not to {uid}", path.display(), found.uid()),
+        )
+        .with_hint(format!(
+            "give it back with 'chown -R {uid} {}', or choose another data directory",
+            path.display()
+        )));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(fail)?;
+    }
+    Ok(())
+}
+
+/// The directory of one sandbox and the locks in it.
+#[derive(Debug, Clone)]
+pub(crate) struct SandboxDir {
+    pub(crate) path: PathBuf,
+}
+
+impl SandboxDir {
+    pub(crate) fn of(host: &Host, id: SandboxId) -> Self {
+        Self { path: host.sandbox_dir(id) }
+    }
+
+    /// Makes it; that it is there already is no error.
+    pub(crate) fn make(&self) -> Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(Error::io(format!("cannot make the directory '{}'", self.path.display()), e)),
+        }
+    }
+
+    /// Removes it and what is left in it. Links are removed, not followed.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io(format!("cannot remove the directory '{}'", self.path.display()), e)),
+        }
+    }
+
+    /// Held by whoever changes the sandbox: creates, starts, stops or removes it.
+    pub(crate) fn operations(&self) -> PathBuf {
+        self.path.join("op.lock")
+    }
+
+    /// Held by its keeper: the fact that it runs.
+    pub(crate) fn keeping(&self) -> PathBuf {
+        self.path.join("keeper.lock")
+    }
+
+    /// Takes [`SandboxDir::operations`] or waits for it.
+    pub(crate) async fn lock(&self, what: &str) -> Result<Lock> {
+        // A sandbox whose directory was lost can still be removed.
+        self.make()?;
+        Lock::wait(&self.operations(), what).await
+    }
+
+    /// Takes [`SandboxDir::operations`]; `None` while somebody works on the sandbox.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
+        self.make()?;
+        Lock::attempt(&self.operations())
+    }
+
+    /// Whether the sandbox has a keeper.
+    pub(crate) fn is_kept(&self) -> Result<bool> {
+        lock::is_held(&self.keeping())
+    }
+}
+
+/// Directories of sandboxes that have been there for at least `age`: younger ones may be about to be locked.
+pub(crate) fn older_than(host: &Host, age: Duration) -> Result<Vec<SandboxId>> {
+    let root = sandboxes(host);
+    let entries = match fs::read_dir(&root) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(format!("cannot list '{}'", root.display()), e)),
+    };
+    let now = SystemTime::now();
+    let old = |entry: &fs::DirEntry| {
+        let changed = entry.metadata().and_then(|m| m.modified());
+        changed.is_ok_and(|at| now.duration_since(at).is_ok_and(|since| since >= age))
+    };
+    let id = |entry: fs::DirEntry| SandboxId::parse(entry.file_name().to_str()?).ok();
+    Ok(entries.filter_map(io::Result::ok).filter(old).filter_map(id).collect())
+}

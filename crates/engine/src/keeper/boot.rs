@@ -1,0 +1,136 @@
+//! Bringing a sandbox up, with everything that its keeper holds for it.
+
+use super::socket;
+use crate::{
+    boot as machine, clock,
+    directories::{self, SandboxDir},
+    engine::Engine,
+    lock::Lock,
+    outside,
+    ports::Listeners,
+    query, record, rootfs,
+};
+use agentkernel_backend::{Backend, CreateInputs, DriverState, Sandbox, admit::refused};
+use agentkernel_egress::PublicGateway;
+use agentkernel_model::{Error, Kind, Result, id::SandboxId, port::PublishedPort};
+use agentkernel_store::{Cached, Record, Started, Writer};
+use std::{fs::File, io::Write as _, sync::Arc, time::Duration};
+use tokio::{
+    net::UnixListener,
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+};
+
+/// A sandbox that runs, and what this process holds for it.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) id: SandboxId,
+    pub(super) dir: SandboxDir,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) state: DriverState,
+    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) gateway: Option<Arc<PublicGateway>>,
+    pub(super) ports: JoinSet<()>,
+    pub(super) listener: UnixListener,
+    pub(super) terminate: Signal,
+    pub(super) expires_at: Option<i64>,
+    /// The fact that it runs.
+    pub(super) lock: Lock,
+}
+
+/// Starts the sandbox `id`. `inherited` is the starter's lock on the sandbox's operations, held until this returns.
+/// `None`: it has a keeper already.
+///
+/// # Errors
+/// After an error the sandbox is stopped and nothing of it is held.
+pub(super) async fn boot(engine: &Engine, id: SandboxId, inherited: File) -> Result<Option<Kept>> {
+    // From the first moment, so that no signal can end this process between the start and the record of it.
+    let terminate = signal(SignalKind::terminate()).map_err(|e| Error::io("cannot listen for signals", e))?;
+    let dir = SandboxDir::of(&engine.host, id);
+    let mut record = read(engine, id)?;
+    let _operations = match Lock::adopt(inherited, &dir.operations())? {
+        Some(lock) => lock,
+        // Typed by hand: wait as any other command does, and see what it is then.
+        None => {
+            let lock = Lock::block(&dir.operations())?;
+            record = read(engine, id)?;
+            lock
+        }
+    };
+    record::check_finished(&record.name, record.intent)?;
+    if record.is_expired(clock::now()) {
+        return Err(record::expired(&record.name));
+    }
+    let Some(mut lock) = Lock::attempt_past_looks(&dir.keeping())? else { return Ok(None) };
+    note_pid(&mut lock)?;
+    let listener = socket::listen(&dir.path)?;
+    bring_up(engine, record, Held { dir, lock, listener, terminate }).await.map(Some)
+}
+
+/// What is held before the sandbox runs.
+struct Held {
+    dir: SandboxDir,
+    lock: Lock,
+    listener: UnixListener,
+    terminate: Signal,
+}
+
+async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
+    let spec = record.spec()?;
+    let backend = engine.backend(engine.registry.find(record.backend.as_str())?)?;
+    let admitted = backend.admit(&spec).map_err(|refusals| refused(&backend.id(), &refusals))?;
+    let facts = record::facts(&record, &engine.facts)?;
+    let rootfs = rootfs::resolve(&spec.image, &facts)?;
+    let listeners = Listeners::bind(&spec.ports).await?;
+    let ports = listeners.ports();
+    let gateway = outside::gateway(&spec.policy.network)?;
+    let unfinished =
+        || Error::new(Kind::Conflict, format!("the sandbox '{}' was never finished", record.name));
+    let mut state = record::decode_state(record.state.as_deref())?.ok_or_else(unfinished)?;
+    if record.cached == Cached::Running {
+        // Its last keeper was killed: let the backend clear away what that one held.
+        state = backend.stop(record.id, &state, Duration::ZERO).await?;
+    }
+    let inputs = CreateInputs { admitted, id: record.id, rootfs };
+    let (state, sandbox) = backend.start(inputs, &state, outside::of_seam(gateway.as_ref())).await?;
+    let written = write(engine, record.id, &state, &ports);
+    if let Err(error) = written {
+        // Not written down is not started. The failure to write is the news.
+        let _ = backend.stop(record.id, &state, Duration::ZERO).await;
+        return Err(error);
+    }
+    Ok(Kept {
+        id: record.id,
+        dir: held.dir,
+        ports: listeners.serve(&sandbox),
+        backend,
+        state,
+        sandbox,
+        gateway,
+        listener: held.listener,
+        terminate: held.terminate,
+        expires_at: record.expires_at,
+        lock: held.lock,
+    })
+}
+
+fn read(engine: &Engine, id: SandboxId) -> Result<Record> {
+    query::by_id(engine, id)?.ok_or_else(|| {
+        Error::new(Kind::NotFound, format!("there is no sandbox with the id {id}"))
+            .with_hint("keepers are started by 'agentkernel sandbox start NAME'")
+    })
+}
+
+fn write(engine: &Engine, id: SandboxId, state: &DriverState, ports: &[PublishedPort]) -> Result<()> {
+    let state = record::encode_state(state)?;
+    let boot = machine::id();
+    let started = Started { state: &state, boot_id: boot.as_deref(), ports };
+    Writer::open(&directories::database(&engine.host))?.set_running(id, started)
+}
+
+/// For people, and for hints of errors; nothing depends on it.
+fn note_pid(lock: &mut Lock) -> Result<()> {
+    let file = lock.file();
+    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(|e| Error::io("cannot write to the keeper's lock", e))
+}

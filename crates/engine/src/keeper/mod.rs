@@ -1,0 +1,76 @@
+//! The keeper: one small process per running named sandbox. It holds what must outlive the command that started the
+//! sandbox: the lock that says that it runs, its gateway, its published ports and the timer of its expiry.
+//!
+//! When a keeper ends for whatever reason, its sandbox ends with it, and the kernel lets go of the lock.
+
+mod boot;
+mod client;
+mod expiry;
+mod launch;
+mod protocol;
+mod serve;
+mod socket;
+mod visitors;
+
+pub(crate) use client::Client;
+pub(crate) use launch::launch;
+
+use crate::engine::Engine;
+use agentkernel_model::{Error, Result, id::SandboxId};
+use protocol::{Report, WireError};
+use std::{
+    fs::File,
+    io::Write as _,
+    os::fd::{AsFd, OwnedFd},
+};
+
+/// The whole life of the keeper of `id`, in a process of its own. Returns when the sandbox is gone.
+///
+/// # Errors
+/// Why the sandbox could not be started; the one who started this process has been told as well.
+pub(crate) async fn keep(engine: &Engine, id: SandboxId) -> Result<()> {
+    leave_the_terminal()?;
+    let (inherited, report) = take_streams()?;
+    match boot::boot(engine, id, inherited).await {
+        Ok(Some(kept)) => {
+            tell(report, &Report::Ready);
+            serve::serve(engine, kept).await
+        }
+        // Somebody else keeps it: what the caller wanted is the case.
+        Ok(None) => {
+            tell(report, &Report::Ready);
+            Ok(())
+        }
+        Err(error) => {
+            tell(report, &Report::Failed(WireError::from(&error)));
+            Err(error)
+        }
+    }
+}
+
+/// A session of its own: no hangup and no Ctrl-C of the terminal in which it happened to be started.
+fn leave_the_terminal() -> Result<()> {
+    match rustix::process::setsid() {
+        // The leader of a process group, as when the verb is typed into a shell, cannot leave and need not.
+        Ok(_) | Err(rustix::io::Errno::PERM) => Ok(()),
+        Err(e) => Err(Error::io("cannot leave the session of the terminal", e.into())),
+    }
+}
+
+/// What came in through stdin and stdout, which become /dev/null: see [`launch`].
+fn take_streams() -> Result<(File, File)> {
+    let fail = |e: std::io::Error| Error::io("cannot take over the standard streams", e);
+    let copy = |fd: std::os::fd::BorrowedFd<'_>| -> std::io::Result<OwnedFd> { fd.try_clone_to_owned() };
+    let inherited = copy(std::io::stdin().as_fd()).map_err(fail)?;
+    let report = copy(std::io::stdout().as_fd()).map_err(fail)?;
+    let null = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
+    rustix::stdio::dup2_stdin(&null).map_err(|e| fail(e.into()))?;
+    rustix::stdio::dup2_stdout(&null).map_err(|e| fail(e.into()))?;
+    Ok((inherited.into(), report.into()))
+}
+
+/// Tells the one who started us and closes the pipe. Nobody may be there any more: the sandbox was asked for all the
+/// same.
+fn tell(mut pipe: File, report: &Report) {
+    let _nobody_there = protocol::line(report).map(|bytes| pipe.write_all(&bytes));
+}

@@ -1,0 +1,119 @@
+//! The keeper's long wait, and the orderly end.
+
+use super::{
+    boot::Kept,
+    expiry,
+    protocol::Phase,
+    socket,
+    visitors::{self, Reception, StopRequest},
+};
+use crate::{directories, engine::Engine, record, record::reason};
+use agentkernel_backend::DriverState;
+use agentkernel_model::{Error, Result, id::SandboxId};
+use agentkernel_store::{Stopped, Writer};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// What the processes of a sandbox are given when it expires or the machine shuts down.
+const GRACE: Duration = Duration::from_secs(5);
+/// Visitors at once; the next ones wait in the kernel's queue.
+const MAX_VISITORS: usize = 32;
+/// How long the last answers may take to be read, once all is over.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why a keeper ends its sandbox.
+enum End {
+    Asked(StopRequest),
+    Expired,
+    Gone,
+    Terminated,
+}
+
+/// Keeps the sandbox until it is gone, and writes down why.
+///
+/// # Errors
+/// When it could not be stopped in order, or that could not be written down.
+pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
+    let Kept { id, dir, backend, state, sandbox, gateway, ports, listener, mut terminate, expires_at, lock } =
+        kept;
+    let (stop, mut stops) = mpsc::channel(MAX_VISITORS);
+    let (phase, watched) = watch::channel(Phase::Running);
+    let mut door = JoinSet::new();
+    door.spawn(receive_all(listener, Reception { stop, phase: watched }));
+    let watched = Arc::clone(&sandbox);
+    let mut gone = watched.gone();
+    let mut expired = Box::pin(expiry::reached(expires_at));
+    let (state, request, reason) = loop {
+        let end = tokio::select! {
+            Some(request) = stops.recv() => End::Asked(request),
+            () = &mut gone => End::Gone,
+            _ = terminate.recv() => End::Terminated,
+            reached = &mut expired => reached.map(|()| End::Expired)?,
+        };
+        phase.send_replace(Phase::Stopping);
+        let (grace, request, reason) = match end {
+            End::Asked(request) => (request.grace, Some(request), None),
+            End::Expired => (GRACE, None, Some(reason::EXPIRED)),
+            End::Gone => (Duration::ZERO, None, Some(reason::ENDED)),
+            End::Terminated => (GRACE, None, Some(reason::TERMINATED)),
+        };
+        match (backend.stop(id, &state, grace).await, request) {
+            (Ok(state), request) => break (state, request, reason),
+            // Who asked is told, and can ask again. The other ends have nobody to tell, and no second chance.
+            (Err(error), Some(request)) => {
+                phase.send_replace(Phase::Running);
+                let _left = request.done.send(Err(error));
+            }
+            (Err(error), None) => return Err(error),
+        }
+    };
+    drop(ports);
+    if let Some(gateway) = gateway {
+        gateway.finish().await;
+    }
+    let written = write_down(engine, id, &state, reason);
+    // In this order: whoever sees the lock free may start the sandbox again at once, with a socket of its own.
+    socket::forget(&dir.path).map_err(|e| Error::io("cannot remove the keeper's socket", e))?;
+    drop(lock);
+    let answer = match written {
+        Err(error) if request.is_none() => return Err(error),
+        other => other,
+    };
+    if let Some(request) = request {
+        let _left = request.done.send(answer);
+    }
+    // The receptions end with these two.
+    drop((stops, phase));
+    let _late = tokio::time::timeout(FAREWELL, door.join_next()).await;
+    Ok(())
+}
+
+/// Lets visitors in until the keeper is done, then waits for those that are still being answered.
+async fn receive_all(listener: UnixListener, reception: Reception) {
+    let mut phase = reception.phase.clone();
+    let mut inside = JoinSet::new();
+    loop {
+        tokio::select! {
+            changed = phase.changed() => if changed.is_err() { break },
+            accepted = listener.accept(), if inside.len() < MAX_VISITORS => {
+                // A visitor who left before being let in, or no descriptor for them: the loop goes on either way.
+                if let Ok((stream, _)) = accepted {
+                    inside.spawn(visitors::receive(stream, reception.clone()));
+                }
+            },
+            Some(_) = inside.join_next(), if !inside.is_empty() => {}
+        }
+    }
+    drop(listener);
+    while inside.join_next().await.is_some() {}
+}
+
+fn write_down(engine: &Engine, id: SandboxId, state: &DriverState, reason: Option<&str>) -> Result<()> {
+    let state = record::encode_state(state)?;
+    let stopped = Stopped { state: &state, reason };
+    Writer::open(&directories::database(&engine.host))?.set_stopped(id, stopped)
+}

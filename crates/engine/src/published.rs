@@ -1,0 +1,127 @@
+//! One command in a sandbox of its own whose ports are published. The short road gives no sandbox to connect to, so
+//! this process is the keeper of an ephemeral one.
+
+use crate::{
+    directories::{self, SandboxDir},
+    engine::Engine,
+    lock::Lock,
+    outside,
+    ports::Listeners,
+};
+use agentkernel_backend::{Backend, CreateInputs, DriverState, Exit, Process, Sandbox, process::ExitFuture};
+use agentkernel_egress::PublicGateway;
+use agentkernel_model::{Result, command::ExecSpec, id::SandboxId};
+use std::sync::Arc;
+use tokio::{runtime, task::JoinSet};
+
+pub(crate) async fn run(
+    engine: &Engine,
+    command: &ExecSpec,
+    backend: Arc<dyn Backend>,
+    inputs: CreateInputs,
+    gateway: Option<Arc<PublicGateway>>,
+) -> Result<Process> {
+    let listeners = Listeners::bind(&inputs.admitted.spec().ports).await?;
+    directories::ensure(&engine.host)?;
+    let dir = SandboxDir::of(&engine.host, inputs.id);
+    // Before the backend makes anything: gc leaves alone what is locked.
+    let lock = dir.lock("a new sandbox").await?;
+    let remains = Remains { id: inputs.id, backend, dir, state: None, lock };
+    let mut guard = Guard(Some(remains));
+    match bring_up(&mut guard, command, inputs, gateway.as_ref()).await {
+        Ok((sandbox, process)) => {
+            let ports = listeners.serve(&sandbox);
+            Ok(whole(process, Ending { guard, ports, sandbox, gateway }))
+        }
+        Err(error) => {
+            guard.clear().await?;
+            Err(error)
+        }
+    }
+}
+
+async fn bring_up(
+    guard: &mut Guard,
+    command: &ExecSpec,
+    inputs: CreateInputs,
+    gateway: Option<&Arc<PublicGateway>>,
+) -> Result<(Arc<dyn Sandbox>, Process)> {
+    let Some(remains) = &mut guard.0 else { unreachable!("a guard is cleared once, at the end") };
+    let again =
+        CreateInputs { admitted: inputs.admitted.clone(), id: inputs.id, rootfs: inputs.rootfs.clone() };
+    let state = remains.backend.create(inputs).await?;
+    let state = remains.state.insert(state);
+    let (state, sandbox) = remains.backend.start(again, state, outside::of_seam(gateway)).await?;
+    remains.state = Some(state);
+    let process = sandbox.exec(command).await?;
+    Ok((sandbox, process))
+}
+
+/// What has to be removed, whatever happens.
+#[derive(Debug)]
+struct Remains {
+    id: SandboxId,
+    backend: Arc<dyn Backend>,
+    dir: SandboxDir,
+    state: Option<DriverState>,
+    /// Keeps gc away.
+    lock: Lock,
+}
+
+impl Remains {
+    async fn clear(self) -> Result<()> {
+        self.backend.destroy(self.id, self.state.as_ref()).await?;
+        self.dir.remove()?;
+        drop(self.lock);
+        Ok(())
+    }
+}
+
+/// Clears the remains when it is dropped before its time: a caller that gave up, or dropped its process.
+#[derive(Debug)]
+struct Guard(Option<Remains>);
+
+impl Guard {
+    async fn clear(mut self) -> Result<()> {
+        match self.0.take() {
+            Some(remains) => remains.clear().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(remains) = self.0.take() else { return };
+        // Without a runtime this process is ending; the sandbox ends with it, and gc finds the rest.
+        if let Ok(runtime) = runtime::Handle::try_current() {
+            runtime.spawn(remains.clear());
+        }
+    }
+}
+
+struct Ending {
+    guard: Guard,
+    ports: JoinSet<()>,
+    sandbox: Arc<dyn Sandbox>,
+    gateway: Option<Arc<PublicGateway>>,
+}
+
+impl Ending {
+    async fn after(self, exit: ExitFuture) -> Result<Exit> {
+        let ended = exit.await;
+        drop(self.ports);
+        drop(self.sandbox);
+        self.guard.clear().await?;
+        if let Some(gateway) = self.gateway {
+            gateway.finish().await;
+        }
+        ended
+    }
+}
+
+/// `process`, whose end is the end of its sandbox.
+fn whole(process: Process, ending: Ending) -> Process {
+    let Process { stdin, stdout, stderr, control, exit } = process;
+    Process { stdin, stdout, stderr, control, exit: Box::pin(ending.after(exit)) }
+}

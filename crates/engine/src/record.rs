@@ -1,0 +1,150 @@
+//! From records to what callers see, and back to what a backend needs.
+
+use crate::{
+    boot, clock,
+    directories::SandboxDir,
+    request::{SandboxInfo, Status},
+};
+use agentkernel_backend::{DriverState, Host, Registry};
+use agentkernel_image::HostFacts;
+use agentkernel_model::{Error, Kind, Result, name::SandboxName};
+use agentkernel_store::{Cached, Intent, Record};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Why a sandbox is stopped, as records and callers spell it.
+pub(crate) mod reason {
+    pub(crate) const EXPIRED: &str = "expired";
+    pub(crate) const KEEPER_ENDED: &str = "its keeper ended unexpectedly";
+    pub(crate) const REBOOT: &str = "the machine was restarted";
+    pub(crate) const ENDED: &str = "it ended by itself";
+    pub(crate) const TERMINATED: &str = "its keeper was told to end";
+    pub(crate) const UNFINISHED_REMOVAL: &str = "its removal was interrupted";
+}
+
+/// Who is shown in lists. A sandbox that is being created is none yet.
+pub(crate) fn is_shown(record: &Record) -> bool {
+    record.intent != Some(Intent::Create)
+}
+
+/// Status and reason as they are now: whether it runs is asked of the kernel. A record that says "stopped" needs no
+/// question: a keeper writes "running" before it reports so, and nobody else starts anything.
+pub(crate) fn status(record: &Record, host: &Host, now: i64) -> Result<(Status, Option<String>)> {
+    let why = |text: &str| Some(text.to_owned());
+    if record.intent == Some(Intent::Remove) {
+        return Ok((Status::Stopped, why(reason::UNFINISHED_REMOVAL)));
+    }
+    if record.cached == Cached::Running {
+        if SandboxDir::of(host, record.id).is_kept()? {
+            return Ok((Status::Running, None));
+        }
+        let rebooted = record.boot_id.is_some() && record.boot_id != boot::id();
+        let text = if rebooted { reason::REBOOT } else { reason::KEEPER_ENDED };
+        return Ok((Status::Stopped, why(text)));
+    }
+    let reason = if record.is_expired(now) { why(reason::EXPIRED) } else { record.reason.clone() };
+    Ok((Status::Stopped, reason))
+}
+
+/// What callers see. A record that this version cannot read is shown as unknown, with the reason.
+pub(crate) fn info(record: &Record, host: &Host, registry: &Registry) -> Result<SandboxInfo> {
+    let (mut status, mut reason) = status(record, host, clock::now())?;
+    if registry.find(record.backend.as_str()).is_err() {
+        status = Status::Unknown;
+        reason = Some(format!("this build has no backend '{}'", record.backend));
+    }
+    let (image, ports) = match record.spec() {
+        Ok(spec) => (spec.image.to_string(), spec.ports),
+        Err(e) => {
+            status = Status::Unknown;
+            reason = Some(e.to_string());
+            ("unknown".to_owned(), Vec::new())
+        }
+    };
+    let ports = if status == Status::Running { record.ports.clone() } else { ports };
+    Ok(SandboxInfo {
+        name: record.name.clone(),
+        uuid: record.id,
+        status,
+        reason,
+        backend: record.backend.clone(),
+        image,
+        ip: None,
+        created_at: clock::rfc3339(record.created_at),
+        expires_at: record.expires_at.map(clock::rfc3339),
+        ports,
+        labels: record.labels.clone(),
+        description: record.description.clone(),
+        unenforced: record.unenforced.clone(),
+        spec: None,
+    })
+}
+
+/// The error for a name that no sandbox has.
+pub(crate) fn no_such(name: &SandboxName) -> Error {
+    Error::new(Kind::NotFound, format!("there is no sandbox '{name}'"))
+        .with_hint("agentkernel sandbox list shows those that there are")
+}
+
+/// Refuses a sandbox that is being created or removed.
+pub(crate) fn check_finished(name: &SandboxName, intent: Option<Intent>) -> Result<()> {
+    let Some(intent) = intent else { return Ok(()) };
+    let what = match intent {
+        Intent::Create => "was never finished",
+        Intent::Remove => "is half removed",
+    };
+    Err(Error::new(Kind::Conflict, format!("the sandbox '{name}' {what}")).with_hint(format!(
+        "wait for the command that does it, or clear it away with 'agentkernel sandbox remove {name}'"
+    )))
+}
+
+/// The error for what cannot be done any more because the sandbox's time is over.
+pub(crate) fn expired(name: &SandboxName) -> Error {
+    Error::new(Kind::Conflict, format!("the sandbox '{name}' has expired")).with_hint(format!(
+        "make a new one with 'agentkernel sandbox create', after 'agentkernel sandbox remove {name}'"
+    ))
+}
+
+/// A backend's state as text for the store.
+pub(crate) fn encode_state(state: &DriverState) -> Result<String> {
+    serde_json::to_string(state)
+        .map_err(|e| Error::internal("cannot encode the state of a sandbox").with_source(e))
+}
+
+/// The state that the store has, if any.
+pub(crate) fn decode_state(text: Option<&str>) -> Result<Option<DriverState>> {
+    let decode = |text| {
+        serde_json::from_str(text)
+            .map_err(|e| Error::internal("the state of a sandbox is damaged").with_source(e))
+    };
+    text.map(decode).transpose()
+}
+
+/// What the engine remembers beside the spec: the caller's tool installations, so that a sandbox is started with the
+/// ones that it was created with, whoever starts it. Paths that are not UTF-8 are left out.
+#[derive(Debug, Serialize, Deserialize)]
+struct Context {
+    path: Vec<String>,
+    home: Option<String>,
+}
+
+pub(crate) fn encode_context(facts: &HostFacts) -> Result<String> {
+    let text = |path: &PathBuf| path.to_str().map(str::to_owned);
+    let context = Context {
+        path: facts.path.iter().filter_map(text).collect(),
+        home: facts.home.as_ref().and_then(text),
+    };
+    serde_json::to_string(&context).map_err(|e| Error::internal("cannot encode a record").with_source(e))
+}
+
+/// The facts of `record`, or `fallback` when it has none.
+pub(crate) fn facts(record: &Record, fallback: &HostFacts) -> Result<HostFacts> {
+    let Some(text) = &record.context else { return Ok(fallback.clone()) };
+    let context: Context = serde_json::from_str(text).map_err(|e| {
+        Error::internal(format!("the record of sandbox '{}' is damaged", record.name)).with_source(e)
+    })?;
+    Ok(HostFacts {
+        path: context.path.into_iter().map(PathBuf::from).collect(),
+        home: context.home.map(PathBuf::from),
+    })
+}

@@ -1,0 +1,157 @@
+//! What callers ask of the engine, and what they get.
+
+use agentkernel_backend::Process;
+use agentkernel_model::{
+    command::ExecSpec,
+    id::{BackendId, SandboxId},
+    name::{Label, SandboxName},
+    port::PublishedPort,
+    spec::SandboxSpec,
+};
+use serde::Serialize;
+use std::{collections::BTreeMap, time::Duration};
+
+/// One ephemeral run.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    pub spec: SandboxSpec,
+    pub command: ExecSpec,
+    /// A backend's id or alias as typed; `None` chooses.
+    pub backend: Option<String>,
+}
+
+/// A command that runs, and what was decided on the way.
+#[derive(Debug)]
+pub struct Running {
+    pub process: Process,
+    pub choice: Choice,
+}
+
+/// Which backend a spec went to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Choice {
+    pub backend: BackendId,
+    /// Lines for stderr: a stronger healthy backend that was passed over, and why.
+    pub notes: Vec<String>,
+    /// Default limits that are not enforced here.
+    pub unenforced: Vec<String>,
+}
+
+/// A new named sandbox.
+#[derive(Debug, Clone)]
+pub struct CreateRequest {
+    pub name: SandboxName,
+    pub spec: SandboxSpec,
+    pub backend: Option<String>,
+    pub labels: Vec<Label>,
+    pub ttl: Option<Duration>,
+    pub description: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Running,
+    Stopped,
+    /// The backend cannot be asked; the reason stands in [`SandboxInfo::reason`].
+    Unknown,
+}
+
+/// A sandbox as people and programs see it. Field names are those of the HTTP API.
+#[derive(Debug, Clone, Serialize)]
+pub struct SandboxInfo {
+    pub name: SandboxName,
+    pub uuid: SandboxId,
+    pub status: Status,
+    /// Why it is stopped or unknown, when that is not simply `sandbox stop`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub backend: BackendId,
+    pub image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PublishedPort>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unenforced: Vec<String>,
+    /// The whole resolved spec and policy; only from `info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spec: Option<SandboxSpec>,
+}
+
+/// Which sandboxes; all conditions must hold, none means all.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub labels: Vec<Label>,
+    /// Names equal to this or starting with it and `-`.
+    pub project: Option<String>,
+}
+
+/// Whether to do it or only to say what would be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Apply,
+    DryRun,
+}
+
+/// Whether `gc` takes stopped sandboxes, whose disks were kept on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    Keep,
+    Remove,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct GcReport {
+    /// Names of removed (or, on a dry run, removable) sandboxes.
+    pub removed: Vec<String>,
+    /// Leftovers that belonged to no record.
+    pub orphans: Vec<String>,
+    /// What could not be removed, and why: one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
+    /// How many of `removed` and `orphans` together.
+    pub count: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckStatus {
+    Ok,
+    Info,
+    Warning,
+    Error,
+}
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// The section it stands in: `backends`, `sandboxes`, `storage`.
+    pub section: &'static str,
+    pub name: String,
+    pub status: CheckStatus,
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// `setup --check`: which backend would be chosen, and what is wrong with the others.
+#[derive(Debug, Clone, Serialize)]
+pub struct BackendReport {
+    pub id: String,
+    pub healthy: bool,
+    pub selected: bool,
+    pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}

@@ -1,0 +1,271 @@
+//! A machine of a test's own: a data directory, and a binary that plays the command line on it.
+
+use crate::PLAYED;
+use agentkernel_backend::{Driver, Host, Process, Registry};
+use agentkernel_engine::{
+    Engine,
+    request::{CreateRequest, Effect, Filter, GcReport, SandboxInfo, Stopped},
+};
+use agentkernel_image::HostFacts;
+use agentkernel_model::{
+    Result,
+    capabilities::{Capabilities, Egress},
+    capset::CapSet,
+    command::{Argv, ExecSpec, Stdio},
+    id::SandboxId,
+    image::ImageRef,
+    limits::Limits,
+    mount::Workspace,
+    name::{Label, SandboxName},
+    policy::{EffectivePolicy, EnvPassthrough, Network, PolicyRequest, RootAccess},
+    spec::{Isolation, Lifetime, SandboxSpec},
+};
+use agentkernel_testkit::{
+    fake::{Action, DRIVER, FakeBackend, FakeControl, Fault, Step, honest_capabilities},
+    proc,
+};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+/// How long anything here may take; no test comes near it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The fake backend as one that is chosen automatically.
+/// It claims a network that nobody decides about, without which no spec may have ports.
+pub(crate) const FAKE: Driver = Driver {
+    auto_rank: Some(2),
+    build: |host| {
+        let claimed = Capabilities { egress: Egress::ProviderOnly, ..honest_capabilities() };
+        Ok(Arc::new(FakeBackend::claiming(host.clone(), claimed)))
+    },
+    ..DRIVER
+};
+
+pub(crate) struct Bench {
+    dir: TempDir,
+    pub(crate) engine: Engine,
+    pub(crate) runtime: Runtime,
+    pub(crate) control: FakeControl,
+}
+
+fn host(dir: &Path) -> Host {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    Host { data: dir.join("data"), exe: dir.join(PLAYED), uid, gid, login: "tester".to_owned() }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+pub(crate) fn name(text: &str) -> SandboxName {
+    text.parse().unwrap()
+}
+
+/// A spec that the fake backend can honestly take.
+pub(crate) fn spec() -> SandboxSpec {
+    let policy = EffectivePolicy {
+        network: Network::Open,
+        root: RootAccess::ReadWrite,
+        mounts: Vec::new(),
+        env: EnvPassthrough::None,
+        caps: CapSet::NONE,
+        limits: Limits { memory: None, cpus: None, pids: None },
+        ..EffectivePolicy::resolve(PolicyRequest::default())
+    };
+    SandboxSpec {
+        image: ImageRef::Host,
+        workspace: Workspace::None,
+        env: Vec::new(),
+        workdir: None,
+        user: None,
+        ports: Vec::new(),
+        policy,
+        isolation: Isolation::Any,
+        lifetime: Lifetime::Named,
+    }
+}
+
+pub(crate) fn shell(script: &str) -> ExecSpec {
+    ExecSpec {
+        argv: Argv::new(["/bin/sh", "-c", script].map(str::to_owned).to_vec()).unwrap(),
+        env: Vec::new(),
+        workdir: None,
+        user: None,
+        stdio: Stdio::NoInput,
+    }
+}
+
+pub(crate) fn request(sandbox: &str) -> CreateRequest {
+    CreateRequest {
+        name: name(sandbox),
+        spec: spec(),
+        backend: None,
+        labels: vec![Label::new("team", "red").unwrap()],
+        ttl: None,
+        description: None,
+    }
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(&[FAKE])
+    }
+
+    pub(crate) fn with(drivers: &[Driver]) -> Self {
+        let dir = TempDir::new().unwrap();
+        symlink(std::env::current_exe().unwrap(), dir.path().join(PLAYED)).unwrap();
+        let host = host(dir.path());
+        let control = FakeControl::new(&host.data);
+        let engine = Engine::new(host, Registry::new(drivers), HostFacts::default());
+        Self { dir, engine, runtime: runtime(), control }
+    }
+
+    /// Another process's view of the same machine.
+    pub(crate) fn another(&self) -> Engine {
+        Engine::new(host(self.dir.path()), Registry::new(&[FAKE]), HostFacts::default())
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub(crate) fn create(&self, sandbox: &str) -> SandboxInfo {
+        self.runtime.block_on(self.engine.create(request(sandbox))).unwrap()
+    }
+
+    pub(crate) fn start(&self, sandbox: &str) -> Result<SandboxInfo> {
+        self.runtime.block_on(self.engine.start(&name(sandbox)))
+    }
+
+    pub(crate) fn stop(&self, sandbox: &str) -> Result<SandboxInfo> {
+        self.runtime.block_on(self.engine.stop(&name(sandbox), Duration::from_secs(1)))
+    }
+
+    pub(crate) fn remove(&self, sandbox: &str) -> Result<()> {
+        self.runtime.block_on(self.engine.remove(&name(sandbox)))
+    }
+
+    pub(crate) fn info(&self, sandbox: &str) -> SandboxInfo {
+        self.runtime.block_on(self.engine.info(&name(sandbox))).unwrap()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        let list = self.runtime.block_on(self.engine.list(&Filter::default())).unwrap();
+        list.into_iter().map(|info| info.name.to_string()).collect()
+    }
+
+    pub(crate) fn gc(&self, stopped: Stopped, effect: Effect) -> GcReport {
+        let report = self.runtime.block_on(self.engine.gc(&Filter::default(), stopped, effect)).unwrap();
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+        report
+    }
+
+    /// What a command in a running sandbox writes to stdout.
+    pub(crate) fn exec(&self, sandbox: &str, script: &str) -> Result<String> {
+        self.runtime.block_on(async {
+            let process = self.engine.exec(&name(sandbox), &shell(script)).await?;
+            output(process).await
+        })
+    }
+
+    pub(crate) fn fail(&self, step: Step, action: Action) {
+        self.control.inject(Fault { step, action, times: Some(1) }).unwrap();
+    }
+
+    pub(crate) fn sandbox_dir(&self, id: SandboxId) -> PathBuf {
+        self.data().join("sandboxes").join(id.to_string())
+    }
+
+    /// Directories of sandboxes, with a record or without.
+    pub(crate) fn dirs(&self) -> usize {
+        fs::read_dir(self.data().join("sandboxes")).map_or(0, Iterator::count)
+    }
+
+    /// The keeper of a running sandbox.
+    pub(crate) fn keeper(&self, id: SandboxId) -> i32 {
+        fs::read_to_string(self.sandbox_dir(id).join("keeper.lock")).unwrap().trim().parse().unwrap()
+    }
+
+    /// Sends `signal` to a process and waits until it has ended.
+    pub(crate) fn end(&self, pid: i32, signal: rustix::process::Signal) {
+        let handle = proc::handle(pid).expect("the process is there");
+        rustix::process::pidfd_send_signal(&handle, signal).unwrap();
+        self.await_end(&handle);
+    }
+
+    pub(crate) fn await_end(&self, handle: &std::os::fd::OwnedFd) {
+        assert!(proc::wait_until(handle, Instant::now() + DEADLINE).unwrap(), "the process does not end");
+    }
+
+    /// Runs a verb in a process of its own.
+    pub(crate) fn play(&self, words: &[&str]) -> Played {
+        Played(Command::new(self.dir.path().join(PLAYED)).args(words).spawn().unwrap())
+    }
+}
+
+/// A process that plays the command line; killed when a test is done with it.
+pub(crate) struct Played(pub(crate) Child);
+
+impl Played {
+    pub(crate) fn succeeds(&mut self) -> bool {
+        self.0.wait().unwrap().success()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Played {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // A failed test leaves no keepers behind: they die with what they keep.
+        let dirs = fs::read_dir(self.data().join("sandboxes")).into_iter().flatten().filter_map(|e| e.ok());
+        for dir in dirs {
+            let note = fs::read_to_string(dir.path().join("keeper.lock")).unwrap_or_default();
+            let Ok(pid) = note.trim().parse::<i32>() else { continue };
+            let ours = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let ours = ours.starts_with(self.dir.path().as_os_str().as_encoded_bytes());
+            if let Some(handle) = proc::handle(pid).filter(|_| ours) {
+                let _ = rustix::process::pidfd_send_signal(&handle, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+pub(crate) async fn output(process: Process) -> Result<String> {
+    let output = process.output(1 << 20).await?;
+    assert_eq!(output.exit.code(), 0, "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout).unwrap())
+}
+
+/// The verbs of this binary when it plays the command line.
+pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
+    let dir = program.parent().unwrap();
+    let engine = Engine::new(host(dir), Registry::new(&[FAKE]), HostFacts::default());
+    let done = runtime().block_on(async {
+        match words {
+            ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
+            ["create", sandbox] => engine.create(request(sandbox)).await.map(drop),
+            ["start", sandbox] => engine.start(&name(sandbox)).await.map(drop),
+            ["remove", sandbox] => engine.remove(&name(sandbox)).await,
+            other => panic!("no such verb: {other:?}"),
+        }
+    });
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

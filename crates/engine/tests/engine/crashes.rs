@@ -1,0 +1,232 @@
+//! Processes that are killed in the middle of something.
+
+use crate::{
+    Test,
+    bench::{Bench, DEADLINE, request},
+};
+use agentkernel_engine::request::{CheckStatus, Effect, Filter, Status, Stopped};
+use agentkernel_model::Kind;
+use agentkernel_testkit::{
+    fake::{Action, Step},
+    proc,
+};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::Signal,
+};
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("a_killed_keeper_is_reported_and_start_works", a_killed_keeper_is_reported_and_start_works),
+    ("a_killed_keeper_can_be_stopped_and_removed", a_killed_keeper_can_be_stopped_and_removed),
+    ("a_keeper_that_is_told_to_end_stops_in_order", a_keeper_that_is_told_to_end_stops_in_order),
+    ("a_sandbox_that_ends_by_itself_says_so", a_sandbox_that_ends_by_itself_says_so),
+    ("a_keeper_that_dies_while_it_starts_is_an_error", a_keeper_that_dies_while_it_starts_is_an_error),
+    ("a_killed_starter_leaves_the_sandbox_to_its_keeper", a_killed_starter_leaves_the_sandbox_to_its_keeper),
+    ("a_killed_create_is_undone_by_gc", a_killed_create_is_undone_by_gc),
+    ("a_killed_create_does_not_block_its_name", a_killed_create_does_not_block_its_name),
+    ("a_cancelled_create_is_undone_by_gc", a_cancelled_create_is_undone_by_gc),
+    ("a_create_under_way_is_nobodys_garbage", a_create_under_way_is_nobodys_garbage),
+    ("a_killed_remove_is_finished_by_gc", a_killed_remove_is_finished_by_gc),
+    ("what_has_no_record_is_an_orphan", what_has_no_record_is_an_orphan),
+    ("a_restarted_machine_is_the_reason", a_restarted_machine_is_the_reason),
+];
+
+fn a_killed_keeper_is_reported_and_start_works() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    bench.start("one").unwrap();
+    bench.exec("one", "echo kept > file").unwrap();
+    bench.end(bench.keeper(made.uuid), Signal::KILL);
+    let info = bench.info("one");
+    assert_eq!(
+        (info.status, info.reason.as_deref()),
+        (Status::Stopped, Some("its keeper ended unexpectedly"))
+    );
+    let error = bench.exec("one", "true").unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    assert!(error.message().contains("its keeper ended unexpectedly"), "{error}");
+    let stops = bench.control.count(Step::Stop);
+    assert_eq!(bench.start("one").unwrap().status, Status::Running);
+    assert_eq!(bench.control.count(Step::Stop), stops + 1, "what the dead keeper held is cleared away first");
+    assert_eq!(bench.exec("one", "cat file").unwrap(), "kept\n");
+    bench.remove("one").unwrap();
+}
+
+fn a_killed_keeper_can_be_stopped_and_removed() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    bench.start("one").unwrap();
+    bench.end(bench.keeper(made.uuid), Signal::KILL);
+    let stopped = bench.stop("one").unwrap();
+    assert_eq!(
+        (stopped.status, stopped.reason.as_deref()),
+        (Status::Stopped, Some("its keeper ended unexpectedly"))
+    );
+    bench.start("one").unwrap();
+    bench.end(bench.keeper(made.uuid), Signal::KILL);
+    bench.remove("one").unwrap();
+    assert_eq!(bench.dirs(), 0);
+}
+
+fn a_keeper_that_is_told_to_end_stops_in_order() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    bench.start("one").unwrap();
+    let stops = bench.control.count(Step::Stop);
+    bench.end(bench.keeper(made.uuid), Signal::TERM);
+    let info = bench.info("one");
+    assert_eq!((info.status, info.reason.as_deref()), (Status::Stopped, Some("its keeper was told to end")));
+    assert_eq!(bench.control.count(Step::Stop), stops + 1);
+    assert!(!bench.sandbox_dir(made.uuid).join("keeper.sock").exists());
+}
+
+fn a_sandbox_that_ends_by_itself_says_so() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    bench.start("one").unwrap();
+    let keeper = proc::handle(bench.keeper(made.uuid)).unwrap();
+    // The fake's own way to end.
+    let mut inside = UnixStream::connect(bench.sandbox_dir(made.uuid).join("fake/keeper.sock")).unwrap();
+    inside.write_all(b"S").unwrap();
+    bench.await_end(&keeper);
+    let info = bench.info("one");
+    assert_eq!((info.status, info.reason.as_deref()), (Status::Stopped, Some("it ended by itself")));
+}
+
+fn a_keeper_that_dies_while_it_starts_is_an_error() {
+    let bench = Bench::new();
+    bench.create("one");
+    bench.fail(Step::StartUp, Action::Die);
+    let error = bench.start("one").unwrap_err();
+    assert!(error.message().contains("ended before the sandbox was up"), "{error}");
+    assert!(error.message().contains("signal: 9"), "{error}");
+    assert_eq!(bench.info("one").status, Status::Stopped);
+    bench.start("one").unwrap();
+    bench.remove("one").unwrap();
+}
+
+/// Waits until the fake was called at `step`.
+fn await_step(bench: &Bench, step: Step) {
+    let deadline = Instant::now() + DEADLINE;
+    while bench.control.count(step) == 0 {
+        assert!(Instant::now() < deadline, "{step:?} is never reached");
+        std::thread::yield_now();
+    }
+}
+
+fn is_free(bench: &Bench, id: agentkernel_model::id::SandboxId) -> bool {
+    let lock = File::open(bench.sandbox_dir(id).join("op.lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+fn a_killed_starter_leaves_the_sandbox_to_its_keeper() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    bench.fail(Step::Start, Action::Hang);
+    let mut starter = bench.play(&["start", "one"]);
+    await_step(&bench, Step::Start);
+    starter.kill();
+    assert!(!is_free(&bench, made.uuid), "nobody else works on it while its keeper brings it up");
+    bench.end(bench.keeper(made.uuid), Signal::KILL);
+    assert!(is_free(&bench, made.uuid));
+    bench.start("one").unwrap();
+    assert!(is_free(&bench, made.uuid), "a keeper lets go of it when it is up");
+    bench.remove("one").unwrap();
+}
+
+fn killed_create(bench: &Bench) {
+    bench.fail(Step::CreateMade, Action::Die);
+    assert!(!bench.play(&["create", "one"]).succeeds());
+    assert_eq!(bench.dirs(), 1, "something was made");
+    assert!(bench.names().is_empty(), "what was never finished is no sandbox");
+}
+
+fn a_killed_create_is_undone_by_gc() {
+    let bench = Bench::new();
+    killed_create(&bench);
+    let checks = bench.runtime.block_on(bench.engine.doctor()).unwrap();
+    let left = checks.iter().find(|check| check.name == "leftovers").expect("doctor sees it");
+    assert_eq!((left.status, left.hint.as_deref()), (CheckStatus::Warning, Some("agentkernel gc")));
+    assert_eq!(bench.gc(Stopped::Keep, Effect::DryRun).orphans, ["one"]);
+    assert_eq!(bench.dirs(), 1);
+    let report = bench.gc(Stopped::Keep, Effect::Apply);
+    assert_eq!((report.orphans, report.count), (vec!["one".to_owned()], 1));
+    assert_eq!(bench.dirs(), 0);
+    assert_eq!(bench.gc(Stopped::Keep, Effect::Apply).count, 0);
+}
+
+fn a_killed_create_does_not_block_its_name() {
+    let bench = Bench::new();
+    killed_create(&bench);
+    bench.create("one");
+    assert_eq!((bench.names(), bench.dirs()), (vec!["one".to_owned()], 1));
+}
+
+fn a_cancelled_create_is_undone_by_gc() {
+    let bench = Bench::new();
+    bench.fail(Step::CreateMade, Action::Hang);
+    bench.runtime.block_on(async {
+        let cut = tokio::time::timeout(Duration::from_millis(300), bench.engine.create(request("one"))).await;
+        assert!(cut.is_err());
+    });
+    assert_eq!(bench.gc(Stopped::Keep, Effect::Apply).orphans, ["one"]);
+    assert_eq!(bench.dirs(), 0);
+}
+
+fn a_create_under_way_is_nobodys_garbage() {
+    let bench = Bench::new();
+    bench.fail(Step::CreateMade, Action::Hang);
+    let mut creator = bench.play(&["create", "one"]);
+    await_step(&bench, Step::CreateMade);
+    assert_eq!(bench.gc(Stopped::Remove, Effect::Apply).count, 0);
+    assert_eq!(bench.dirs(), 1);
+    let error = bench.runtime.block_on(bench.engine.create(request("one"))).unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists);
+    assert!(error.message().contains(&format!("being created by process {}", creator.0.id())), "{error}");
+    assert_eq!(bench.dirs(), 1, "the refused one left no directory");
+    creator.kill();
+    assert_eq!(bench.gc(Stopped::Keep, Effect::Apply).orphans, ["one"]);
+}
+
+fn a_killed_remove_is_finished_by_gc() {
+    let bench = Bench::new();
+    bench.create("one");
+    bench.fail(Step::Destroy, Action::Die);
+    assert!(!bench.play(&["remove", "one"]).succeeds());
+    assert_eq!(bench.info("one").reason.as_deref(), Some("its removal was interrupted"));
+    assert_eq!(bench.start("one").unwrap_err().kind(), Kind::Conflict);
+    assert_eq!(bench.gc(Stopped::Keep, Effect::Apply).orphans, ["one"]);
+    assert!(bench.names().is_empty());
+    assert_eq!(bench.dirs(), 0);
+}
+
+fn what_has_no_record_is_an_orphan() {
+    let bench = Bench::new();
+    let made = bench.create("lost");
+    bench.create("kept");
+    let database = rusqlite::Connection::open(bench.data().join("state.db")).unwrap();
+    database.execute("DELETE FROM sandboxes WHERE name = 'lost'", []).unwrap();
+    drop(database);
+    let filtered = Filter { project: Some("lost".to_owned()), ..Filter::default() };
+    let report = bench.runtime.block_on(bench.engine.gc(&filtered, Stopped::Keep, Effect::Apply)).unwrap();
+    assert_eq!(report.count, 0, "an orphan has no name that a filter could match");
+    assert_eq!(bench.gc(Stopped::Keep, Effect::Apply).orphans, [made.uuid.to_string()]);
+    assert_eq!((bench.names(), bench.dirs()), (vec!["kept".to_owned()], 1));
+}
+
+fn a_restarted_machine_is_the_reason() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    bench.start("one").unwrap();
+    bench.end(bench.keeper(made.uuid), Signal::KILL);
+    let database = rusqlite::Connection::open(bench.data().join("state.db")).unwrap();
+    database.execute("UPDATE sandboxes SET boot_id = 'another'", []).unwrap();
+    drop(database);
+    assert_eq!(bench.info("one").reason.as_deref(), Some("the machine was restarted"));
+}
