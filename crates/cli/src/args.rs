@@ -1,0 +1,105 @@
+//! Flags that several verbs share, and the grammars of their values.
+
+use agentkernel_model::{
+    Error, Result,
+    command::{EnvVar, User},
+    image::ImageRef,
+    path::GuestPath,
+    policy::Profile,
+    port::PublishedPort,
+    size::{ByteSize, Cpus},
+    spec::Isolation,
+    suggest,
+    text::printable,
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// What a sandbox is made of.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SandboxArgs {
+    /// The image: 'host' for this machine's own tools, or a reference such as python:3.12-alpine
+    #[arg(short, long, value_name = "REF")]
+    pub(crate) image: Option<ImageRef>,
+
+    /// How much the sandbox may do: restrictive, moderate (the default) or permissive
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) profile: Option<Profile>,
+
+    /// No network but a loopback of the sandbox's own
+    #[arg(long)]
+    pub(crate) no_network: bool,
+
+    /// A configuration file; unlike ./agentkernel.toml, which is only found, it is trusted
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The backend to use, instead of the best one that works here
+    #[arg(short = 'B', long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+
+    /// Set an environment variable inside (repeatable)
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) env: Vec<EnvVar>,
+
+    /// The working directory inside
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) workdir: Option<GuestPath>,
+
+    /// Run as this user inside, by number
+    #[arg(short, long, value_name = "UID[:GID]")]
+    pub(crate) user: Option<User>,
+
+    /// Show a directory or file of this machine inside (repeatable)
+    #[arg(short, long, value_name = "HOST_PATH:SANDBOX_PATH[:ro]")]
+    pub(crate) volume: Vec<String>,
+
+    /// Offer a TCP port of the sandbox on 127.0.0.1 (repeatable)
+    #[arg(short = 'P', long, value_name = "[HOST:]PORT")]
+    pub(crate) publish: Vec<PublishedPort>,
+
+    /// The most memory the sandbox may use, such as 512MB or 2GB
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) memory: Option<ByteSize>,
+
+    /// The most processor time it may use, in processors, such as 0.5 or 2
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) cpus: Option<Cpus>,
+
+    /// The least isolation to accept: any, or vm for a kernel of its own
+    #[arg(long, value_name = "KIND", default_value = "any", value_parser = isolation)]
+    pub(crate) isolation: Isolation,
+}
+
+/// How a command is connected to the caller.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct IoArgs {
+    /// Give the command a terminal of its own
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+
+    /// Do not pass stdin to the command
+    #[arg(short, long, conflicts_with = "tty")]
+    pub(crate) no_stdin: bool,
+}
+
+/// Less is not enough for a shell to start.
+const LEAST_MEMORY: ByteSize = ByteSize::from_mib(4);
+
+fn memory(text: &str) -> Result<ByteSize> {
+    let size: ByteSize = text.parse()?;
+    if size < LEAST_MEMORY {
+        return Err(Error::invalid(format!("a memory limit of {size} is too small for any command"))
+            .with_hint(format!("write {LEAST_MEMORY} or more, such as --memory 512MB")));
+    }
+    Ok(size)
+}
+
+fn isolation(text: &str) -> Result<Isolation> {
+    match text {
+        "any" => Ok(Isolation::Any),
+        "vm" => Ok(Isolation::Vm),
+        _ => Err(Error::invalid(format!("'{}' is not a kind of isolation", printable(text)))
+            .with_hint(suggest::hint(text, &["any", "vm"]))),
+    }
+}

@@ -1,0 +1,48 @@
+//! The environment variables that agentkernel reads. This is the only place that reads any.
+//!
+//! | variable | decides |
+//! |---|---|
+//! | `HOME` | where the home is: never a workspace; read-only inside with the permissive profile |
+//! | `XDG_DATA_HOME` | where sandboxes are kept: `$XDG_DATA_HOME/agentkernel`, else `~/.local/share/agentkernel` |
+//! | `PATH` | which tool installations of the home the `host` image shows |
+//! | `NO_COLOR` | no colour when it is set and not empty |
+//! | `TERM` | no colour when it is `dumb`; reaches a command that has a terminal |
+//! | `LANG`, `LC_ALL`, `TERM`, `TZ` | reach the command with the permissive profile |
+
+use agentkernel_model::{command::EnvVar, policy::EnvPassthrough};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+/// What was read, still as it was written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Env {
+    /// Absolute, as all paths here; a relative one is as good as none.
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) data_home: Option<PathBuf>,
+    pub(crate) path: Vec<PathBuf>,
+    pub(crate) no_color: bool,
+    pub(crate) term: Option<String>,
+    /// Those of [`EnvPassthrough::LOCALE_KEYS`] that are set and are text.
+    pub(crate) locale: Vec<EnvVar>,
+}
+
+impl Env {
+    pub(crate) fn read() -> Self {
+        let absolute = |key| env::var_os(key).map(PathBuf::from).filter(|p| p.is_absolute());
+        let path = env::var_os("PATH").unwrap_or_default();
+        let locale = EnvPassthrough::LOCALE_KEYS
+            .iter()
+            .filter_map(|key| EnvVar::new(key, &env::var(key).ok()?).ok())
+            .collect();
+        Self {
+            home: absolute("HOME"),
+            data_home: absolute("XDG_DATA_HOME"),
+            path: env::split_paths(&path).filter(|p| Path::is_absolute(p)).collect(),
+            no_color: env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+            term: env::var("TERM").ok(),
+            locale,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The binary `agentkernel`: arguments in, a call of the engine, bytes and an exit code out.
+//!
+//! It holds no rules of its own: it parses ([`args`], [`spec`]), calls the engine ([`verbs`]) and renders ([`printer`]).
+#![forbid(unsafe_code)]
+
+mod args;
+mod backends;
+mod cli;
+mod context;
+mod env;
+mod image;
+mod printer;
+mod project;
+mod pump;
+mod render;
+mod settings;
+mod signals;
+mod spec;
+mod terminal;
+mod verbs;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os().collect())
+}

@@ -1,0 +1,140 @@
+//! Specs and sandboxes, as lines for people.
+
+use agentkernel_engine::request::{SandboxInfo, Status};
+use agentkernel_model::{
+    limits::Limit,
+    mount::{Access, Workspace},
+    policy::{Network, RootAccess},
+    spec::{Isolation, SandboxSpec},
+    text::printable,
+};
+use std::fmt::Display;
+
+/// A key and its value.
+pub(crate) type Row = (&'static str, String);
+
+/// The rows as `key: value` lines, values in one column. Values are made fit for a terminal.
+pub(crate) fn lines(rows: &[Row]) -> String {
+    let width = rows.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
+    let line = |(key, value): &Row| {
+        let key = format!("{key}:");
+        format!("{key:<width$} {}", printable(value))
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A resolved spec and its policy.
+pub(crate) fn spec(spec: &SandboxSpec) -> Vec<Row> {
+    let policy = &spec.policy;
+    let limits = &policy.limits;
+    let mut rows: Vec<Row> = vec![
+        ("Image", spec.image.to_string()),
+        ("Profile", policy.profile.to_string()),
+        ("Network", network(&policy.network)),
+        ("Root", root(policy.root)),
+        ("Workspace", workspace(&spec.workspace)),
+    ];
+    rows.extend(
+        policy
+            .mounts
+            .iter()
+            .map(|m| ("Mount", format!("{} at {} ({})", m.source.display(), m.target, access(m.access)))),
+    );
+    rows.extend(spec.ports.iter().map(|p| ("Port", format!("127.0.0.1:{} to {}", p.host, p.guest))));
+    // Values may be secrets.
+    let keys: Vec<&str> = spec.env.iter().map(agentkernel_model::command::EnvVar::key).collect();
+    if !keys.is_empty() {
+        rows.push(("Environment", keys.join(" ")));
+    }
+    rows.extend(spec.workdir.as_ref().map(|dir| ("Directory", dir.to_string())));
+    rows.extend(spec.user.map(|user| ("User", user.to_string())));
+    rows.push(("Memory", limit(limits.memory)));
+    rows.push(("CPUs", limit(limits.cpus)));
+    rows.push(("Processes", limit(limits.pids)));
+    rows.push(("Capabilities", policy.caps.to_string()));
+    rows.push(("System calls", format!("{:?}", policy.seccomp).to_lowercase()));
+    if spec.isolation == Isolation::Vm {
+        rows.push(("Isolation", "a kernel of its own".to_owned()));
+    }
+    rows
+}
+
+fn network(network: &Network) -> String {
+    match network {
+        Network::Off => "off",
+        Network::Rules(_) => "public addresses only",
+        Network::Open => "the backend's own",
+    }
+    .to_owned()
+}
+
+fn root(root: RootAccess) -> String {
+    match root {
+        RootAccess::ReadOnly => "read-only",
+        RootAccess::ReadWrite => "writable, in a layer of its own",
+    }
+    .to_owned()
+}
+
+fn workspace(workspace: &Workspace) -> String {
+    match workspace {
+        Workspace::None => "none".to_owned(),
+        Workspace::View(source) => format!("a copy-on-write view of {}", source.display()),
+        Workspace::Direct { source, access: how } => {
+            format!("{} itself ({})", source.display(), access(*how))
+        }
+    }
+}
+
+const fn access(access: Access) -> &'static str {
+    match access {
+        Access::ReadOnly => "read-only",
+        Access::ReadWrite => "writable",
+    }
+}
+
+fn limit<T: Copy + Display>(limit: Option<Limit<T>>) -> String {
+    match limit {
+        None => "no limit".to_owned(),
+        Some(Limit::Required(value)) => value.to_string(),
+        Some(Limit::Default(value)) => format!("{value} (the profile's)"),
+    }
+}
+
+pub(crate) const fn status(status: Status) -> &'static str {
+    match status {
+        Status::Running => "running",
+        Status::Stopped => "stopped",
+        Status::Unknown => "unknown",
+    }
+}
+
+/// Everything known of a sandbox.
+pub(crate) fn sandbox(info: &SandboxInfo) -> Vec<Row> {
+    let mut rows: Vec<Row> = vec![("Name", info.name.to_string()), ("UUID", info.uuid.to_string())];
+    let mut state = status(info.status).to_owned();
+    if let Some(reason) = &info.reason {
+        state += &format!(" ({reason})");
+    }
+    rows.push(("Status", state));
+    rows.push(("Backend", info.backend.to_string()));
+    rows.extend(info.ip.clone().map(|ip| ("IP", ip)));
+    rows.push(("Created", info.created_at.clone()));
+    rows.extend(info.expires_at.clone().map(|at| ("Expires", at)));
+    if !info.labels.is_empty() {
+        rows.push(("Labels", labels(info)));
+    }
+    rows.extend(info.description.clone().map(|text| ("Description", text)));
+    match &info.spec {
+        Some(resolved) => rows.extend(spec(resolved)),
+        None => rows.push(("Image", info.image.clone())),
+    }
+    if !info.unenforced.is_empty() {
+        rows.push(("Not enforced", info.unenforced.join(", ")));
+    }
+    rows
+}
+
+pub(crate) fn labels(info: &SandboxInfo) -> String {
+    info.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}

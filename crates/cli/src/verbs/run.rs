@@ -1,0 +1,221 @@
+//! `agentkernel run`.
+
+use super::report::{self, Surroundings};
+use crate::{
+    args::{IoArgs, SandboxArgs},
+    context::Context,
+    pump, render,
+    spec::{self, Prepared, ProjectUse, Purpose},
+};
+use agentkernel_backend::Process;
+use agentkernel_engine::{
+    Engine,
+    request::{Choice, CreateRequest, RunRequest},
+};
+use agentkernel_model::{
+    Result,
+    command::{Argv, ExecSpec},
+    id::SandboxId,
+    name::SandboxName,
+    size::parse_duration,
+    spec::{Lifetime, SandboxSpec},
+};
+use clap::Args;
+use serde::Serialize;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  agentkernel run python3 -c \"print('Hello from sandbox!')\"
+  agentkernel run npm test                             sees a throw-away view of this directory
+  agentkernel run --no-network -- curl example.com     fails: there is no network
+  agentkernel run --profile restrictive python3 app.py
+  agentkernel run --memory 2GB --timeout 10m cargo build
+  agentkernel run --json -- sh -c 'echo out; echo err >&2'
+  agentkernel run --dry-run npm test                   shows what would be done
+  tar c src | agentkernel run wc -c                    stdin passes through
+
+agentkernel's own flags stand before the command.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+
+    #[command(flatten)]
+    io: IoArgs,
+
+    /// Keep the sandbox, and say how to enter and remove it
+    #[arg(short, long)]
+    keep: bool,
+
+    /// End the command after this time, such as 30s or 10m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Do not show the current directory at /workspace
+    #[arg(long)]
+    no_workspace: bool,
+
+    /// Answer with one JSON object when the command has ended
+    #[arg(long, conflicts_with = "tty")]
+    pub(super) json: bool,
+
+    /// Show the resolved sandbox and policy, and run nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl Run {
+    pub(super) fn execute(self, context: &Context) -> Result<u8> {
+        let argv = Argv::new(self.command.clone())?;
+        let lifetime = if self.keep { Lifetime::Named } else { Lifetime::Ephemeral };
+        let project = if self.no_workspace { ProjectUse::None } else { ProjectUse::Automatic };
+        let purpose = Purpose::Run { program: argv.program(), project, lifetime };
+        let prepared = spec::prepare(&context.settings, &self.sandbox, purpose)?;
+        let command = ExecSpec {
+            env: report::terminal_env(context, &self.io, &self.sandbox.env),
+            argv,
+            workdir: None,
+            user: None,
+            stdio: report::stdio(&self.io),
+        };
+        let backend = self.sandbox.backend.clone();
+        let engine = context.engine();
+        if self.dry_run {
+            let choice = context.block_on(engine.choose(&prepared.spec, backend.as_deref()))?;
+            return self.show(context, &prepared, &command, choice);
+        }
+        if !self.json {
+            context.tell(&prepared.notes, &prepared.remarks);
+        }
+        if self.keep {
+            return context.block_on(self.run_kept(context, &engine, prepared, command));
+        }
+        let Prepared { spec, mut notes, .. } = prepared;
+        context.block_on(async {
+            let image = spec.image.to_string();
+            let running = engine.run(RunRequest { spec, command, backend }).await?;
+            let choice = running.choice;
+            if !self.json {
+                tell_choice(context, &choice.notes, &choice.unenforced);
+            }
+            notes.extend(choice.notes);
+            let surroundings = Surroundings {
+                sandbox: None,
+                backend: Some(choice.backend.to_string()),
+                image: Some(image),
+                notes,
+                unenforced: choice.unenforced,
+            };
+            self.pump(context, running.process, &surroundings).await
+        })
+    }
+
+    async fn pump(&self, context: &Context, process: Process, surroundings: &Surroundings) -> Result<u8> {
+        let ended = pump::drive(process, report::plan(&self.io, self.json, self.timeout)).await?;
+        report::finish(context, ended, self.json.then_some(surroundings))
+    }
+
+    /// A sandbox that stays: the long road of create, start and exec, under a name of its own.
+    async fn run_kept(
+        &self,
+        context: &Context,
+        engine: &Engine,
+        prepared: Prepared,
+        command: ExecSpec,
+    ) -> Result<u8> {
+        let name = random_name()?;
+        let image = prepared.spec.image.to_string();
+        let request = kept_request(name.clone(), prepared.spec, self.sandbox.backend.clone());
+        let info = engine.create(request).await?;
+        if let Err(error) = engine.start(&name).await {
+            // Nobody asked for a sandbox that cannot start. The first error is the one to tell.
+            let _ = engine.remove(&name).await;
+            return Err(error);
+        }
+        if !self.json {
+            tell_choice(context, &[], &info.unenforced);
+        }
+        let surroundings = Surroundings {
+            sandbox: Some(name.to_string()),
+            backend: Some(info.backend.to_string()),
+            image: Some(image),
+            notes: prepared.notes,
+            unenforced: info.unenforced,
+        };
+        let result = match engine.exec(&name, &command).await {
+            Ok(process) => self.pump(context, process, &surroundings).await,
+            Err(error) => Err(error),
+        };
+        // Also after a failure: the sandbox is there.
+        if !self.json {
+            context.printer.note(format_args!(
+                "kept as '{name}'; enter it with 'agentkernel attach {name}', \
+                 remove it with 'agentkernel sandbox remove {name}'"
+            ));
+        }
+        result
+    }
+
+    fn show(&self, context: &Context, prepared: &Prepared, command: &ExecSpec, choice: Choice) -> Result<u8> {
+        let notes: Vec<String> =
+            prepared.notes.iter().chain(&prepared.remarks).cloned().chain(choice.notes).collect();
+        if self.json {
+            context.printer.json(&DryRun {
+                dry_run: true,
+                backend: choice.backend.to_string(),
+                command: command.argv.words(),
+                spec: &prepared.spec,
+                notes,
+                unenforced: choice.unenforced,
+            })?;
+            return Ok(0);
+        }
+        let mut rows =
+            vec![("Command", command.argv.words().join(" ")), ("Backend", choice.backend.to_string())];
+        rows.extend(render::spec(&prepared.spec));
+        if !choice.unenforced.is_empty() {
+            rows.push(("Not enforced", choice.unenforced.join(", ")));
+        }
+        rows.extend(notes.into_iter().map(|note| ("Note", note)));
+        context.printer.text(render::lines(&rows))?;
+        Ok(0)
+    }
+}
+
+/// What would be done.
+#[derive(Debug, Serialize)]
+struct DryRun<'a> {
+    dry_run: bool,
+    backend: String,
+    command: &'a [String],
+    spec: &'a SandboxSpec,
+    notes: Vec<String>,
+    unenforced: Vec<String>,
+}
+
+fn tell_choice(context: &Context, notes: &[String], unenforced: &[String]) {
+    context.tell(notes, &[]);
+    if !unenforced.is_empty() {
+        context.printer.note(format_args!(
+            "not enforced on this machine: {}; see 'agentkernel doctor'",
+            unenforced.join(", ")
+        ));
+    }
+}
+
+fn kept_request(name: SandboxName, spec: SandboxSpec, backend: Option<String>) -> CreateRequest {
+    CreateRequest { name, spec, backend, labels: Vec::new(), ttl: None, description: None }
+}
+
+/// `run-` and eight hexadecimal digits of randomness.
+fn random_name() -> Result<SandboxName> {
+    // The low half of a UUID v7 is random.
+    format!("run-{:08x}", SandboxId::new().as_u128() & 0xffff_ffff).parse()
+}
