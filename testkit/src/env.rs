@@ -1,0 +1,266 @@
+//! A hermetic environment for tests of the command line: a home of its own, a clean environment, a deadline for every
+//! command, and a check that nothing is left behind.
+//!
+//! As root with `AGENTKERNEL_TEST_UID` set, everything runs as that user, so that one suite covers both.
+
+mod activity;
+mod invocation;
+
+pub use invocation::{Finished, Invocation, Live};
+
+use crate::{
+    leftovers::{Scope, cgroups, empty_cgroups},
+    proc,
+};
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long something that has been told to end may take to be gone.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// One test's own world. Dropping it kills what the test left running.
+#[derive(Debug)]
+pub struct TestEnv {
+    place: tempfile::TempDir,
+    binary: PathBuf,
+    marker: String,
+    user: Option<u32>,
+    /// Cgroups that were there before the test: somebody else's.
+    cgroups_before: Vec<PathBuf>,
+}
+
+impl TestEnv {
+    /// A fresh world.
+    ///
+    /// # Panics
+    /// When it cannot be made, or `AGENTKERNEL_TEST_UID` is no user id.
+    #[must_use]
+    pub fn new() -> Self {
+        let wanted = std::env::var("AGENTKERNEL_TEST_UID").ok().map(|uid| match uid.parse() {
+            Ok(uid) => uid,
+            Err(_) => panic!("AGENTKERNEL_TEST_UID is '{uid}', which is no user id"),
+        });
+        let user = wanted.filter(|_| rustix::process::geteuid().is_root());
+        let place = tempfile::Builder::new().prefix(PLACE).tempdir();
+        let place = place.unwrap_or_else(|e| panic!("cannot make a directory for the test: {e}"));
+        let marker = format!("AGENTKERNEL_TEST_MARKER={}", uuid::Uuid::now_v7());
+        let env = Self { place, binary: product_binary(), marker, user, cgroups_before: cgroups() };
+        for directory in ["home", "home/.config", "home/.local/share", "home/.cache", "run", "project"] {
+            env.directory(directory);
+        }
+        // As people have their projects: others may look into them, as they may not into a home.
+        let open = fs::set_permissions(env.project(), fs::Permissions::from_mode(0o755));
+        open.unwrap_or_else(|e| panic!("cannot open the project to others: {e}"));
+        env.own(env.place.path());
+        env
+    }
+
+    /// The home directory of the test's user.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.place.path().join("home")
+    }
+
+    /// An empty project, the working directory of commands unless they say otherwise.
+    #[must_use]
+    pub fn project(&self) -> PathBuf {
+        self.place.path().join("project")
+    }
+
+    /// Where agentkernel keeps its state.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.home().join(".local/share/agentkernel")
+    }
+
+    /// Whether commands run as root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.user.is_none() && rustix::process::geteuid().is_root()
+    }
+
+    /// Makes a directory below the test's place; it belongs to the test's user.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn directory(&self, relative: &str) -> PathBuf {
+        let mut path = self.place.path().to_owned();
+        for part in Path::new(relative).components() {
+            path.push(part);
+            if !path.exists() {
+                let made = fs::DirBuilder::new().mode(0o700).create(&path);
+                made.unwrap_or_else(|e| panic!("cannot make '{}': {e}", path.display()));
+                self.own(&path);
+            }
+        }
+        path
+    }
+
+    /// Writes a file below the test's place; it belongs to the test's user.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn file(&self, relative: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.place.path().join(relative);
+        fs::write(&path, content).unwrap_or_else(|e| panic!("cannot write '{}': {e}", path.display()));
+        self.own(&path);
+        path
+    }
+
+    fn own(&self, path: &Path) {
+        if let Some(uid) = self.user {
+            chown(path, Some(uid), Some(uid))
+                .unwrap_or_else(|e| panic!("cannot give '{}' away: {e}", path.display()));
+        }
+    }
+
+    /// `agentkernel` with `arguments`, ready to be run.
+    #[must_use]
+    pub fn agentkernel(&self, arguments: &[&str]) -> Invocation {
+        self.program(&self.binary, arguments)
+    }
+
+    /// Any program in the same world.
+    #[must_use]
+    pub fn program(&self, program: &Path, arguments: &[&str]) -> Invocation {
+        let home = self.home();
+        let (key, value) = self.marker.split_once('=').unwrap_or((&self.marker, ""));
+        let login = self.user.map_or("root".to_owned(), |uid| uid.to_string());
+        let env = [
+            ("HOME", home.clone()),
+            ("XDG_CONFIG_HOME", home.join(".config")),
+            ("XDG_DATA_HOME", home.join(".local/share")),
+            ("XDG_CACHE_HOME", home.join(".cache")),
+            ("XDG_STATE_HOME", home.join(".local/state")),
+            ("XDG_RUNTIME_DIR", self.place.path().join("run")),
+            ("TMPDIR", "/tmp".into()),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin".into()),
+            ("LANG", "C.UTF-8".into()),
+            ("USER", login.clone().into()),
+            ("LOGNAME", login.into()),
+            (key, value.into()),
+        ];
+        Invocation::new(program, arguments, &env, &self.project(), self.user)
+    }
+
+    /// Whether a cgroup belongs to a sandbox or a run that another test's data directory still knows: a test that kills
+    /// on purpose has such cgroups until its next command.
+    fn is_of_another_test(&self, cgroup: &Path) -> bool {
+        let name = cgroup.file_name().unwrap_or_default().to_string_lossy();
+        let Some(id) = name.strip_prefix("agentkernel-") else { return false };
+        if ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|a| a == id) {
+            return true;
+        }
+        let places =
+            fs::read_dir(std::env::temp_dir()).into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+        let others = places.filter(|p| {
+            p != self.place.path() && p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(PLACE))
+        });
+        let data = others.map(|p| p.join("home/.local/share/agentkernel"));
+        data.into_iter().any(|d| d.join("sandboxes").join(id).exists() || d.join("runs").join(id).exists())
+    }
+
+    fn scope(&self) -> Scope {
+        Scope {
+            directories: vec![self.place.path().to_owned()],
+            marker: Some(self.marker.clone()),
+            cgroup_marks: Vec::new(),
+        }
+    }
+
+    /// Fails when a process, a mount, a cgroup or a run's directory of this test is left. Waits for what is ending.
+    ///
+    /// # Panics
+    /// With the list of what is left.
+    pub fn assert_nothing_left(&self) {
+        let left = self.leftovers();
+        assert!(left.is_empty(), "left behind:\n  {}", left.join("\n  "));
+    }
+
+    /// What [`Self::assert_nothing_left`] would complain about.
+    ///
+    /// # Panics
+    /// When /proc cannot be read.
+    #[must_use]
+    pub fn leftovers(&self) -> Vec<String> {
+        let scope = self.scope();
+        let deadline = Instant::now() + SETTLE;
+        // A process that has been told to end is no leftover; its end is an event.
+        for pid in scope.processes().unwrap_or_else(|e| panic!("cannot list processes: {e}")) {
+            if let Some(handle) = proc::handle(pid) {
+                let _still_there_is_found_below = proc::wait_until(&handle, deadline);
+            }
+        }
+        let mut left = scope.find().unwrap_or_else(|e| panic!("cannot list processes: {e}"));
+        let runs = fs::read_dir(self.data().join("runs")).into_iter().flatten().filter_map(Result::ok);
+        left.extend(runs.map(|e| format!("run {}", e.path().display())));
+        let new = |c: &PathBuf| !self.cgroups_before.contains(c) && !self.is_of_another_test(c);
+        left.extend(lasting_cgroups(new).into_iter().map(|c| format!("cgroup {}", c.display())));
+        left
+    }
+}
+
+/// The prefix of every test's place.
+const PLACE: &str = "agentkernel-test-";
+
+/// Empty cgroups that stay. They carry no mark of a test, so they are looked at while no test of this process runs a
+/// command; and other processes of this machine may be at work too, whose cgroups are empty for moments only. Nothing
+/// tells of the end of those, hence the repeated look.
+fn lasting_cgroups(ours: impl Fn(&PathBuf) -> bool) -> Vec<PathBuf> {
+    let deadline = Instant::now() + SETTLE;
+    let mut lasting = activity::while_quiet(empty_cgroups);
+    lasting.retain(ours);
+    while !lasting.is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = empty_cgroups();
+        lasting.retain(|c| now.contains(c));
+    }
+    lasting
+}
+
+impl Default for TestEnv {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Sandboxes and runs that were still known to a test as it ended, which a failed one leaves: not another test's fault.
+static ABANDONED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        let directories = ["sandboxes", "runs"].map(|d| self.data().join(d));
+        let entries =
+            directories.iter().flat_map(|d| fs::read_dir(d).into_iter().flatten()).filter_map(Result::ok);
+        let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
+        ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        let deadline = Instant::now() + SETTLE;
+        for pid in self.scope().processes().unwrap_or_default() {
+            if let Some(handle) = proc::handle(pid)
+                && rustix::process::pidfd_send_signal(&handle, rustix::process::Signal::KILL).is_ok()
+            {
+                let _best_effort = proc::wait_until(&handle, deadline);
+            }
+        }
+    }
+}
+
+/// The built `agentkernel`: `AGENTKERNEL_BIN`, or the one beside the running test.
+///
+/// # Panics
+/// When the running test has no path.
+#[must_use]
+pub fn product_binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("AGENTKERNEL_BIN") {
+        return named.into();
+    }
+    let test = std::env::current_exe().unwrap_or_else(|e| panic!("cannot find the running test: {e}"));
+    // target/debug/deps/cli-0123 or target/debug/program
+    let here = test.ancestors().skip(1).find(|d| d.file_name().is_none_or(|n| n != "deps"));
+    here.unwrap_or(Path::new("/")).join("agentkernel")
+}

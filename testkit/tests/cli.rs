@@ -1,0 +1,17 @@
+//! Tests of the front door: the built `agentkernel` as a person calls it. As root with `AGENTKERNEL_TEST_UID` set,
+//! everything runs as that user.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, outside of #[test] functions"
+)]
+
+mod cli {
+    mod crash;
+    mod errors;
+    mod lifecycle;
+    mod policy;
+    mod run;
+    mod streams;
+}
