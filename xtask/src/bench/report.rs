@@ -1,0 +1,224 @@
+//! The tables: for people in docs/benchmarks.md, for programs as JSON.
+
+use super::{Half, HalfResult, Report, numbers::Number, rows, stats::Stats};
+use crate::{Outcome, cargo::cargo, workspace::Workspace};
+use serde_json::{Value, json};
+use std::{fmt::Write, fs, process::Command};
+
+const BEGIN: &str = "<!-- bench:begin, written by cargo xtask bench -->";
+const END: &str = "<!-- bench:end -->";
+
+/// Where and when.
+#[derive(Debug, Clone)]
+pub(super) struct Setting(Vec<(&'static str, String)>);
+
+impl Setting {
+    pub(super) fn read() -> Self {
+        let said = |program: &str, words: &[&str]| -> Option<String> {
+            let output = Command::new(program).args(words).output().ok().filter(|o| o.status.success())?;
+            String::from_utf8(output.stdout).ok()?.lines().next().map(|line| line.trim().to_owned())
+        };
+        let field = |path: &str, name: &str| {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.split_once(':').map(|(_, v)| v.trim().to_owned()));
+            line.unwrap_or_else(|| "unknown".to_owned())
+        };
+        let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+        let uname = rustix::system::uname();
+        let commit = said("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_else(|| "none".to_owned());
+        let dirty = said("git", &["status", "--porcelain"]).is_some_and(|line| !line.is_empty());
+        let unknown = || "not installed".to_owned();
+        Self(vec![
+            ("date", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_else(unknown)),
+            ("commit", format!("{commit}{}", if dirty { " with changes" } else { "" })),
+            (
+                "machine",
+                format!(
+                    "{}, {cores} cores, {} of memory",
+                    field("/proc/cpuinfo", "model name"),
+                    field("/proc/meminfo", "MemTotal")
+                ),
+            ),
+            (
+                "kernel",
+                format!("{} {}", uname.sysname().to_string_lossy(), uname.release().to_string_lossy()),
+            ),
+            ("bwrap", said("bwrap", &["--version"]).unwrap_or_else(unknown)),
+            ("runc", said("runc", &["--version"]).unwrap_or_else(unknown)),
+            ("rustc", said("rustc", &["--version"]).unwrap_or_else(unknown)),
+        ])
+    }
+}
+
+pub(super) fn markdown(report: &Report) -> String {
+    let mut out = String::new();
+    write_markdown(report, &mut out).map_or_else(|_| String::new(), |()| out)
+}
+
+fn write_markdown(report: &Report, out: &mut String) -> std::fmt::Result {
+    for (name, value) in &report.setting.0 {
+        writeln!(out, "- {name}: {value}")?;
+    }
+    if report.quick {
+        writeln!(out, "- quick: too few samples for a p99; not a measurement to keep")?;
+    }
+    writeln!(out, "\n| number | who | measured | promised | |\n|---|---|---|---|---|")?;
+    for number in &report.numbers {
+        write_number(number, out)?;
+    }
+    for (half, result) in &report.halves {
+        write_half(*half, result, out)?;
+    }
+    for note in &report.notes {
+        writeln!(out, "\n{note}")?;
+    }
+    Ok(())
+}
+
+fn write_number(number: &Number, out: &mut String) -> std::fmt::Result {
+    let who = number.half.map_or("", Half::as_str);
+    let value = match &number.value {
+        Ok(value) => format!("{value:.2}{}", number.unit),
+        Err(why) => cell(why),
+    };
+    writeln!(out, "| {} | {who} | {value} | {} | {} |", number.what, number.target(), number.verdict())
+}
+
+fn write_half(half: Half, result: &HalfResult, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n### As {}\n", half.as_str())?;
+    writeln!(
+        out,
+        "| whole process | samples | median ms | p99 ms | min ms | × fork+exec |\n|---|---|---|---|---|---|"
+    )?;
+    let spawn =
+        result.timings.rows.iter().find(|row| row.name == rows::SPAWN).and_then(|r| Stats::of(&r.samples));
+    for row in &result.timings.rows {
+        let Some(s) = Stats::of(&row.samples) else {
+            writeln!(out, "| `{}` | 0, {} failed | | | | |", row.name, row.failures)?;
+            continue;
+        };
+        let failed = if row.failures > 0 { format!(", {} failed", row.failures) } else { String::new() };
+        let ratio = spawn.map_or(String::new(), |spawn| format!("{:.2}", s.median / spawn.median));
+        writeln!(
+            out,
+            "| `{}` | {}{failed} | {:.2} | {:.2} | {:.2} | {ratio} |",
+            row.name, s.count, s.median, s.p99, s.min
+        )?;
+    }
+    for (row, why) in &result.timings.missing {
+        writeln!(out, "| `{row}` | not measured: {} | | | | |", cell(why))?;
+    }
+    writeln!(out)?;
+    if let Ok(pipe) = &result.pipe {
+        writeln!(
+            out,
+            "- 1 GB through a pipe: {:.2} GB/s sandboxed, {:.2} GB/s plain",
+            pipe.sandboxed, pipe.plain
+        )?;
+    }
+    if let Ok(d) = &result.density {
+        writeln!(
+            out,
+            "- {} named sandboxes: {} processes, {:.2} MB each, all up after {:.1} s",
+            d.count, d.processes, d.pss_mb, d.seconds
+        )?;
+        write_left(&d.left, out)?;
+    }
+    if let Ok(s) = &result.storm {
+        writeln!(
+            out,
+            "- {} runs from {} callers: {} failed, {:.0} a second",
+            s.runs, s.callers, s.failures, s.per_second
+        )?;
+        if let Some(why) = &s.first_failure {
+            writeln!(out, "  - the first failure: {}", cell(why))?;
+        }
+        write_left(&s.left, out)?;
+    }
+    Ok(())
+}
+
+fn write_left(left: &[String], out: &mut String) -> std::fmt::Result {
+    left.iter().take(5).try_for_each(|what| writeln!(out, "  - left behind: {}", cell(what)))
+}
+
+/// What programs said may hold anything; a table cell may not.
+fn cell(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('|', "\\|")
+}
+
+pub(super) fn json(report: &Report) -> Value {
+    let halves = report.halves.iter().map(|(half, result)| {
+        let rows = result.timings.rows.iter().map(|row| {
+            let s = Stats::of(&row.samples);
+            json!({
+                "name": row.name, "failures": row.failures, "samples": row.samples.len(),
+                "median_ms": s.map(|s| s.median), "p99_ms": s.map(|s| s.p99), "min_ms": s.map(|s| s.min),
+            })
+        });
+        json!({
+            "who": half.as_str(), "rows": rows.collect::<Vec<_>>(), "missing": result.timings.missing,
+            "pipe": result.pipe.as_ref().ok().map(super::pipe::Throughput::to_json),
+        })
+    });
+    json!({
+        "setting": report.setting.0.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>(),
+        "quick": report.quick,
+        "numbers": report.numbers.iter().map(Number::to_json).collect::<Vec<_>>(),
+        "halves": halves.collect::<Vec<_>>(),
+        "notes": report.notes,
+    })
+}
+
+/// Puts `tables` between the markers of docs/benchmarks.md.
+pub(super) fn write_page(workspace: &Workspace, tables: &str) -> Outcome<()> {
+    let path = workspace.root.join("docs/benchmarks.md");
+    let page = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    fs::write(
+        &path,
+        splice(&page, tables).ok_or_else(|| format!("{} has lost its markers", path.display()))?,
+    )?;
+    eprintln!("bench: wrote {}", workspace.relative(&path).display());
+    Ok(())
+}
+
+fn splice(page: &str, tables: &str) -> Option<String> {
+    let (head, rest) = page.split_once(BEGIN)?;
+    let (_, tail) = rest.split_once(END)?;
+    Some(format!("{head}{BEGIN}\n\n{}\n\n{END}{tail}", tables.trim()))
+}
+
+/// Minutes of a release build into an empty target directory.
+pub(super) fn cold_build(workspace: &Workspace, dir: &std::path::Path) -> Result<f64, String> {
+    let target = dir.join("cold-target");
+    let started = std::time::Instant::now();
+    let status = cargo()
+        .args(["build", "--release", "-p", "agentkernel", "--target-dir"])
+        .arg(&target)
+        .current_dir(&workspace.root)
+        .status()
+        .map_err(|error| error.to_string())?;
+    let minutes = started.elapsed().as_secs_f64() / 60.0;
+    if status.success() { Ok(minutes) } else { Err(format!("the build failed: {status}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_replace_tables_and_nothing_else() {
+        let page = format!("# Title\n\n{BEGIN}\nold\n{END}\n\ntail\n");
+        let new = splice(&page, "new\n").unwrap();
+        assert_eq!(new, format!("# Title\n\n{BEGIN}\n\nnew\n\n{END}\n\ntail\n"));
+        assert_eq!(splice(&new, "new").unwrap(), new);
+        assert_eq!(splice("no markers", "x"), None);
+    }
+
+    #[test]
+    fn what_a_program_said_stays_in_its_cell() {
+        assert_eq!(cell("a|b\n\u{1b}[31mc"), "a\\|b  [31mc");
+    }
+}

@@ -1,0 +1,89 @@
+//! The stages of `cargo xtask test`, as data. A new test target is a new line here.
+
+use crate::person::Half;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stage {
+    pub(super) name: &'static str,
+    pub(super) work: Work,
+    /// Minutes after which it has failed.
+    pub(super) limit: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work {
+    /// Tests that cargo runs as whoever we are: nextest where it is installed, else `cargo test`. The words select.
+    Tests(&'static [&'static str]),
+    /// `cargo test` itself, for what nextest cannot run.
+    Plain(&'static [&'static str]),
+    /// One test program, run once in each half with `AGENTKERNEL_BIN` set.
+    Program {
+        package: &'static str,
+        target: Target,
+        env: &'static [(&'static str, &'static str)],
+        halves: &'static [Half],
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    Lib,
+    /// An integration test by name.
+    Test(&'static str),
+}
+
+const TESTKIT: &str = "agentkernel-testkit";
+const BOTH: &[Half] = &[Half::Root, Half::User];
+const USER: &[Half] = &[Half::User];
+
+pub(super) const STAGES: &[Stage] = &[
+    Stage { name: "unit", work: Work::Tests(&["--workspace", "--exclude", TESTKIT]), limit: 15 },
+    Stage { name: "unit-testkit", work: Work::Tests(&["-p", TESTKIT, "--lib"]), limit: 10 },
+    Stage { name: "doc", work: Work::Plain(&["--workspace", "--doc"]), limit: 10 },
+    Stage {
+        name: "unit-native",
+        work: Work::Program { package: "agentkernel-native", target: Target::Lib, env: &[], halves: USER },
+        limit: 10,
+    },
+    Stage {
+        name: "conformance-fake",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("conformance"),
+            env: &[("AGENTKERNEL_CONFORMANCE", "fake")],
+            halves: USER,
+        },
+        limit: 10,
+    },
+    Stage {
+        name: "conformance-native",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("conformance"),
+            env: &[("AGENTKERNEL_CONFORMANCE", "native")],
+            halves: BOTH,
+        },
+        limit: 15,
+    },
+    Stage {
+        name: "cli",
+        work: Work::Program { package: TESTKIT, target: Target::Test("cli"), env: &[], halves: BOTH },
+        limit: 15,
+    },
+    Stage {
+        name: "escape",
+        work: Work::Program { package: TESTKIT, target: Target::Test("escape"), env: &[], halves: BOTH },
+        limit: 15,
+    },
+];
+
+/// What the tests need on the machine: the program, and the Debian package that has it.
+pub(super) const TOOLS: &[(&str, &str)] = &[
+    ("newuidmap", "uidmap"),
+    ("newgidmap", "uidmap"),
+    ("useradd", "passwd"),
+    ("python3", "python3-minimal"),
+    ("strace", "strace"),
+    ("ip", "iproute2"),
+    ("busybox", "busybox-static"),
+];
