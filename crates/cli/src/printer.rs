@@ -67,7 +67,7 @@ impl Printer {
 
     /// A line on stderr that is no error.
     pub(crate) fn note(&self, text: impl fmt::Display) {
-        self.stderr(&format!("{} {text}", self.paint("note:", "36")));
+        self.stderr(&format!("{} {}", self.paint("note:", "36"), printable(&text.to_string())));
     }
 
     /// `error: …` and its hint on stderr, or one JSON object.

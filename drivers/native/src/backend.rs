@@ -118,22 +118,38 @@ impl Native {
         Group::from_text(&std::fs::read_to_string(dir.join(GROUP_FILE)).ok()?)
     }
 
-    /// Makes the control group of `id` where there is a hierarchy; `record` writes down what to remove after a crash,
-    /// before anything is made.
-    fn make_group(
-        &self,
-        id: SandboxId,
-        plan: &Plan,
-        record: impl FnOnce(&Group) -> std::io::Result<()>,
-    ) -> Result<(Option<Group>, Entry)> {
-        let Some(group) = self.hierarchy().group(&id.to_string()) else {
-            return Ok((None, Entry::default()));
-        };
-        let failed = |e| Error::io("cannot make the sandbox's control group", e);
-        record(&group).map_err(failed)?;
-        let entry = group.create(&plan.limits).map_err(failed)?;
-        Ok((Some(group), entry))
+    fn group(&self, id: SandboxId) -> Option<Group> {
+        self.hierarchy().group(&id.to_string())
     }
+}
+
+/// Makes `group` if init must be born in it, or if it must not: each at its own moment.
+fn make_group(group: Option<&Group>, birthplace: bool, plan: &Plan) -> Result<Entry> {
+    let wanted = group.filter(|g| g.is_birthplace() == birthplace);
+    let made = wanted.map(|g| g.create(&plan.limits)).transpose();
+    Ok(made.map_err(|e| Error::io("cannot make the sandbox's control group", e))?.unwrap_or_default())
+}
+
+/// Starts init. `record` writes down what to remove after a crash, before anything is made.
+fn begin(
+    plan: &Plan,
+    group: Option<&Group>,
+    inherit: impl FnOnce(OwnedFd) -> Inheritance,
+    record: impl FnOnce() -> Result<()>,
+) -> Result<(Init, OwnedFd)> {
+    if group.is_some_and(Group::is_birthplace) {
+        record()?;
+        let entry = make_group(group, true, plan)?;
+        return launch(plan, entry.birthplace(), inherit, || {
+            prepare(plan)?;
+            Ok::<_, Error>(Entry::default())
+        });
+    }
+    launch(plan, None, inherit, || {
+        record()?;
+        prepare(plan)?;
+        make_group(group, false, plan)
+    })
 }
 
 /// Makes directories of the sandbox's own and gives them to its root.
@@ -293,16 +309,18 @@ impl Backend for Native {
         // Files on disk belong to the ids of the map that they were written under.
         plan.map = known.map.clone();
         plan.confinement.has_groups = plan.map.has_groups();
-        prepare(&plan)?;
         if let Some(stale) = self.group_of(&dir) {
             stale.remove().map_err(|e| Error::io("cannot remove the control group of the last start", e))?;
         }
-        let record = |group: &Group| std::fs::write(dir.join(GROUP_FILE), group.to_text());
-        let (group, entry) = self.make_group(inputs.id, &plan, record)?;
-        let started = listener(&dir).and_then(|listener| {
-            let inherit =
-                |control| Inheritance { control, listener: Some(listener), first: None, cgroup: entry };
-            let (init, control) = launch(&plan, inherit).map_err(|fault| process::set_up_failed(&fault))?;
+        let group = self.group(inputs.id);
+        let record = || match &group {
+            Some(group) => std::fs::write(dir.join(GROUP_FILE), group.to_text())
+                .map_err(|e| Error::io(format!("cannot write in {}", dir.display()), e)),
+            None => Ok(()),
+        };
+        let listener = listener(&dir)?;
+        let inherit = |control| Inheritance { control, listener: Some(listener), first: None };
+        let started = begin(&plan, group.as_ref(), inherit, record).and_then(|(init, control)| {
             Ok(Lifeline { init, group: group.clone(), control: Arc::new(Conversation::new(control)?) })
         });
         let lifeline = match started {
@@ -390,19 +408,22 @@ impl Backend for Native {
         check_user(&plan.map, &exec)?;
         let failed =
             |e: rustix::io::Errno| Error::io(format!("cannot make {}", run_path.display()), e.into());
-        let mut run = Run::create(&run_path, plan.map.clone()).map_err(failed)?;
-        prepare(&plan)?;
-        let (_, entry) = self.make_group(inputs.id, &plan, |group| Ok(run.record(group.clone())?))?;
         let pipes = Pipes::new(command.stdio, plan.map.host_ids(exec.uid, exec.gid))?;
         let (streams, ends) = match pipes {
             Some(p) => (Some((p.stdin, ByteSource::Fd(p.stdout), ByteSource::Fd(p.stderr))), Some(p.inside)),
             None => (None, None),
         };
         let first = Some((exec.clone(), ends));
-        let inherit = |control| Inheritance { control, listener: None, first, cgroup: entry };
-        let (init, control) = launch(&plan, inherit).map_err(|fault| process::set_up_failed(&fault))?;
+        let inherit = |control| Inheritance { control, listener: None, first };
+        let group = self.group(inputs.id);
+        let mut run = None;
+        let record = || {
+            let run = run.insert(Run::create(&run_path, plan.map.clone()).map_err(failed)?);
+            group.clone().map_or(Ok(()), |group| run.record(group)).map_err(failed)
+        };
+        let (init, control) = begin(&plan, group.as_ref(), inherit, record)?;
         let control = Arc::new(Conversation::new(control)?);
-        let ephemeral = Ephemeral { control: Arc::clone(&control), init, run: Some(run) };
+        let ephemeral = Ephemeral { control: Arc::clone(&control), init, run };
         if plan.network == Net::Gateway {
             up(&control, &plan, gateway.as_ref()).await?;
         }

@@ -147,17 +147,23 @@ impl Entry {
         self.dir.as_ref().map(AsFd::as_fd)
     }
 
-    /// Joins from inside the new process, where it was not born there.
-    pub(crate) fn join(&self) -> Result<(), Errno> {
-        self.tasks.iter().try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop))
-    }
-
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.tasks.iter().chain(&self.dir).map(AsFd::as_fd)
+    /// Files of the groups that the new process joins itself, by [`join`].
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.tasks.iter().map(AsFd::as_fd)
     }
 }
 
+/// Joins the v1 group whose `tasks` file this is, from inside the new process.
+pub(crate) fn join(tasks: &OwnedFd) -> Result<(), Errno> {
+    rustix::io::write(tasks, b"0").map(drop)
+}
+
 impl Group {
+    /// Whether init must be born in the group, which must then exist before.
+    pub(crate) fn is_birthplace(&self) -> bool {
+        self.kind == Version::V2
+    }
+
     /// The group that [`Group::to_text`] described.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let mut lines = text.lines();
@@ -270,12 +276,12 @@ fn settings(kind: Version, controller: &str, limits: &Limits) -> Vec<(&'static s
     let mut settings = Vec::new();
     match (controller, kind) {
         ("memory", Version::V1) => {
-            if let Some(limit) = limits.memory {
+            if let Some(limit) = limits.memory.filter(|_| !crate::mutation::off("memory-limit")) {
                 settings.push(("memory.limit_in_bytes", limit.value().bytes().to_string()));
             }
         }
         ("memory", Version::V2) => {
-            if let Some(limit) = limits.memory {
+            if let Some(limit) = limits.memory.filter(|_| !crate::mutation::off("memory-limit")) {
                 settings.push(("memory.max", limit.value().bytes().to_string()));
                 settings.push(("memory.swap.max", "0".to_owned()));
             }
@@ -291,7 +297,7 @@ fn settings(kind: Version, controller: &str, limits: &Limits) -> Vec<(&'static s
         }
         ("pids", _) => {
             // Init is one more than what was asked for.
-            if let Some(limit) = limits.pids {
+            if let Some(limit) = limits.pids.filter(|_| !crate::mutation::off("pids-limit")) {
                 settings.push(("pids.max", limit.value().saturating_add(1).to_string()));
             }
         }

@@ -99,7 +99,7 @@ impl Walls {
     ) -> Result<(StringArray, StringArray), StartFault> {
         let other = |fault| StartFault::Other(fault);
         let argv = strings(&exec.argv).step(|| "read the command line".to_owned()).map_err(other)?;
-        let env = strings(&exec.env).step(|| "read the environment".to_owned()).map_err(other)?;
+        let env = strings(&environment(exec)).step(|| "read the environment".to_owned()).map_err(other)?;
         connect(streams).step(|| "connect the streams".to_owned()).map_err(other)?;
         if crate::mutation::off("close-descriptors") {
             keep_descriptors_open();
@@ -111,11 +111,13 @@ impl Walls {
         self.limit().step(|| "set resource limits".to_owned()).map_err(other)?;
         self.become_user(exec).step(|| format!("become user {}:{}", exec.uid, exec.gid)).map_err(other)?;
         rustix::process::chdir(exec.workdir.as_str()).map_err(|e| StartFault::Workdir(e.raw_os_error()))?;
-        if !crate::mutation::off("no-new-privs") {
-            rustix::thread::set_no_new_privs(true)
-                .step(|| "give up new privileges".to_owned())
-                .map_err(other)?;
+        if crate::mutation::off("no-new-privs") {
+            // Neither of the walls below can be put up by a process that could still gain privileges.
+            return Ok((argv, env));
         }
+        rustix::thread::set_no_new_privs(true)
+            .step(|| "give up new privileges".to_owned())
+            .map_err(other)?;
         if !crate::mutation::off("landlock") && landlock::enforce(&self.confinement.writable).is_err() {
             return Err(other(Fault::new("set up Landlock", Errno::INVAL)));
         }
@@ -194,6 +196,15 @@ fn candidates(program: &CString, env: &StringArray) -> Vec<CString> {
     path.split(|b| *b == b':').filter(|dir| dir.starts_with(b"/")).filter_map(join).collect()
 }
 
+/// With the mutation `clean-environment` init's own as well, which is the caller's.
+fn environment(exec: &Exec) -> Vec<String> {
+    let mut env = exec.env.clone();
+    if crate::mutation::off("clean-environment") {
+        env.extend(std::env::vars().map(|(key, value)| format!("{key}={value}")));
+    }
+    env
+}
+
 fn strings(words: &[String]) -> Result<StringArray, Errno> {
     let words: Result<Vec<CString>, _> = words.iter().map(|w| CString::new(w.as_bytes())).collect();
     Ok(StringArray::new(words.map_err(|_| Errno::INVAL)?))
@@ -201,7 +212,9 @@ fn strings(words: &[String]) -> Result<StringArray, Errno> {
 
 /// A session of its own; the three streams at 0, 1 and 2; with a terminal, that as the controlling one.
 fn connect(streams: &Streams) -> Result<(), Errno> {
-    rustix::process::setsid()?;
+    if !crate::mutation::off("own-session") {
+        rustix::process::setsid()?;
+    }
     let ends: [BorrowedFd<'_>; 3] = match streams {
         Streams::Pipes([stdin, stdout, stderr]) => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
         Streams::Terminal(tty) => {

@@ -22,18 +22,23 @@ const LINKS: [(&str, &str); 5] = [
 
 /// The host's device nodes: a user namespace cannot make its own.
 #[derive(Debug)]
-pub(crate) struct Devices(Vec<(&'static str, OwnedFd)>);
+pub(crate) struct Devices {
+    nodes: Vec<(&'static str, OwnedFd)>,
+    /// The host's terminals: with the mutation `own-devpts` only.
+    hosts_pts: Option<OwnedFd>,
+}
 
 pub(crate) fn open() -> Result<Devices, Fault> {
     let open = |path| Ok((path, clone_mount(path).step(|| format!("open {path}"))?));
-    Ok(Devices(DEVICES.into_iter().map(open).collect::<Result<_, Fault>>()?))
+    let hosts_pts = if crate::mutation::off("own-devpts") { Some(open("/dev/pts")?.1) } else { None };
+    Ok(Devices { nodes: DEVICES.into_iter().map(open).collect::<Result<_, Fault>>()?, hosts_pts })
 }
 
 impl Devices {
     /// `dev` and `shm` are empty and in memory.
     pub(crate) fn mount(self, dev: &OwnedFd, shm: &OwnedFd, trust: Trust) -> Result<(), Fault> {
         mount_at(dev.as_fd(), "/dev", Place::Directory, trust).step(|| "mount /dev".to_owned())?;
-        for (path, tree) in &self.0 {
+        for (path, tree) in &self.nodes {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             drop(rustix::fs::open(*path, flags, Mode::from_raw_mode(0o666)).step(|| format!("make {path}"))?);
             mount_at(tree.as_fd(), path, Place::File, Trust::Fresh).step(|| format!("mount {path}"))?;
@@ -46,12 +51,18 @@ impl Devices {
         }
         let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let options = [("ptmxmode", "0666"), ("mode", "0620")];
-        let pts = new_filesystem("devpts", &options, &["newinstance"], plain)
-            .step(|| "make /dev/pts".to_owned())?;
+        let pts = match self.hosts_pts {
+            Some(pts) => pts,
+            None => new_filesystem("devpts", &options, &["newinstance"], plain)
+                .step(|| "make /dev/pts".to_owned())?,
+        };
         let pts = mount_at(pts.as_fd(), "/dev/pts", Place::Directory, Trust::Fresh);
         pts.step(|| "mount /dev/pts".to_owned())?;
         let shm = mount_at(shm.as_fd(), "/dev/shm", Place::Directory, Trust::Fresh);
         shm.step(|| "mount /dev/shm".to_owned())?;
+        if crate::mutation::off("dev-read-only") {
+            return Ok(());
+        }
         let set = MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NOEXEC;
         let attr = MountAttr { set, ..MountAttr::default() };
         mount_setattr(dev.as_fd(), Depth::Top, &attr).step(|| "make /dev read-only".to_owned())

@@ -5,7 +5,7 @@
 //! kernel then ends every other process of the pid namespace.
 
 use crate::{
-    cgroup::Entry,
+    cgroup,
     command::Walls,
     files,
     mounts::Step,
@@ -32,12 +32,11 @@ pub(crate) struct Inheritance {
     pub(crate) listener: Option<OwnedFd>,
     /// The one command of an ephemeral sandbox and its streams (none with a terminal).
     pub(crate) first: Option<(Exec, Option<[OwnedFd; 3]>)>,
-    pub(crate) cgroup: Entry,
 }
 
 /// Never returns.
-pub(crate) fn run(plan: &Plan, mut inheritance: Inheritance) -> ! {
-    let outcome = set_up(plan, &mut inheritance);
+pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
+    let outcome = set_up(plan, &inheritance);
     if let Err(fault) = outcome {
         let _ = send(inheritance.control.as_fd(), &Reply::Failed(fault), &[]);
         sys::exit_now(1)
@@ -48,17 +47,24 @@ pub(crate) fn run(plan: &Plan, mut inheritance: Inheritance) -> ! {
     sys::exit_now(i32::from(ended.is_err()))
 }
 
-fn set_up(plan: &Plan, inheritance: &mut Inheritance) -> Result<(), Fault> {
+fn set_up(plan: &Plan, inheritance: &Inheritance) -> Result<(), Fault> {
     quiet(inheritance).step(|| "let go of the caller's descriptors".to_owned())?;
-    // The host side has written the maps when this arrives; as root it sends the trees along.
+    let net = if crate::mutation::off("network-namespace") { 0 } else { libc::CLONE_NEWNET };
+    let ipc = if crate::mutation::off("ipc-namespace") { 0 } else { libc::CLONE_NEWIPC };
+    let own = net | ipc | libc::CLONE_NEWUTS;
+    sys::unshare(own).step(|| "make the network, ipc and uts namespaces".to_owned())?;
     let mut inbox = Inbox::default();
-    match inbox.recv::<Request>(&inheritance.control).step(|| "wait for the host side".to_owned())? {
-        Some(Request::Hello { .. }) => {}
+    let groups = match inbox.recv(&inheritance.control).step(|| "wait for the host side".to_owned())? {
+        Some(Request::Begin { groups }) => groups,
         _ => return Err(Fault::new("wait for the host side", Errno::PIPE)),
+    };
+    for tasks in (0..groups).map_while(|_| inbox.take_fd()) {
+        cgroup::join(&tasks).step(|| "join the control group".to_owned())?;
     }
-    inheritance.cgroup.join().step(|| "join the control group".to_owned())?;
-    sys::unshare(libc::CLONE_NEWCGROUP).step(|| "make a cgroup namespace".to_owned())?;
-    inheritance.cgroup = Entry::default();
+    // A cgroup namespace begins where its maker is.
+    if !crate::mutation::off("cgroup-namespace") {
+        sys::unshare(libc::CLONE_NEWCGROUP).step(|| "make a cgroup namespace".to_owned())?;
+    }
     become_root(plan).step(|| "become root inside".to_owned())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     rustix::system::sethostname(b"agentkernel").step(|| "set the host name".to_owned())?;
@@ -94,12 +100,16 @@ fn quiet(inheritance: &Inheritance) -> Result<(), Errno> {
     if let Some((_, Some(streams))) = &inheritance.first {
         keep.extend(streams.iter().map(AsFd::as_fd));
     }
-    keep.extend(inheritance.cgroup.fds());
-    sys::close_all_except(&keep);
+    if !crate::mutation::off("init-descriptors") {
+        sys::close_all_except(&keep);
+    }
     let null = files::open_null()?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
+    if crate::mutation::off("own-session") {
+        return Ok(());
+    }
     rustix::process::setsid()
         .map(drop)
         .or_else(|errno| if errno == Errno::PERM { Ok(()) } else { Err(errno) })

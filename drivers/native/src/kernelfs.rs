@@ -1,7 +1,7 @@
 //! /proc, with what tells about or changes the host masked or read-only. There is no /sys.
 
 use crate::{
-    mounts::{Place, Step, Trust, clone_mount, mount_at, new_filesystem},
+    mounts::{Place, Step, Trust, clone_mount, clone_tree, mount_at, new_filesystem},
     sys::{Depth, MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, MountAttr, mount_setattr},
     wire::Fault,
 };
@@ -41,6 +41,10 @@ pub(crate) fn open() -> Result<KernelFs, Fault> {
     // A process sees those it may trace: never init, whose command line and memory are the host's.
     let hidden = [("hidepid", "invisible")];
     let options: &[(&str, &str)] = if crate::mutation::off("hidepid") { &[] } else { &hidden };
+    if crate::mutation::off("pid-namespace") {
+        let proc = clone_tree(std::path::Path::new("/proc"), 0, None).step(|| "show /proc".to_owned())?;
+        return Ok(KernelFs { proc });
+    }
     let proc = new_filesystem("proc", options, &[], attributes).step(|| "make /proc".to_owned())?;
     Ok(KernelFs { proc })
 }

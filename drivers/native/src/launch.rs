@@ -1,13 +1,14 @@
 //! The host side of a start: forks init into new namespaces, says who is who inside, and hands the host's files over.
 
 use crate::{
+    cgroup::Entry,
     idmap::IdMap,
     init::{self, Inheritance},
     mounts::Step,
     plan::Plan,
     sources::Sources,
     sys::{self, Forked},
-    wire::{Fault, MAX_FDS, Request, VERSION, send},
+    wire::{Fault, MAX_FDS, Request, send},
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -17,13 +18,12 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
 };
 
-/// The cgroup namespace comes later, when init is in its group: a cgroup namespace begins where its maker is.
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+/// Init makes the others itself: that of the network takes the kernel as long as all the rest, during which this side
+/// makes the control group and opens the host's files.
+fn namespaces() -> libc::c_int {
+    let pids = if crate::mutation::off("pid-namespace") { 0 } else { libc::CLONE_NEWPID };
+    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | pids
+}
 
 /// A forked init. Dropping it ends the sandbox and waits until that is true.
 #[derive(Debug)]
@@ -32,18 +32,22 @@ pub(crate) struct Init {
     reaped: bool,
 }
 
-/// Forks init. `inheritance` is made with init's end of the control socket, whose other end is returned.
-pub(crate) fn launch(
+/// Forks init, in the v2 group `birthplace` where there is one. `inherit` is given init's end of the control socket,
+/// whose other end is returned. `meanwhile` does what can be done while init begins, and says which v1 groups init is
+/// to join.
+pub(crate) fn launch<E: From<Fault>>(
     plan: &Plan,
+    birthplace: Option<BorrowedFd<'_>>,
     inherit: impl FnOnce(OwnedFd) -> Inheritance,
-) -> Result<(Init, OwnedFd), Fault> {
+    meanwhile: impl FnOnce() -> Result<Entry, E>,
+) -> Result<(Init, OwnedFd), E> {
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.step(|| "make the control socket".to_owned())?;
     let inheritance = inherit(theirs);
     let pid = if sys::is_single_threaded() {
-        fork_directly(plan, inheritance)
+        fork_directly(plan, inheritance, birthplace)
     } else {
-        fork_by_helper(plan, inheritance)
+        fork_by_helper(plan, inheritance, birthplace)
     };
     let pid = pid.step(|| "make the sandbox's namespaces".to_owned())?;
     let pidfd =
@@ -54,17 +58,24 @@ pub(crate) fn launch(
         what: "map the sandbox's users".to_owned(),
         errno: e.raw_os_error().unwrap_or(libc::EPERM),
     })?;
-    introduce(plan, pid, ours.as_fd())?;
+    let entry = meanwhile()?;
+    introduce(plan, pid, ours.as_fd(), &entry)?;
     Ok((init, ours))
 }
 
-fn fork_directly(plan: &Plan, inheritance: Inheritance) -> Result<Pid, Errno> {
+fn fork_directly(
+    plan: &Plan,
+    inheritance: Inheritance,
+    birthplace: Option<BorrowedFd<'_>>,
+) -> Result<Pid, Errno> {
     // SAFETY: this process has one thread.
-    match unsafe { sys::clone_single_threaded(NAMESPACES, inheritance.cgroup.birthplace()) }? {
+    match unsafe { sys::clone_single_threaded(namespaces(), birthplace) }? {
         Forked::Parent(pid) => Ok(pid),
         Forked::Child => {
             // With the control socket a second lifeline, which also covers the time before init listens.
-            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            if !crate::mutation::off("lifeline") {
+                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            }
             init::run(plan, inheritance)
         }
     }
@@ -72,7 +83,11 @@ fn fork_directly(plan: &Plan, inheritance: Inheritance) -> Result<Pid, Errno> {
 
 /// From a process with many threads: fork(2) by the C library gives a child with one thread and a sound heap, and that
 /// child clones init as its own sibling.
-fn fork_by_helper(plan: &Plan, inheritance: Inheritance) -> Result<Pid, Errno> {
+fn fork_by_helper(
+    plan: &Plan,
+    inheritance: Inheritance,
+    birthplace: Option<BorrowedFd<'_>>,
+) -> Result<Pid, Errno> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // SAFETY: the child uses the allocator and system calls; no lock of another thread is touched.
     match unsafe { sys::fork() }? {
@@ -90,9 +105,9 @@ fn fork_by_helper(plan: &Plan, inheritance: Inheritance) -> Result<Pid, Errno> {
             }
         }
         Forked::Child => {
-            let flags = NAMESPACES | libc::CLONE_PARENT;
+            let flags = namespaces() | libc::CLONE_PARENT;
             // SAFETY: this process has one thread, the one that fork(2) left it.
-            let answer = match unsafe { sys::clone_single_threaded(flags, inheritance.cgroup.birthplace()) } {
+            let answer = match unsafe { sys::clone_single_threaded(flags, birthplace) } {
                 Ok(Forked::Child) => init::run(plan, inheritance),
                 Ok(Forked::Parent(pid)) => pid.as_raw_nonzero().get(),
                 Err(errno) => errno.raw_os_error().saturating_neg(),
@@ -103,18 +118,20 @@ fn fork_by_helper(plan: &Plan, inheritance: Inheritance) -> Result<Pid, Errno> {
     }
 }
 
-/// Tells init that its maps are written; as root with the trees that only the host side may translate.
-fn introduce(plan: &Plan, pid: Pid, control: BorrowedFd<'_>) -> Result<(), Fault> {
-    let hello = Request::Hello { version: VERSION };
-    let say = |fds: &[BorrowedFd<'_>]| send(control, &hello, fds).step(|| "greet the sandbox".to_owned());
+/// Tells init that its maps are written, and hands over what it needs: first the entries to its control groups, then as
+/// root the trees that only the host side may translate.
+fn introduce(plan: &Plan, pid: Pid, control: BorrowedFd<'_>, entry: &Entry) -> Result<(), Fault> {
+    let mut fds: Vec<BorrowedFd<'_>> = entry.tasks().collect();
+    let begin = Request::Begin { groups: fds.len() };
+    let say = |fds: &[BorrowedFd<'_>]| send(control, &begin, fds).step(|| "greet the sandbox".to_owned());
     if !matches!(plan.map, IdMap::Shifted { .. }) {
-        return say(&[]);
+        return say(&fds);
     }
     let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
     let userns = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let userns = userns.step(|| "open the sandbox's user namespace".to_owned())?;
     let sources = Sources::open(plan, Some(userns.as_fd()))?;
-    let fds: Vec<BorrowedFd<'_>> = sources.trees.iter().map(AsFd::as_fd).collect();
+    fds.extend(sources.trees.iter().map(AsFd::as_fd));
     if fds.len() > MAX_FDS {
         return Err(Fault::new(
             format!("show {} host directories (at most {MAX_FDS})", fds.len()),

@@ -5,7 +5,7 @@ use crate::{
     wire::Fault,
 };
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
+    fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     fs::{CWD, Mode, OFlags, ResolveFlags},
     io::Errno,
     mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags},
@@ -34,28 +34,29 @@ pub(crate) fn clone_tree(path: &Path, set: u64, userns: Option<BorrowedFd<'_>>) 
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = rustix::mount::open_tree(CWD, path, flags)?;
-    let attr = MountAttr { set, propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    mount_setattr(tree.as_fd(), Depth::Recursive, &attr)?;
-    if let Some(userns) = userns {
-        translate(&tree, userns)?;
+    let propagation = if crate::mutation::off("private-mounts") { 0 } else { libc::MS_PRIVATE };
+    let attr = MountAttr { set, propagation, ..MountAttr::default() };
+    let Some(userns) = userns else {
+        return mount_setattr(tree.as_fd(), Depth::Recursive, &attr).map(|()| tree);
+    };
+    // Usually all in one; where a file system below cannot translate owners, in parts.
+    let userns_fd = u64::from(userns.as_raw_fd().cast_unsigned());
+    let all = MountAttr { set: set | crate::sys::MOUNT_IDMAP, userns_fd, ..attr };
+    if mount_setattr(tree.as_fd(), Depth::Recursive, &all).is_err() {
+        mount_setattr(tree.as_fd(), Depth::Recursive, &attr)?;
+        translate(&tree, userns_fd)?;
     }
     Ok(tree)
 }
 
-/// Where a file system below cannot translate owners, only the top is translated; where that cannot either, files keep
-/// their owners, who are nobody inside: readable as far as "others" may read.
-fn translate(tree: &OwnedFd, userns: BorrowedFd<'_>) -> Result<(), Errno> {
-    use rustix::fd::AsRawFd;
-    let userns_fd = u64::from(userns.as_raw_fd().cast_unsigned());
+/// Translates the top alone; where that cannot be done either, files keep their owners, who are nobody inside: readable
+/// as far as "others" may read.
+fn translate(tree: &OwnedFd, userns_fd: u64) -> Result<(), Errno> {
     let attr = MountAttr { set: crate::sys::MOUNT_IDMAP, userns_fd, ..MountAttr::default() };
-    for depth in [Depth::Recursive, Depth::Top] {
-        match mount_setattr(tree.as_fd(), depth, &attr) {
-            Ok(()) => return Ok(()),
-            Err(Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
+    match mount_setattr(tree.as_fd(), Depth::Top, &attr) {
+        Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => Err(errno),
     }
-    Ok(())
 }
 
 /// A new file system that is mounted nowhere yet.

@@ -212,6 +212,12 @@ fn pieces(spec: &SandboxSpec, image: &Rootfs, map: &IdMap, disk: &Disk) -> Resul
         let show = if copy_on_write { Show::Overlay(store) } else { Show::ReadOnly };
         pieces.push(Piece { source: graft.source.clone(), target: graft.target.clone(), show, kind });
     }
+    if crate::mutation::off("allow-list") {
+        for path in ["/etc", "/home", "/root", "/run", "/var"] {
+            let (source, target) = (PathBuf::from(path), path.parse()?);
+            pieces.push(Piece { source, target, show: Show::ReadOnly, kind: PieceKind::Directory });
+        }
+    }
     let workspace: GuestPath = "/workspace".parse()?;
     let directory = |source: &PathBuf, show| Piece {
         source: source.clone(),
@@ -221,6 +227,9 @@ fn pieces(spec: &SandboxSpec, image: &Rootfs, map: &IdMap, disk: &Disk) -> Resul
     };
     match &spec.workspace {
         Workspace::None => {}
+        Workspace::View(source) if crate::mutation::off("workspace-view") => {
+            pieces.push(directory(source, Show::ReadWrite));
+        }
         Workspace::View(source) => {
             let disk_possible = disk.overlay_upper == OverlayUpper::Possible;
             let store = if disk_possible {

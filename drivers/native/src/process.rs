@@ -92,6 +92,12 @@ pub(crate) fn unexpected(reply: Option<Reply>, exec: &Exec) -> Error {
     }
 }
 
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        set_up_failed(&fault)
+    }
+}
+
 /// A step of making a sandbox failed in the kernel.
 pub(crate) fn set_up_failed(fault: &Fault) -> Error {
     let message = format!("cannot {}", printable(&fault.what));

@@ -75,7 +75,9 @@ impl Memory {
     fn open(plan: &Plan) -> Result<Self, Fault> {
         let what = || "make the sandbox's memory file system".to_owned();
         let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        let all = tmpfs(plan.memory_bytes, "755", plain).step(what)?;
+        // A size of 0 is no bound.
+        let bytes = if crate::mutation::off("memory-bound") { 0 } else { plan.memory_bytes };
+        let all = tmpfs(bytes, "755", plain).step(what)?;
         mount_at(all.as_fd(), SCRATCH, Place::Directory, Trust::Fresh).step(what)?;
         let part = |name: &str, mode: u32| {
             let path = format!("{SCRATCH}/{name}");
@@ -110,6 +112,9 @@ impl Memory {
 fn enter(root: &OwnedFd) -> Result<(), Fault> {
     mount_at(root.as_fd(), SCRATCH, Place::Directory, Trust::Fresh).step(|| "mount the root".to_owned())?;
     rustix::process::fchdir(root).step(|| "enter the root".to_owned())?;
+    if crate::mutation::off("pivot-root") {
+        return rustix::process::chroot(".").step(|| "change the root".to_owned());
+    }
     rustix::process::pivot_root(".", ".").step(|| "pivot into the root".to_owned())?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).step(|| "leave the host's root".to_owned())?;
     rustix::process::chdir("/").step(|| "enter the root".to_owned())

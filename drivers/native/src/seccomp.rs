@@ -37,7 +37,8 @@ enum Verdict {
 
 /// The filter of `level` for this machine.
 pub(crate) fn compile(level: SeccompLevel) -> Vec<Instruction> {
-    let mut program = vec![load(OFFSET_ARCH), jump_equal(ARCH, 1, 0), ret(RET_KILL), load(OFFSET_NUMBER)];
+    let foreign = if crate::mutation::off("seccomp-architecture") { RET_ALLOW } else { RET_KILL };
+    let mut program = vec![load(OFFSET_ARCH), jump_equal(ARCH, 1, 0), ret(foreign), load(OFFSET_NUMBER)];
     program.extend(search(&ranges(level)));
     program
 }

@@ -161,6 +161,7 @@ impl Service {
         let reply =
             |caller: &Caller, reply: Reply, fds: &[BorrowedFd<'_>]| send(caller.socket.as_fd(), &reply, fds);
         match request {
+            Request::Begin { .. } => Err(Errno::PROTO),
             Request::Hello { version } if version == VERSION => Ok(()),
             Request::Hello { .. } => reply(caller, Reply::Version { version: VERSION }, &[]),
             Request::Exec(exec) => {

@@ -38,7 +38,8 @@ impl Sources {
             let read_only = if piece.show == Show::ReadWrite { 0 } else { MOUNT_RDONLY };
             let nosuid = if crate::mutation::off("nosuid") { 0 } else { MOUNT_NOSUID };
             let read_only = if crate::mutation::off("read-only-grafts") { 0 } else { read_only };
-            let tree = clone_tree(&piece.source, read_only | nosuid | MOUNT_NODEV, userns);
+            let nodev = if crate::mutation::off("nodev") { 0 } else { MOUNT_NODEV };
+            let tree = clone_tree(&piece.source, read_only | nosuid | nodev, userns);
             trees.push_back(tree.step(|| format!("open {}", piece.source.display()))?);
             if let Show::Overlay(LayerStore::Disk(layer)) = &piece.show {
                 let tree = clone_tree(layer, MOUNT_NOSUID | MOUNT_NODEV, None);

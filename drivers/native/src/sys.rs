@@ -218,6 +218,10 @@ pub(crate) fn reset_signals() {
 
 /// Sends `signal` to every process that init may signal: all of the pid namespace but init itself.
 pub(crate) fn signal_everyone(signal: rustix::process::Signal) {
+    // Without a pid namespace that would be everyone on the machine.
+    if crate::mutation::off("pid-namespace") {
+        return;
+    }
     // SAFETY: kill has no memory preconditions; -1 means every process of the caller's pid namespace, and only init of
     // a sandbox calls this.
     unsafe { libc::kill(-1, signal.as_raw()) };

@@ -53,6 +53,14 @@ impl NativeUplink {
     }
 }
 
+/// What the mutation `gateway` does in place of asking the gateway.
+#[cfg(feature = "mutations")]
+async fn forward_anywhere(mut inside: tokio::net::TcpStream, meant: SocketAddr) {
+    if let Ok(mut outside) = tokio::net::TcpStream::connect(meant).await {
+        let _ = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
+    }
+}
+
 #[async_trait]
 impl Uplink for NativeUplink {
     async fn accept(&self) -> io::Result<Flow> {
@@ -62,6 +70,12 @@ impl Uplink for NativeUplink {
                 accepted = self.accept_v6() => accepted?,
             };
             let local = stream.local_addr()?;
+            #[cfg(feature = "mutations")]
+            if crate::mutation::off("gateway") {
+                let meant = sys::original_dst(stream.as_fd(), local.is_ipv6()).unwrap_or(local);
+                tokio::spawn(forward_anywhere(stream, meant));
+                continue;
+            }
             // A connection to the listener's own address was not redirected: somebody inside found its port. It has no
             // destination, so it goes nowhere.
             if let Ok(original_dst) = sys::original_dst(stream.as_fd(), local.is_ipv6())

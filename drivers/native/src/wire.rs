@@ -29,6 +29,11 @@ pub(crate) const MAX_FDS: usize = 200;
 /// What the host asks of init.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
+    /// The first message to a new init: its users are mapped. Descriptors of `groups` control groups to join come
+    /// along, and the trees of its root where init cannot open them itself.
+    Begin {
+        groups: usize,
+    },
     Hello {
         version: u32,
     },

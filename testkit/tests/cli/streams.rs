@@ -27,7 +27,9 @@ fn the_streams_are_apart_and_exact() {
     let octal: String = all.iter().map(|b| format!("\\{b:03o}")).collect();
     let script = format!("printf '{octal}'; printf 'err' >&2");
     let finished = env.agentkernel(&["run", "-i", "host", "--", "sh", "-c", &script]).run().ok().prints(&all);
-    assert_eq!(finished.err(), "err", "{finished}");
+    // A note may stand above, such as on limits that this machine cannot enforce.
+    let ours: String = finished.err().split_inclusive('\n').filter(|l| !l.starts_with("note: ")).collect();
+    assert_eq!(ours, "err", "{finished}");
 }
 
 #[test]

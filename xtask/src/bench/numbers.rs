@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 pub(super) enum Bound {
     AtMost(f64),
     AtLeast(f64),
+    /// Only an aim was named.
+    Open,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -28,20 +30,25 @@ impl Number {
         let met = match self.bound {
             Bound::AtMost(most) => *value <= most,
             Bound::AtLeast(least) => *value >= least,
+            Bound::Open => true,
         };
         match self.aim {
             _ if !met => "missed",
             Some(aim) if *value <= aim => "met, and the aim",
+            Some(_) if self.bound == Bound::Open => "aim missed",
             _ => "met",
         }
     }
 
     pub(super) fn target(&self) -> String {
+        let unit = self.unit;
         let bound = match self.bound {
-            Bound::AtMost(most) => format!("≤ {most}{}", self.unit),
-            Bound::AtLeast(least) => format!("≥ {least}{}", self.unit),
+            Bound::AtMost(most) => Some(format!("≤ {most}{unit}")),
+            Bound::AtLeast(least) => Some(format!("≥ {least}{unit}")),
+            Bound::Open => None,
         };
-        self.aim.map_or(bound.clone(), |aim| format!("{bound}, aim ≤ {aim}{}", self.unit))
+        let aim = self.aim.map(|aim| format!("aim ≤ {aim}{unit}"));
+        bound.into_iter().chain(aim).collect::<Vec<_>>().join(", ")
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -84,7 +91,7 @@ pub(super) fn of_half(half: Half, result: &HalfResult) -> Vec<Number> {
         number("run, network: p99 / median", tail(rows::RUN_NET), " ×", most(3.0), None),
         number("--version / fork+exec", ratio(rows::VERSION, rows::SPAWN), " ×", most(2.0), None),
         number("exec / runc exec", ratio(rows::EXEC, rows::RUNC_EXEC), " ×", most(0.2), None),
-        number("exec / fork+exec", ratio(rows::EXEC, rows::SPAWN), " ×", most(f64::INFINITY), Some(3.0)),
+        number("exec / fork+exec", ratio(rows::EXEC, rows::SPAWN), " ×", Bound::Open, Some(3.0)),
         number("memory of an idle named sandbox", density.clone().map(|d| d.pss_mb), " MB", most(6.0), None),
         number("left after the named sandboxes", density.map(|d| d.left.len() as f64), "", most(0.0), None),
         number("failed runs of the crowd", storm.clone().map(|s| s.failures as f64), "", most(0.0), None),
@@ -123,6 +130,8 @@ mod tests {
         assert_eq!(at_most(1.25, Some(1.0)), "met");
         assert_eq!(at_most(1.0, Some(1.0)), "met, and the aim");
         assert_eq!(at_most(1.26, Some(1.0)), "missed");
+        assert_eq!(number(Ok(3.1), Bound::Open, Some(3.0)).verdict(), "aim missed");
+        assert_eq!(number(Ok(3.1), Bound::Open, Some(3.0)).target(), "aim ≤ 3 ×");
         assert_eq!(number(Ok(0.89), Bound::AtLeast(0.9), None).verdict(), "missed");
         assert_eq!(number(Err("no runc".to_owned()), Bound::AtMost(1.0), None).verdict(), "not measured");
         assert_eq!(number(Ok(f64::NAN), Bound::AtMost(1.0), None).verdict(), "missed");

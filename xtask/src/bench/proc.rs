@@ -96,10 +96,21 @@ impl Surroundings {
         Ok(Self(found))
     }
 
-    /// What is here and was not in `before`.
+    /// What is here and was not in `before`. A cgroup with processes is no leftover of ours: ours would be found as
+    /// processes, so it belongs to somebody else's sandbox.
     pub(super) fn since(&self, before: &Self) -> Vec<String> {
-        self.0.difference(&before.0).cloned().collect()
+        let stale =
+            |what: &&String| what.strip_prefix("cgroup ").is_none_or(|path| is_stale(Path::new(path)));
+        self.0.difference(&before.0).filter(stale).cloned().collect()
     }
+}
+
+/// Whether this cgroup still exists and holds no process, nor does any below it.
+fn is_stale(group: &Path) -> bool {
+    let Ok(processes) = fs::read_to_string(group.join("cgroup.procs")) else { return false };
+    let mut below = fs::read_dir(group).into_iter().flatten().flatten();
+    processes.trim().is_empty()
+        && below.all(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()) || is_stale(&entry.path()))
 }
 
 fn cgroups(dir: &Path, depth: usize, out: &mut Vec<PathBuf>) {
@@ -126,6 +137,21 @@ mod tests {
     fn a_process_name_cannot_forge_its_parent() {
         assert_eq!(parent_of("12 (a) S 1 (b) R 77 12 12"), Some(77));
         assert_eq!(parent_of("12 (a"), None);
+    }
+
+    #[test]
+    fn a_busy_or_vanished_cgroup_is_no_leftover() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |path: &str, text: &str| {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+            fs::write(dir.path().join(path).join("cgroup.procs"), text).unwrap();
+        };
+        set("a", "");
+        set("a/b", "");
+        assert!(is_stale(&dir.path().join("a")));
+        set("a/b", "17\n");
+        assert!(!is_stale(&dir.path().join("a")));
+        assert!(!is_stale(&dir.path().join("gone")));
     }
 
     #[test]

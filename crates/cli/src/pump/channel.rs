@@ -18,6 +18,8 @@ const LARGE: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Moved,
+    /// Little was there although much has come before: the source writes in small pieces.
+    Trickled,
     /// The source has ended.
     End,
     /// Nobody reads from the sink any more.
@@ -66,10 +68,7 @@ impl<'a> Channel<'a> {
             Ok(0) => Ok(Step::End),
             Ok(moved) => {
                 self.enlarge(moved);
-                if self.enlarged && moved < CHUNK {
-                    rustix::thread::sched_yield();
-                }
-                Ok(Step::Moved)
+                Ok(if self.enlarged && moved < CHUNK { Step::Trickled } else { Step::Moved })
             }
             Err(Errno::INTR) => Ok(Step::Moved),
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(Step::SinkClosed),

@@ -76,7 +76,7 @@ fn to_fd(stdin: &OwnedFd, sink: &OwnedFd, from: InputFrom, stop: &Stop) -> io::R
     }
     let mut channel = Channel::new(stdin.as_fd(), sink.as_fd());
     while wanted(stdin, Some(sink), stop)? {
-        if channel.step()? != Step::Moved {
+        if !matches!(channel.step()?, Step::Moved | Step::Trickled) {
             break;
         }
     }

@@ -56,7 +56,7 @@ pub(crate) enum InputFrom {
     Terminal(Detach),
 }
 
-/// Whether ctrl-p ctrl-q leaves the command alone.
+/// Whether ctrl-p ctrl-q leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detach {
     Never,
@@ -84,7 +84,7 @@ pub(crate) enum How {
     Exit(Exit),
     /// It was ended because this time was over.
     TimedOut(Duration),
-    /// The caller left; the command goes on.
+    /// The caller left. What becomes of the command is the backend's to say.
     Detached,
     /// A signal ended the wait for somebody to read the rest of the output; the command had ended.
     Interrupted(Signal),

@@ -134,8 +134,10 @@ fn copy(source: &OwnedFd, mut sink: Sink, stop: &Stop) -> Result<Vec<u8>> {
     if let Sink::Fd(fd) = &sink {
         let mut channel = Channel::new(source.as_fd(), fd.as_fd());
         while readable(source, stop).map_err(unwatchable)? {
-            if channel.step().map_err(unwritable)? != Step::Moved {
-                break;
+            match channel.step().map_err(unwritable)? {
+                Step::Moved => {}
+                Step::Trickled => gather(stop).map_err(unwatchable)?,
+                Step::End | Step::SinkClosed => break,
             }
         }
         return Ok(Vec::new());
@@ -156,6 +158,19 @@ fn readable(source: &OwnedFd, stop: &Stop) -> io::Result<bool> {
     let mut fds = [PollFd::new(source, PollFlags::IN), PollFd::from_borrowed_fd(stop.fd(), PollFlags::IN)];
     wait(&mut fds)?;
     Ok(!fds[0].revents().is_empty())
+}
+
+/// How long small pieces may gather.
+const GATHER: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
+
+/// Lets a busy source that writes in small pieces fill its pipe, unless the command ends before: waking up and moving
+/// for each piece costs more than the piece. A piece that comes after a pause is never held back.
+fn gather(stop: &Stop) -> io::Result<()> {
+    let mut fds = [PollFd::from_borrowed_fd(stop.fd(), PollFlags::IN)];
+    match poll(&mut fds, Some(&GATHER)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// A stream of the backend's own: read by the runtime, written by a thread, a few chunks apart.

@@ -101,6 +101,26 @@ fn a_full_disk_is_reported() {
 }
 
 #[test]
+fn small_pieces_are_told_from_a_full_stream_and_from_a_few_lines() {
+    use channel::{Channel, Step};
+    let ((read, write), (sink_read, sink_write)) = (pipe(), pipe());
+    let mut write = File::from(write);
+    let mut channel = Channel::new(read.as_fd(), sink_write.as_fd());
+    let mut sink = File::from(sink_read);
+    let mut taken = vec![0; 40_000];
+    let mut step = |length: usize| {
+        write.write_all(&noise(length)).unwrap();
+        let step = channel.step().unwrap();
+        sink.read_exact(&mut taken[..length]).unwrap();
+        step
+    };
+    assert_eq!(step(10), Step::Moved);
+    assert_eq!(step(40_000), Step::Moved);
+    assert_eq!(step(40_000), Step::Trickled);
+    assert_eq!(step(10), Step::Trickled);
+}
+
+#[test]
 fn what_was_written_before_the_end_arrives_and_what_holds_the_pipe_is_not_waited_for() {
     for written in [&b"last words"[..], b""] {
         let (read, write) = pipe();
@@ -171,18 +191,16 @@ fn input_for_a_stream_of_the_backend_arrives() {
 
 #[test]
 fn input_that_nobody_reads_is_left_to_the_caller() {
-    let (stdin, mut write) = {
-        let (read, write) = pipe();
-        (read, File::from(write))
-    };
-    let (sink_read, sink_write) = pipe();
-    drop(sink_read);
-    write.write_all(b"mine").unwrap();
-    let (_trigger, stop) = stop::pair().unwrap();
-    let kept = stdin.try_clone().unwrap();
-    block_on(inlet::feed(stdin, ByteSink::Fd(sink_write), InputFrom::Stdin, stop));
-    drop(write);
-    assert_eq!(reader(kept).join().unwrap(), b"mine");
+    for from in [InputFrom::Stdin, InputFrom::Terminal(Detach::Never)] {
+        let (stdin, write) = pipe();
+        let (sink_read, sink_write) = pipe();
+        drop(sink_read);
+        File::from(write).write_all(b"mine").unwrap();
+        let (_trigger, stop) = stop::pair().unwrap();
+        let kept = stdin.try_clone().unwrap();
+        block_on(inlet::feed(stdin, ByteSink::Fd(sink_write), from, stop));
+        assert_eq!(reader(kept).join().unwrap(), b"mine", "{from:?}");
+    }
 }
 
 #[test]
