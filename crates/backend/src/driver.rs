@@ -93,8 +93,9 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// After an error nothing is left.
     async fn create(&self, inputs: CreateInputs) -> Result<DriverState>;
 
-    /// Brings a created or stopped sandbox up. Idempotent. The caller is its keeper: when that process ends, for
-    /// whatever reason, the sandbox ends with it, where the backend's sandboxes are processes of this machine.
+    /// Brings a created or stopped sandbox up. Idempotent. The caller is its keeper, and the returned handle is what
+    /// keeps the sandbox up, where the backend's sandboxes are processes of this machine: when the handle is dropped or
+    /// the process ends, for whatever reason, the sandbox ends with it.
     ///
     /// # Errors
     /// After an error the sandbox is stopped and its disk as before. `Conflict` when another process is its keeper.

@@ -137,17 +137,13 @@ fn begin(
     inherit: impl FnOnce(OwnedFd) -> Inheritance,
     record: impl FnOnce() -> Result<()>,
 ) -> Result<(Init, OwnedFd)> {
-    if group.is_some_and(Group::is_birthplace) {
-        record()?;
-        let entry = make_group(group, true, plan)?;
-        return launch(plan, entry.birthplace(), inherit, || {
-            prepare(plan)?;
-            Ok::<_, Error>(Entry::default())
-        });
-    }
-    launch(plan, None, inherit, || {
-        record()?;
-        prepare(plan)?;
+    // Init needs these at once where it is born in the group, or opens the layers itself.
+    let at_once = group.is_some_and(Group::is_birthplace) || plan.map.is_users();
+    let ground = || record().and_then(|()| prepare(plan));
+    let ground = if at_once { ground().map(|()| None)? } else { Some(ground) };
+    let entry = make_group(group, true, plan)?;
+    launch(plan, entry.birthplace(), inherit, || {
+        ground.map_or(Ok(()), |ground| ground())?;
         make_group(group, false, plan)
     })
 }

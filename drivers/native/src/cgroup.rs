@@ -46,7 +46,7 @@ impl Hierarchy {
     /// `membership` is the text of /proc/self/cgroup.
     fn find_in(root: &Path, membership: &str) -> Self {
         const CGROUP2_MAGIC: i64 = 0x6367_7270;
-        let is_v2 = rustix::fs::statfs(root).is_ok_and(|s| i64::from(s.f_type) == CGROUP2_MAGIC);
+        let is_v2 = rustix::fs::statfs(root).is_ok_and(|s| s.f_type == CGROUP2_MAGIC);
         if is_v2 { Self::find_v2(root, membership) } else { Self::find_v1(root, membership) }
     }
 

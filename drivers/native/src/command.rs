@@ -115,9 +115,7 @@ impl Walls {
             // Neither of the walls below can be put up by a process that could still gain privileges.
             return Ok((argv, env));
         }
-        rustix::thread::set_no_new_privs(true)
-            .step(|| "give up new privileges".to_owned())
-            .map_err(other)?;
+        rustix::thread::set_no_new_privs(true).step(|| "give up new privileges".to_owned()).map_err(other)?;
         if !crate::mutation::off("landlock") && landlock::enforce(&self.confinement.writable).is_err() {
             return Err(other(Fault::new("set up Landlock", Errno::INVAL)));
         }

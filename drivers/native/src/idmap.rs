@@ -57,6 +57,11 @@ impl IdMap {
         }
     }
 
+    /// Whether an ordinary user made it, so that init opens the host's files with that user's rights.
+    pub(crate) const fn is_users(&self) -> bool {
+        !matches!(self, Self::Shifted { .. })
+    }
+
     /// The host's ids of a user inside, where files can be given to them from outside: as root. Otherwise init does that.
     pub(crate) fn host_ids(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
         match self {

@@ -36,23 +36,28 @@ pub(crate) struct Inheritance {
 
 /// Never returns.
 pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
-    let outcome = set_up(plan, &inheritance);
-    if let Err(fault) = outcome {
-        let _ = send(inheritance.control.as_fd(), &Reply::Failed(fault), &[]);
-        sys::exit_now(1)
-    }
-    let walls = Walls::new(&plan.confinement);
+    let walls = match set_up(plan, &inheritance) {
+        Ok(walls) => walls,
+        Err(fault) => {
+            let _ = send(inheritance.control.as_fd(), &Reply::Failed(fault), &[]);
+            sys::exit_now(1)
+        }
+    };
     let Inheritance { control, listener, first, .. } = inheritance;
     let ended = Service::new(control, listener, walls).and_then(|mut service| service.run(first));
     sys::exit_now(i32::from(ended.is_err()))
 }
 
-fn set_up(plan: &Plan, inheritance: &Inheritance) -> Result<(), Fault> {
+fn set_up(plan: &Plan, inheritance: &Inheritance) -> Result<Walls, Fault> {
     quiet(inheritance).step(|| "let go of the caller's descriptors".to_owned())?;
     let net = if crate::mutation::off("network-namespace") { 0 } else { libc::CLONE_NEWNET };
     let ipc = if crate::mutation::off("ipc-namespace") { 0 } else { libc::CLONE_NEWIPC };
     let own = net | ipc | libc::CLONE_NEWUTS;
     sys::unshare(own).step(|| "make the network, ipc and uts namespaces".to_owned())?;
+    // Whatever needs no users is done while the host side maps them and opens its files.
+    let walls = Walls::new(&plan.confinement);
+    let materials = root::Materials::open()?;
+    let mut sources = if plan.map.is_users() { Sources::open(plan, None)? } else { Sources::default() };
     let mut inbox = Inbox::default();
     let groups = match inbox.recv(&inheritance.control).step(|| "wait for the host side".to_owned())? {
         Some(Request::Begin { groups }) => groups,
@@ -68,14 +73,10 @@ fn set_up(plan: &Plan, inheritance: &Inheritance) -> Result<(), Fault> {
     become_root(plan).step(|| "become root inside".to_owned())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     rustix::system::sethostname(b"agentkernel").step(|| "set the host name".to_owned())?;
-    let mut sources = Sources::default();
     while let Some(tree) = inbox.take_fd() {
         sources.trees.push_back(tree);
     }
-    if sources.trees.is_empty() {
-        sources = Sources::open(plan, None)?;
-    }
-    root::build(plan, &mut sources)?;
+    root::build(plan, &mut sources, materials)?;
     drop(sources);
     let control = inheritance.control.as_fd();
     match plan.network {
@@ -84,13 +85,13 @@ fn set_up(plan: &Plan, inheritance: &Inheritance) -> Result<(), Fault> {
             let listeners = network::captured()?;
             let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
             send(control, &Reply::Up { network: true }, &fds).step(|| "report".to_owned())?;
-            return Ok(());
+            return Ok(walls);
         }
     }
     if inheritance.listener.is_some() {
         send(control, &Reply::Up { network: false }, &[]).step(|| "report".to_owned())?;
     }
-    Ok(())
+    Ok(walls)
 }
 
 /// Closes all but what is needed, and puts /dev/null where the caller's terminal was.

@@ -2,7 +2,7 @@
 
 use crate::{
     mounts::{Place, Step, Trust, clone_mount, clone_tree, mount_at, new_filesystem},
-    sys::{Depth, MOUNT_NODEV, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, MountAttr, mount_setattr},
+    sys::{Depth, MOUNT_NOEXEC, MOUNT_NOSUID, MOUNT_RDONLY, MountAttr, mount_setattr},
     wire::Fault,
 };
 use rustix::{
@@ -76,28 +76,33 @@ fn freeze(path: &str) -> Result<(), Errno> {
 
 /// Covers `path` with a read-only copy of the mount at `with`; does nothing when this kernel has no `path`.
 fn cover(path: &str, with: &str) -> Result<(), Errno> {
-    if rustix::fs::access(path, rustix::fs::Access::EXISTS) == Err(Errno::NOENT) {
-        return Ok(());
-    }
-    let copy = clone_mount(with)?;
+    let copy = match clone_mount(with) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    put(&copy, path).map(drop)
+}
+
+/// Whether `path` existed and is covered by `tree` now, read-only.
+fn put(tree: &OwnedFd, path: &str) -> Result<bool, Errno> {
     let set = MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NOEXEC;
-    mount_setattr(copy.as_fd(), Depth::Top, &MountAttr { set, ..MountAttr::default() })?;
-    rustix::mount::move_mount(&copy, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    mount_setattr(tree.as_fd(), Depth::Top, &MountAttr { set, ..MountAttr::default() })?;
+    match rustix::mount::move_mount(tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// A mount can be attached once: the first place gets `empty` itself, each further one a copy of what the first shows.
 fn mask_directories(empty: &OwnedFd) -> Result<(), Fault> {
-    let exists = |path: &&&str| rustix::fs::access(**path, rustix::fs::Access::EXISTS) != Err(Errno::NOENT);
-    let mut present = MASKED_DIRECTORIES.iter().filter(exists);
-    let Some(first) = present.next() else { return Ok(()) };
-    let set = MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC;
-    mount_setattr(empty.as_fd(), Depth::Top, &MountAttr { set, ..MountAttr::default() })
-        .and_then(|()| {
-            rustix::mount::move_mount(empty, "", CWD, *first, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        })
-        .step(|| format!("mask {first}"))?;
-    for path in present {
-        cover(path, first).step(|| format!("mask {path}"))?;
+    let mut first = None;
+    for path in MASKED_DIRECTORIES {
+        let what = || format!("mask {path}");
+        match first {
+            Some(first) => cover(path, first).step(what)?,
+            None => first = put(empty, path).step(what)?.then_some(path),
+        }
     }
     Ok(())
 }

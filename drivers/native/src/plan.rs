@@ -269,7 +269,7 @@ fn writable(spec: &SandboxSpec, pieces: &[Piece]) -> Vec<String> {
 /// a limit by a quarter of the machine's memory, so that none of them can fill it.
 fn memory_bytes(limits: &Limits) -> u64 {
     let info = rustix::system::sysinfo();
-    let machine = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+    let machine = info.totalram.saturating_mul(u64::from(info.mem_unit));
     let quarter = (machine / 4).max(64 << 20);
     limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter))
 }

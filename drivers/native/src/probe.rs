@@ -69,8 +69,7 @@ fn try_out(plan: &Plan) -> Result<(), Fault> {
     let fault = |errno| Fault::new("make a socket", errno);
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (listener, _other) = pair.map_err(fault)?;
-    let inherit =
-        |control| Inheritance { control, listener: Some(listener), first: None };
+    let inherit = |control| Inheritance { control, listener: Some(listener), first: None };
     let (_init, control) = launch(plan, None, inherit, || Ok::<_, Fault>(Entry::default()))?;
     match Inbox::default().recv::<Reply>(&control).map_err(fault)? {
         Some(Reply::Up { .. }) => Ok(()),

@@ -33,11 +33,21 @@ struct Memory {
     layers: VecDeque<OwnedFd>,
 }
 
+/// What can only be had while the host's /proc and /dev are visible.
+#[derive(Debug)]
+pub(crate) struct Materials {
+    kernel: kernelfs::KernelFs,
+    devices: devices::Devices,
+}
+
+impl Materials {
+    pub(crate) fn open() -> Result<Self, Fault> {
+        Ok(Self { kernel: kernelfs::open()?, devices: devices::open()? })
+    }
+}
+
 /// Leaves init in a root of its own at `/`, complete. `sources` was opened for this very plan.
-pub(crate) fn build(plan: &Plan, sources: &mut Sources) -> Result<(), Fault> {
-    // Both need the host's /proc or /dev to be visible, so they are opened before it goes.
-    let kernel = kernelfs::open()?;
-    let devices = devices::open()?;
+pub(crate) fn build(plan: &Plan, sources: &mut Sources, materials: Materials) -> Result<(), Fault> {
     let mut memory = Memory::open(plan)?;
     let root = match memory.root.take() {
         Some(root) => root,
@@ -61,8 +71,8 @@ pub(crate) fn build(plan: &Plan, sources: &mut Sources) -> Result<(), Fault> {
         };
         place(piece, &tree, layer, trust)?;
     }
-    devices.mount(&memory.dev, &memory.shm, trust)?;
-    kernel.mount(&memory.empty, trust)?;
+    materials.devices.mount(&memory.dev, &memory.shm, trust)?;
+    materials.kernel.mount(&memory.empty, trust)?;
     mount_at(memory.tmp.as_fd(), "/tmp", Place::Directory, trust).step(|| "mount /tmp".to_owned())?;
     if plan.root == RootAccess::ReadOnly && !crate::mutation::off("read-only-root") {
         let attr = MountAttr { set: MOUNT_RDONLY, ..MountAttr::default() };

@@ -12,7 +12,7 @@ fn a_sweep_takes_what_nobody_locks_and_leaves_the_rest() {
     fs::write(runs.path().join("dead"), "").unwrap();
     let work = runs.path().join("dead.layers/workspace/work/work");
     fs::create_dir_all(&work).unwrap();
-    fs::set_permissions(&work, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&work, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     sweep(runs.path(), &map());
     assert!(runs.path().join("live").exists());
     assert!(!runs.path().join("dead").exists() && !runs.path().join("dead.layers").exists());

@@ -55,6 +55,8 @@ pub(crate) struct Service {
     listener: Option<OwnedFd>,
     walls: Walls,
     callers: Vec<Caller>,
+    /// Terminals whose callers left: held until their commands end, which would be hung up otherwise.
+    abandoned: Vec<(Pid, OwnedFd)>,
     /// When a stop turns from SIGTERM to SIGKILL.
     deadline: Option<Instant>,
 }
@@ -68,7 +70,14 @@ impl Service {
             terminal: None,
             role: Role::Keeper,
         };
-        Ok(Self { children: sys::signalfd_child()?, listener, walls, callers: vec![keeper], deadline: None })
+        Ok(Self {
+            children: sys::signalfd_child()?,
+            listener,
+            walls,
+            callers: vec![keeper],
+            abandoned: Vec::new(),
+            deadline: None,
+        })
     }
 
     pub(crate) fn run(&mut self, first: Option<(Exec, Option<[OwnedFd; 3]>)>) -> Result<(), Errno> {
@@ -152,7 +161,8 @@ impl Service {
         if self.callers[index].role == Role::Keeper && !crate::mutation::off("lifeline") {
             return Next::End;
         }
-        self.callers.swap_remove(index);
+        let caller = self.callers.swap_remove(index);
+        self.abandoned.extend(caller.command.zip(caller.terminal));
         Next::Continue
     }
 
@@ -237,6 +247,7 @@ impl Service {
     }
 
     fn ended(&mut self, pid: Pid, status: WaitStatus) -> Next {
+        self.abandoned.retain(|(holder, _)| *holder != pid);
         let Some(index) = self.callers.iter().position(|c| c.command == Some(pid)) else {
             return Next::Continue;
         };
