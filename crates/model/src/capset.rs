@@ -50,6 +50,12 @@ impl CapSet {
         self.0 & (1 << number) != 0
     }
 
+    /// Without SETFCAP, which could give a file on the host capabilities there.
+    #[must_use]
+    pub const fn without_setfcap(self) -> Self {
+        Self(self.0 & !(1 << 31))
+    }
+
     #[must_use]
     pub const fn is_subset(self, other: Self) -> bool {
         self.0 & !other.0 == 0

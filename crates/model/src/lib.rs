@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod capset;
 pub mod command;
 pub mod error;
+pub mod guard;
 pub mod id;
 pub mod image;
 pub mod limits;

@@ -78,3 +78,8 @@ pub enum Workspace {
     /// The host directory itself.
     Direct { source: PathBuf, access: Access },
 }
+
+impl Workspace {
+    /// Where it is inside.
+    pub const TARGET: &'static str = "/workspace";
+}

@@ -49,13 +49,26 @@ pub enum ArgTest {
     NotOneOf(&'static [u32]),
 }
 
-/// A call that is allowed when `test` holds for argument number `arg`, and else answers `otherwise`.
+/// A call that is allowed when `test` holds for argument number `arg`, or when the argument that `unless` names has
+/// none of these 64 bits, and else answers `otherwise`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conditional {
     pub name: &'static str,
     pub arg: u8,
     pub test: ArgTest,
+    pub unless: Option<(u8, u64)>,
     pub otherwise: Refusal,
+}
+
+impl Conditional {
+    const fn new(name: &'static str, arg: u8, test: ArgTest, otherwise: Refusal) -> Self {
+        Self { name, arg, test, unless: None, otherwise }
+    }
+
+    const fn unless(mut self, arg: u8, mask: u64) -> Self {
+        self.unless = Some((arg, mask));
+        self
+    }
 }
 
 /// `CLONE_NEW*` of linux/sched.h: mount, cgroup, uts, ipc, user, pid and network namespaces, and time, whose bit
@@ -63,35 +76,48 @@ pub struct Conditional {
 const NEW_NAMESPACES: u32 = 0x7e02_0000;
 
 /// Calls allowed by their arguments, at every level.
-pub const CONDITIONAL: [Conditional; 4] = [
-    Conditional {
-        name: "clone",
-        arg: 0,
-        test: ArgTest::NoneOf { mask: NEW_NAMESPACES },
-        otherwise: Refusal::NotPermitted,
-    },
+pub const CONDITIONAL: [Conditional; 7] = [
+    Conditional::new("clone", 0, ArgTest::NoneOf { mask: NEW_NAMESPACES }, Refusal::NotPermitted),
     // TIOCSTI types into the controlling terminal, TIOCLINUX pastes into a virtual console.
-    Conditional {
-        name: "ioctl",
-        arg: 1,
-        test: ArgTest::NotOneOf(&[0x5412, 0x541c]),
-        otherwise: Refusal::NotPermitted,
-    },
+    Conditional::new("ioctl", 1, ArgTest::NotOneOf(&[0x5412, 0x541c]), Refusal::NotPermitted),
     // PER_LINUX, PER_LINUX32, UNAME26 with either, and the query 0xffffffff.
-    Conditional {
-        name: "personality",
-        arg: 0,
-        test: ArgTest::OneOf(&[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff]),
-        otherwise: Refusal::NotPermitted,
-    },
+    Conditional::new(
+        "personality",
+        0,
+        ArgTest::OneOf(&[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff]),
+        Refusal::NotPermitted,
+    ),
+    // The limit of core dumps (4) stays at the one value at which no host program is run on them, 1: core(5).
+    Conditional::new("prlimit64", 1, ArgTest::NotOneOf(&[4]), Refusal::NotPermitted).unless(2, u64::MAX),
+    Conditional::new("setrlimit", 0, ArgTest::NotOneOf(&[4]), Refusal::NotPermitted),
     // UNIX, INET, INET6, NETLINK. VSOCK would reach the hypervisor, ALG and PACKET kernel code that nobody needs.
-    Conditional {
-        name: "socket",
-        arg: 0,
-        test: ArgTest::OneOf(&[1, 2, 10, 16]),
-        otherwise: Refusal::NoSuchFamily,
-    },
+    Conditional::new("socket", 0, ArgTest::OneOf(&[1, 2, 10, 16]), Refusal::NoSuchFamily),
+    Conditional::new("socketpair", 0, ArgTest::OneOf(&[1]), Refusal::NoSuchFamily),
 ];
+
+/// The bits of a file's mode that make it run with its owner's rights: set-user-ID and set-group-ID.
+const SET_ID: u32 = 0o6000;
+/// Flags of open(2) with which it looks at its mode: `O_CREAT` and `O_TMPFILE`.
+const CREATES: u64 = 0o100 | 0o20_000_000;
+
+/// Calls that could make a set-user-ID file, for sandboxes that share a writable directory with the host: the host would
+/// run such a file with its owner's rights, which inside may be root's. `openat2`, whose mode stands behind a pointer,
+/// is then absent, and C libraries fall back.
+pub const SET_ID_CONDITIONAL: [Conditional; 9] = {
+    const TEST: ArgTest = ArgTest::NoneOf { mask: SET_ID };
+    const NO: Refusal = Refusal::NotPermitted;
+    [
+        Conditional::new("chmod", 1, TEST, NO),
+        Conditional::new("creat", 1, TEST, NO),
+        Conditional::new("fchmod", 1, TEST, NO),
+        Conditional::new("fchmodat", 2, TEST, NO),
+        Conditional::new("fchmodat2", 2, TEST, NO),
+        Conditional::new("mknod", 1, TEST, NO),
+        Conditional::new("mknodat", 2, TEST, NO),
+        Conditional::new("open", 2, TEST, NO).unless(1, CREATES),
+        Conditional::new("openat", 3, TEST, NO).unless(2, CREATES),
+    ]
+};
 
 /// Calls that answer `ENOSYS` although they exist: `clone3` hides its flags behind a pointer, so the C library is sent
 /// back to `clone`; io_uring makes system calls that no filter sees.
@@ -166,7 +192,7 @@ pub const TRACING: [&str; 5] =
     ["pidfd_getfd", "process_madvise", "process_vm_readv", "process_vm_writev", "ptrace"];
 
 /// Calls that ordinary programs make.
-pub const COMMON: [&str; 309] = [
+pub const COMMON: [&str; 306] = [
     "_llseek",
     "_newselect",
     "accept",
@@ -349,7 +375,6 @@ pub const COMMON: [&str; 309] = [
     "pread64",
     "preadv",
     "preadv2",
-    "prlimit64",
     "process_mrelease",
     "pselect6",
     "pselect6_time64",
@@ -422,7 +447,6 @@ pub const COMMON: [&str; 309] = [
     "setresgid",
     "setresuid",
     "setreuid",
-    "setrlimit",
     "setsid",
     "setsockopt",
     "setuid",
@@ -436,7 +460,6 @@ pub const COMMON: [&str; 309] = [
     "sigaltstack",
     "signalfd",
     "signalfd4",
-    "socketpair",
     "splice",
     "stat",
     "statfs",

@@ -6,7 +6,7 @@ use crate::{
     idmap::{self, IdMap},
     init::Inheritance,
     launch::{Init, launch},
-    plan::{Defaults, Disk, Net, OverlayUpper, Plan},
+    plan::{Defaults, Disk, History, Net, OverlayUpper, Plan},
     probe,
     process::{self, NativeControl, Pipes},
     purge::purge,
@@ -52,6 +52,12 @@ fn build(host: &Host) -> Result<Arc<dyn Backend>> {
     Ok(Arc::new(Native { host: host.clone(), hierarchy: OnceLock::new(), overlay: OnceLock::new() }))
 }
 
+/// As [`build`], with groups that a test chose.
+#[cfg(test)]
+pub(crate) fn build_with(host: &Host, hierarchy: Hierarchy) -> Arc<dyn Backend> {
+    Arc::new(Native { host: host.clone(), hierarchy: hierarchy.into(), overlay: OnceLock::new() })
+}
+
 #[derive(Debug)]
 struct Native {
     host: Host,
@@ -63,6 +69,10 @@ struct Native {
 const STATE_VERSION: u32 = 1;
 const STATE_FILE: &str = "state.json";
 const GROUP_FILE: &str = "cgroup";
+/// Exists once a named sandbox has been up: from then on its root may hold whatever its commands put there.
+const STARTED_FILE: &str = "started";
+/// How long a healthy init takes for anything at most.
+const STUCK: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
@@ -102,12 +112,30 @@ impl Native {
     }
 
     fn disk(&self, layers: PathBuf, root: PathBuf) -> Disk {
-        Disk { root, layers, overlay_upper: self.overlay_upper() }
+        let started = root.parent().is_some_and(|dir| dir.join(STARTED_FILE).exists());
+        let history = if started { History::Used } else { History::New };
+        Disk { root, history, layers, overlay_upper: self.overlay_upper() }
     }
 
     /// The map that a removal of leftovers uses: the widest that this user has.
     fn widest_map(&self) -> IdMap {
-        IdMap::choose(self.host.uid, self.host.gid, &self.host.login, idmap::Need::Many)
+        IdMap::choose(self.host.uid, self.host.gid, &self.host.login, idmap::Need::Many, None)
+    }
+
+    /// Waits until init is gone. One that does not go by itself is killed through its control group.
+    async fn await_end(&self, dir: &Path, conversation: &Conversation, grace: Duration) -> Result<()> {
+        let gone = async {
+            while conversation.recv().await?.is_some() {}
+            Ok(())
+        };
+        match tokio::time::timeout(grace + STUCK, gone).await {
+            Ok(ended) => ended,
+            Err(_) => match self.group_of(dir) {
+                Some(group) => group.remove().map_err(|e| Error::io("cannot end the sandbox's processes", e)),
+                None => Err(Error::new(Kind::Timeout, "the sandbox does not end")
+                    .with_hint("end its process 'agentkernel keeper' with SIGKILL")),
+            },
+        }
     }
 
     fn state(&self, state: &DriverState) -> Result<State> {
@@ -130,22 +158,31 @@ fn make_group(group: Option<&Group>, birthplace: bool, plan: &Plan) -> Result<En
     Ok(made.map_err(|e| Error::io("cannot make the sandbox's control group", e))?.unwrap_or_default())
 }
 
-/// Starts init. `record` writes down what to remove after a crash, before anything is made.
+/// Starts init in `group`, which is returned as it was made. `record` writes down what to remove after a crash, before
+/// anything is made, and again where a scope is, once that is known.
 fn begin(
     plan: &Plan,
-    group: Option<&Group>,
+    mut group: Option<Group>,
     inherit: impl FnOnce(OwnedFd) -> Inheritance,
-    record: impl FnOnce() -> Result<()>,
-) -> Result<(Init, OwnedFd)> {
+    mut record: impl FnMut(Option<&Group>) -> Result<()>,
+) -> Result<(Init, OwnedFd, Option<Group>)> {
     // Init needs these at once where it is born in the group, or opens the layers itself.
-    let at_once = group.is_some_and(Group::is_birthplace) || plan.map.is_users();
-    let ground = || record().and_then(|()| prepare(plan));
-    let ground = if at_once { ground().map(|()| None)? } else { Some(ground) };
-    let entry = make_group(group, true, plan)?;
-    launch(plan, entry.birthplace(), inherit, || {
-        ground.map_or(Ok(()), |ground| ground())?;
-        make_group(group, false, plan)
-    })
+    let at_once = group.as_ref().is_some_and(Group::is_birthplace) || plan.map.is_users();
+    if at_once {
+        record(group.as_ref()).and_then(|()| prepare(plan))?;
+    }
+    let entry = make_group(group.as_ref(), true, plan)?;
+    let (init, control) = launch(plan, entry.birthplace(), inherit, |pid| {
+        if !at_once {
+            record(group.as_ref()).and_then(|()| prepare(plan))?;
+        }
+        if let Some(scope) = group.as_mut().filter(|g| g.is_scope()) {
+            scope.enclose(pid, &plan.limits)?;
+            record(Some(scope))?;
+        }
+        make_group(group.as_ref(), false, plan)
+    })?;
+    Ok((init, control, group))
 }
 
 /// Makes directories of the sandbox's own and gives them to its root.
@@ -224,8 +261,12 @@ impl Backend for Native {
             egress: Egress::HostGateway,
             limit_memory: has("memory"),
             limit_cpus: has("cpu"),
-            // Without a control group RLIMIT_NPROC of the sandbox's own user namespace holds.
-            limit_pids: Support::Yes,
+            // Without a control group RLIMIT_NPROC of the sandbox's own user namespace holds, for each of its users.
+            limit_pids: if hierarchy.has("pids") {
+                Support::Yes
+            } else {
+                Support::from_test(!self.widest_map().has(1))
+            },
             users: Support::from_test(self.widest_map().has(1)),
             mounts: Support::Yes,
             workspace_view: Support::Yes,
@@ -308,25 +349,29 @@ impl Backend for Native {
         if let Some(stale) = self.group_of(&dir) {
             stale.remove().map_err(|e| Error::io("cannot remove the control group of the last start", e))?;
         }
-        let group = self.group(inputs.id);
-        let record = || match &group {
+        let planned = self.group(inputs.id);
+        let record = |group: Option<&Group>| match group {
             Some(group) => std::fs::write(dir.join(GROUP_FILE), group.to_text())
                 .map_err(|e| Error::io(format!("cannot write in {}", dir.display()), e)),
             None => Ok(()),
         };
         let listener = listener(&dir)?;
         let inherit = |control| Inheritance { control, listener: Some(listener), first: None };
-        let started = begin(&plan, group.as_ref(), inherit, record).and_then(|(init, control)| {
-            Ok(Lifeline { init, group: group.clone(), control: Arc::new(Conversation::new(control)?) })
+        let started = begin(&plan, planned.clone(), inherit, record).and_then(|(init, control, group)| {
+            Ok(Lifeline { init, group, control: Arc::new(Conversation::new(control)?) })
         });
         let lifeline = match started {
             Ok(lifeline) => lifeline,
             Err(error) => {
-                group.iter().for_each(|g| drop(g.remove()));
+                planned.iter().for_each(|g| drop(g.remove()));
                 return Err(error);
             }
         };
-        up(&lifeline.control, &plan, gateway.as_ref()).await?;
+        let group = lifeline.group.clone();
+        let complete = tokio::time::timeout(3 * STUCK, up(&lifeline.control, &plan, gateway.as_ref())).await;
+        complete.map_err(|_| Error::new(Kind::Timeout, "the sandbox did not come up"))??;
+        std::fs::write(dir.join(STARTED_FILE), "")
+            .map_err(|e| Error::io(format!("cannot write in {}", dir.display()), e))?;
         let defaults = known.defaults();
         let sandbox = NativeSandbox { dir, defaults, map: plan.map, group, lifeline: Some(lifeline) };
         Ok((state.clone(), Arc::new(sandbox)))
@@ -355,7 +400,7 @@ impl Backend for Native {
             let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
             match conversation.send(&Request::Stop { grace_ms }, &[]) {
                 Err(e) if e.kind() != Kind::Conflict => return Err(e),
-                _ => while conversation.recv().await?.is_some() {},
+                _ => self.await_end(&dir, &conversation, grace).await?,
             }
         }
         if let Some(group) = self.group_of(&dir) {
@@ -411,13 +456,15 @@ impl Backend for Native {
         };
         let first = Some((exec.clone(), ends));
         let inherit = |control| Inheritance { control, listener: None, first };
-        let group = self.group(inputs.id);
-        let mut run = None;
-        let record = || {
-            let run = run.insert(Run::create(&run_path, plan.map.clone()).map_err(failed)?);
-            group.clone().map_or(Ok(()), |group| run.record(group)).map_err(failed)
+        let mut run: Option<Run> = None;
+        let record = |group: Option<&Group>| {
+            let run = match &mut run {
+                Some(run) => run,
+                none => none.insert(Run::create(&run_path, plan.map.clone()).map_err(failed)?),
+            };
+            group.map_or(Ok(()), |group| run.record(group.clone())).map_err(failed)
         };
-        let (init, control) = begin(&plan, group.as_ref(), inherit, record)?;
+        let (init, control, _) = begin(&plan, self.group(inputs.id), inherit, record)?;
         let control = Arc::new(Conversation::new(control)?);
         let ephemeral = Ephemeral { control: Arc::clone(&control), init, run };
         if plan.network == Net::Gateway {

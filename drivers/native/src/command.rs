@@ -1,11 +1,11 @@
 //! One command of a sandbox: forked by init, confined, executed. What runs here runs between fork and exec.
 
 use crate::{
-    landlock,
+    init, landlock,
     mounts::Step,
     plan::Confinement,
     seccomp,
-    sys::{self, Instruction, StringArray},
+    sys::{self, Forked, Instruction, StringArray},
     wire::{Exec, Fault, StartFault},
 };
 use agentkernel_model::capset::CapSet;
@@ -47,6 +47,16 @@ impl Streams {
     }
 }
 
+/// How the process of a command is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spawn {
+    /// On init's own memory, with init waiting until the command is executed: fastest, and only right while nobody inside
+    /// can stop that process in between, which is before the first command.
+    First,
+    /// As a copy; init goes on.
+    Later,
+}
+
 /// A command that runs.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -57,38 +67,42 @@ pub(crate) struct Started {
 
 impl Walls {
     pub(crate) fn new(confinement: &Confinement) -> Self {
-        Self { filter: seccomp::compile(confinement.seccomp), confinement: confinement.clone() }
+        Self {
+            filter: seccomp::compile(confinement.seccomp, confinement.host_files),
+            confinement: confinement.clone(),
+        }
     }
 
     /// Starts `exec`. Init must be single-threaded, which it is.
-    pub(crate) fn start(&self, exec: &Exec, streams: Streams) -> Result<Started, Fault> {
-        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+    pub(crate) fn start(&self, exec: &Exec, streams: Streams, spawn: Spawn) -> Result<Started, Fault> {
+        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
         let (verdict, report) = rustix::pipe::pipe_with(flags).step(|| "make a pipe".to_owned())?;
         streams.give_to(exec);
-        let child = || {
-            let fault = self.become_command(exec, &streams, &report);
-            if let Ok(json) = serde_json::to_vec(&fault) {
-                let _ = rustix::io::write(&report, &json);
-            }
-            sys::exit_now(127)
-        };
-        // SAFETY: init has one thread; the child changes nothing of init's memory but its own locals and the heap.
-        let pid = unsafe { sys::vfork(child) }.step(|| "fork".to_owned());
-        // Whatever the child's change of users did to the memory that both shared.
-        if !crate::mutation::off("init-dumpable") {
-            let hidden =
-                rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-            hidden.step(|| "hide init".to_owned())?;
+        if spawn == Spawn::Later {
+            // SAFETY: init has one thread.
+            return match unsafe { sys::clone_single_threaded(0, None) }.step(|| "fork".to_owned())? {
+                Forked::Parent(pid) => Ok(Started { pid, verdict }),
+                Forked::Child => self.become_command(exec, &streams, &report),
+            };
         }
+        // SAFETY: init has one thread; the child changes nothing of init's memory but its own locals and the heap.
+        let pid =
+            unsafe { sys::vfork(|| self.become_command(exec, &streams, &report)) }.step(|| "fork".to_owned());
+        // Whatever the child's change of users did to the memory that both shared.
+        init::hide().step(|| "hide init".to_owned())?;
         Ok(Started { pid: pid?, verdict })
     }
 
-    /// Returns only when something failed.
-    fn become_command(&self, exec: &Exec, streams: &Streams, report: &OwnedFd) -> StartFault {
-        match self.confine(exec, streams, report) {
+    /// Leaves the reason in `report` when the command could not be executed.
+    fn become_command(&self, exec: &Exec, streams: &Streams, report: &OwnedFd) -> ! {
+        let fault = match self.confine(exec, streams, report) {
             Ok((argv, env)) => self.execute(&argv, &env),
             Err(fault) => fault,
+        };
+        if let Ok(json) = serde_json::to_vec(&fault) {
+            let _ = rustix::io::write(report, &json);
         }
+        sys::exit_now(127)
     }
 
     fn confine(
@@ -116,8 +130,14 @@ impl Walls {
             return Ok((argv, env));
         }
         rustix::thread::set_no_new_privs(true).step(|| "give up new privileges".to_owned()).map_err(other)?;
-        if !crate::mutation::off("landlock") && landlock::enforce(&self.confinement.writable).is_err() {
-            return Err(other(Fault::new("set up Landlock", Errno::INVAL)));
+        if !crate::mutation::off("landlock") {
+            let enforced = landlock::enforce(&self.confinement.writable);
+            if enforced.is_none_or(|e| e == landlock::Wall::Absent && self.confinement.needs_landlock) {
+                return Err(other(Fault::new(
+                    "set up Landlock, without which no user's sandbox is safe",
+                    Errno::NOSYS,
+                )));
+            }
         }
         if !crate::mutation::off("seccomp") {
             sys::install_filter(&self.filter)
@@ -127,11 +147,12 @@ impl Walls {
         Ok((argv, env))
     }
 
-    /// No core dumps: a host's core_pattern may name a program that the host's root would run on them. Processes count
+    /// No core dumps: a host's core_pattern may name a program that the host's root would run on them, whatever the limit
+    /// is, except at exactly 1 (core(5)). The filter keeps it there. Processes count
     /// against a limit of this user namespace, which holds where no cgroup can.
     fn limit(&self) -> Result<(), Errno> {
         if !crate::mutation::off("core-limit") {
-            rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+            rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) })?;
         }
         if let Some(pids) = self.confinement.pids.filter(|_| !crate::mutation::off("process-limit")) {
             let most = rustix::process::getrlimit(Resource::Nproc).maximum;
@@ -144,7 +165,8 @@ impl Walls {
 
     fn become_user(&self, exec: &Exec) -> Result<(), Errno> {
         let caps = self.confinement.caps;
-        if !crate::mutation::off("capability-bounds") {
+        let all = crate::mutation::off("capability-bounds") || crate::mutation::off("user-namespace");
+        if !all {
             drop_bounds(caps)?;
         }
         let (uid, gid) = (Uid::from_raw(exec.uid), Gid::from_raw(exec.gid));
@@ -155,11 +177,7 @@ impl Walls {
         rustix::thread::set_thread_res_uid(uid, uid, uid)?;
         let keep =
             if exec.uid == 0 { CapabilitySet::from_bits_retain(caps.bits()) } else { CapabilitySet::empty() };
-        let keep = if crate::mutation::off("capability-bounds") && exec.uid == 0 {
-            CapabilitySet::all()
-        } else {
-            keep
-        };
+        let keep = if all && exec.uid == 0 { rustix::thread::capabilities(None)?.permitted } else { keep };
         rustix::thread::clear_ambient_capability_set()?;
         let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
         rustix::thread::set_capabilities(None, sets)

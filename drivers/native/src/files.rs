@@ -6,7 +6,7 @@ use crate::{
 };
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{FileType, Mode, OFlags},
+    fs::{CWD, FileType, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 
@@ -17,12 +17,16 @@ pub(crate) fn open_null() -> Result<OwnedFd, Errno> {
 /// Opens a regular file. `NONBLOCK` keeps a FIFO or device that a guest put there from blocking init.
 pub(crate) fn open(path: &str, mode: OpenMode) -> Result<OwnedFd, Fault> {
     let common = OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    // Links of /proc lead where no path inside does: to init's own binary and descriptors.
+    let resolve = if crate::mutation::off("file-magic-links") {
+        ResolveFlags::empty()
+    } else {
+        ResolveFlags::NO_MAGICLINKS
+    };
+    let open = |flags, mode| rustix::fs::openat2(CWD, path, common | flags, mode, resolve);
     let opened = match mode {
-        OpenMode::Read => rustix::fs::open(path, common | OFlags::RDONLY, Mode::empty()),
-        OpenMode::Write { mode } => {
-            let flags = common | OFlags::WRONLY | OFlags::CREATE;
-            rustix::fs::open(path, flags, Mode::from_raw_mode(mode & 0o777))
-        }
+        OpenMode::Read => open(OFlags::RDONLY, Mode::empty()),
+        OpenMode::Write { mode } => open(OFlags::WRONLY | OFlags::CREATE, Mode::from_raw_mode(mode & 0o777)),
     };
     let file = opened.map_err(|errno| Fault::new(format!("open {path}"), errno))?;
     let stat = rustix::fs::fstat(&file).map_err(|errno| Fault::new(format!("look at {path}"), errno))?;

@@ -4,14 +4,16 @@
 //! inside is never the host's root. As a user, inside root is that user; further ids exist where /etc/subuid and
 //! newuidmap(1) provide them.
 
+use agentkernel_model::id::SandboxId;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use std::{fs, io, path::Path, process::Command};
 
-/// First host id of sandboxes that root runs: just above systemd's range for containers (524288 to 1879048191), below
-/// 2^31, which some programs take for a sign.
+/// First host id of sandboxes that root runs: just above systemd's range for containers (524288 to 1879048191).
 pub(crate) const ROOT_BASE: u32 = 1_879_048_192;
 pub(crate) const RANGE: u32 = 65_536;
+/// As many ranges as there are up to 2^31, which some programs take for a sign.
+const RANGES: u32 = 4_096;
 
 /// How ids inside correspond to ids of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +35,12 @@ pub(crate) enum Need {
 
 impl IdMap {
     /// The map for a sandbox of `uid`; ranges are only taken when needed, since newuidmap costs two processes.
-    pub(crate) fn choose(uid: u32, gid: u32, login: &str, need: Need) -> Self {
+    /// As root, `id` chooses the range: what the kernel counts by user, one sandbox cannot use up for the others.
+    pub(crate) fn choose(uid: u32, gid: u32, login: &str, need: Need, id: Option<SandboxId>) -> Self {
         if uid == 0 {
-            return Self::Shifted { base: if crate::mutation::off("user-map") { 0 } else { ROOT_BASE } };
+            let slot = id.map_or(0, |id| u32::try_from(id.as_u128() % u128::from(RANGES)).unwrap_or(0));
+            let base = ROOT_BASE + slot * RANGE;
+            return Self::Shifted { base: if crate::mutation::off("user-map") { 0 } else { base } };
         }
         if need == Need::Many
             && let Some((sub_uid, uids)) = subordinate("/etc/subuid", login, uid)
@@ -77,6 +82,9 @@ impl IdMap {
 
     /// Writes the maps of the new user namespace that `pid` is in.
     pub(crate) fn write(&self, pid: Pid) -> io::Result<()> {
+        if crate::mutation::off("user-namespace") {
+            return Ok(());
+        }
         let proc = Path::new("/proc").join(pid.as_raw_nonzero().to_string());
         match self {
             Self::Shifted { base } => {
@@ -151,8 +159,15 @@ mod tests {
 
     #[test]
     fn root_is_never_the_hosts_root() {
-        let map = IdMap::choose(0, 0, "root", Need::One);
+        let map = IdMap::choose(0, 0, "root", Need::One, None);
         assert_eq!(map, IdMap::Shifted { base: ROOT_BASE });
         assert!(map.has(65_535) && !map.has(65_536));
+        for _ in 0..100 {
+            let IdMap::Shifted { base } = IdMap::choose(0, 0, "root", Need::One, Some(SandboxId::new()))
+            else {
+                panic!("not shifted");
+            };
+            assert!(base >= ROOT_BASE && base + RANGE <= 1 << 31 && (base - ROOT_BASE).is_multiple_of(RANGE));
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
+    mount::MountPropagationFlags,
     process::{DumpableBehavior, Gid, Uid},
 };
 
@@ -34,9 +35,18 @@ pub(crate) struct Inheritance {
     pub(crate) first: Option<(Exec, Option<[OwnedFd; 3]>)>,
 }
 
+/// Whose child init is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parent {
+    /// The one thread of its keeper: init can be made to die with it, whatever init is doing at that moment.
+    Keeper,
+    /// A thread that may end before its process does: the control socket alone is the lifeline.
+    Other,
+}
+
 /// Never returns.
-pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
-    let walls = match set_up(plan, &inheritance) {
+pub(crate) fn run(plan: &Plan, inheritance: Inheritance, parent: Parent) -> ! {
+    let walls = match set_up(plan, &inheritance, parent) {
         Ok(walls) => walls,
         Err(fault) => {
             let _ = send(inheritance.control.as_fd(), &Reply::Failed(fault), &[]);
@@ -48,8 +58,13 @@ pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
     sys::exit_now(i32::from(ended.is_err()))
 }
 
-fn set_up(plan: &Plan, inheritance: &Inheritance) -> Result<Walls, Fault> {
+fn set_up(plan: &Plan, inheritance: &Inheritance, parent: Parent) -> Result<Walls, Fault> {
     quiet(inheritance).step(|| "let go of the caller's descriptors".to_owned())?;
+    if crate::mutation::off("user-namespace") {
+        // Or what is mounted here would be mounted on the host as well.
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private).step(|| "keep mounts inside".to_owned())?;
+    }
     let net = if crate::mutation::off("network-namespace") { 0 } else { libc::CLONE_NEWNET };
     let ipc = if crate::mutation::off("ipc-namespace") { 0 } else { libc::CLONE_NEWIPC };
     let own = net | ipc | libc::CLONE_NEWUTS;
@@ -71,6 +86,11 @@ fn set_up(plan: &Plan, inheritance: &Inheritance) -> Result<Walls, Fault> {
         sys::unshare(libc::CLONE_NEWCGROUP).step(|| "make a cgroup namespace".to_owned())?;
     }
     become_root(plan).step(|| "become root inside".to_owned())?;
+    if parent == Parent::Keeper && !crate::mutation::off("lifeline") {
+        // After the change of ids, which would clear it.
+        let set = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        set.step(|| "tie the sandbox to its keeper".to_owned())?;
+    }
     rustix::process::umask(rustix::fs::Mode::empty());
     rustix::system::sethostname(b"agentkernel").step(|| "set the host name".to_owned())?;
     while let Some(tree) = inbox.take_fd() {
@@ -116,6 +136,13 @@ fn quiet(inheritance: &Inheritance) -> Result<(), Errno> {
         .or_else(|errno| if errno == Errno::PERM { Ok(()) } else { Err(errno) })
 }
 
+/// Lets nobody look into this process, whoever runs it.
+pub(crate) fn hide() -> Result<(), Errno> {
+    let hidden = !crate::mutation::off("init-dumpable");
+    let behavior = if hidden { DumpableBehavior::NotDumpable } else { DumpableBehavior::Dumpable };
+    rustix::process::set_dumpable_behavior(behavior)
+}
+
 fn become_root(plan: &Plan) -> Result<(), Errno> {
     if plan.confinement.has_groups {
         rustix::thread::set_thread_groups(&[])?;
@@ -124,8 +151,5 @@ fn become_root(plan: &Plan) -> Result<(), Errno> {
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     // Only now: the maps in /proc can be written by a user while the process is dumpable. And again only now: at a change
     // of ids a sysctl decides whether it is.
-    if !crate::mutation::off("init-dumpable") {
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    }
-    Ok(())
+    hide()
 }

@@ -42,7 +42,8 @@ pub(crate) fn open() -> Result<KernelFs, Fault> {
     let hidden = [("hidepid", "invisible")];
     let options: &[(&str, &str)] = if crate::mutation::off("hidepid") { &[] } else { &hidden };
     if crate::mutation::off("pid-namespace") {
-        let proc = clone_tree(std::path::Path::new("/proc"), 0, None).step(|| "show /proc".to_owned())?;
+        let proc = clone_tree(std::path::Path::new("/proc"), crate::plan::Origin::Image, 0, None)
+            .step(|| "show /proc".to_owned())?;
         return Ok(KernelFs { proc });
     }
     let proc = new_filesystem("proc", options, &[], attributes).step(|| "make /proc".to_owned())?;

@@ -3,7 +3,7 @@
 use crate::{
     cgroup::Entry,
     idmap::IdMap,
-    init::{self, Inheritance},
+    init::{self, Inheritance, Parent},
     mounts::Step,
     plan::Plan,
     sources::Sources,
@@ -22,7 +22,8 @@ use rustix::{
 /// makes the control group and opens the host's files.
 fn namespaces() -> libc::c_int {
     let pids = if crate::mutation::off("pid-namespace") { 0 } else { libc::CLONE_NEWPID };
-    libc::CLONE_NEWUSER | libc::CLONE_NEWNS | pids
+    let users = if crate::mutation::off("user-namespace") { 0 } else { libc::CLONE_NEWUSER };
+    users | libc::CLONE_NEWNS | pids
 }
 
 /// A forked init. Dropping it ends the sandbox and waits until that is true.
@@ -33,13 +34,13 @@ pub(crate) struct Init {
 }
 
 /// Forks init, in the v2 group `birthplace` where there is one. `inherit` is given init's end of the control socket,
-/// whose other end is returned. `meanwhile` does what can be done while init begins, and says which v1 groups init is
-/// to join.
+/// whose other end is returned. `meanwhile` does what can be done while init, whose process id it is given, begins, and
+/// says which v1 groups init is to join.
 pub(crate) fn launch<E: From<Fault>>(
     plan: &Plan,
     birthplace: Option<BorrowedFd<'_>>,
     inherit: impl FnOnce(OwnedFd) -> Inheritance,
-    meanwhile: impl FnOnce() -> Result<Entry, E>,
+    meanwhile: impl FnOnce(Pid) -> Result<Entry, E>,
 ) -> Result<(Init, OwnedFd), E> {
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (ours, theirs) = pair.step(|| "make the control socket".to_owned())?;
@@ -58,7 +59,7 @@ pub(crate) fn launch<E: From<Fault>>(
         what: "map the sandbox's users".to_owned(),
         errno: e.raw_os_error().unwrap_or(libc::EPERM),
     })?;
-    let entry = meanwhile()?;
+    let entry = meanwhile(pid)?;
     introduce(plan, pid, ours.as_fd(), &entry)?;
     Ok((init, ours))
 }
@@ -71,13 +72,7 @@ fn fork_directly(
     // SAFETY: this process has one thread.
     match unsafe { sys::clone_single_threaded(namespaces(), birthplace) }? {
         Forked::Parent(pid) => Ok(pid),
-        Forked::Child => {
-            // With the control socket a second lifeline, which also covers the time before init listens.
-            if !crate::mutation::off("lifeline") {
-                let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            }
-            init::run(plan, inheritance)
-        }
+        Forked::Child => init::run(plan, inheritance, Parent::Keeper),
     }
 }
 
@@ -108,7 +103,7 @@ fn fork_by_helper(
             let flags = namespaces() | libc::CLONE_PARENT;
             // SAFETY: this process has one thread, the one that fork(2) left it.
             let answer = match unsafe { sys::clone_single_threaded(flags, birthplace) } {
-                Ok(Forked::Child) => init::run(plan, inheritance),
+                Ok(Forked::Child) => init::run(plan, inheritance, Parent::Other),
                 Ok(Forked::Parent(pid)) => pid.as_raw_nonzero().get(),
                 Err(errno) => errno.raw_os_error().saturating_neg(),
             };

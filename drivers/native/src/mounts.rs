@@ -1,6 +1,7 @@
 //! Mount operations as functions over descriptors: nothing here takes a path that a guest could have changed.
 
 use crate::{
+    plan::Origin,
     sys::{Depth, MountAttr, mount_setattr},
     wire::Fault,
 };
@@ -30,10 +31,23 @@ pub(crate) fn clone_mount(path: &str) -> Result<OwnedFd, Errno> {
 
 /// A detached copy of the mount tree at `path`, private (nothing mounted on the host later shows up inside) and with
 /// `set` added to the flags that it has. `userns` translates the owners of its files.
-pub(crate) fn clone_tree(path: &Path, set: u64, userns: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Errno> {
+///
+/// Only a path that the image names may lead through symbolic links.
+pub(crate) fn clone_tree(
+    path: &Path,
+    origin: Origin,
+    set: u64,
+    userns: Option<BorrowedFd<'_>>,
+) -> Result<OwnedFd, Errno> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let tree = rustix::mount::open_tree(CWD, path, flags)?;
+    let tree = if origin == Origin::Image || crate::mutation::off("source-symlinks") {
+        rustix::mount::open_tree(CWD, path, flags)?
+    } else {
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let found = rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+        rustix::mount::open_tree(&found, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?
+    };
     let propagation = if crate::mutation::off("private-mounts") { 0 } else { libc::MS_PRIVATE };
     let attr = MountAttr { set, propagation, ..MountAttr::default() };
     let Some(userns) = userns else {

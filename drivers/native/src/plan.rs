@@ -37,17 +37,41 @@ pub(crate) struct Plan {
 pub(crate) enum Base {
     /// In memory, gone with the sandbox.
     Memory,
-    /// On disk. `layers` is where each overlay of the sandbox keeps its upper directory.
-    Disk { root: PathBuf },
+    /// On disk; `history` says whether commands of an earlier start may have changed it.
+    Disk { root: PathBuf, history: History },
 }
 
 /// A host directory or file shown inside.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
     pub(crate) source: PathBuf,
+    pub(crate) origin: Origin,
     pub(crate) target: GuestPath,
     pub(crate) show: Show,
     pub(crate) kind: PieceKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum History {
+    New,
+    Used,
+}
+
+/// Who chose a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The image: fixed places of this machine.
+    Image,
+    /// A caller. A sandbox that can write beside the source could have put a link in its place, so none is followed, on
+    /// the host or inside.
+    Caller,
+}
+
+/// Whether the sandbox can make files that the host sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostFiles {
+    ReadOnly,
+    Writable,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +111,9 @@ pub(crate) struct Confinement {
     pub(crate) writable: Vec<String>,
     pub(crate) pids: Option<u32>,
     pub(crate) has_groups: bool,
+    pub(crate) host_files: HostFiles,
+    /// Without Landlock no command is started.
+    pub(crate) needs_landlock: bool,
 }
 
 /// What a command gets where its own spec is silent.
@@ -102,6 +129,7 @@ pub(crate) struct Defaults {
 pub(crate) struct Disk {
     /// The root directory of a named sandbox.
     pub(crate) root: PathBuf,
+    pub(crate) history: History,
     /// Parent of the overlays' directories.
     pub(crate) layers: PathBuf,
     /// Whether overlays can keep their upper directories there.
@@ -120,12 +148,22 @@ impl Plan {
     pub(crate) fn new(host: &Host, inputs: &CreateInputs, user: Option<User>, disk: &Disk) -> Result<Self> {
         let spec = inputs.admitted.spec();
         let image = Arc::clone(&inputs.rootfs.rootfs);
-        let map = IdMap::choose(host.uid, host.gid, &host.login, need(spec, user, &image));
+        let map = IdMap::choose(host.uid, host.gid, &host.login, need(spec, user, &image), Some(inputs.id));
         let named = spec.lifetime == Lifetime::Named;
-        let base = if named { Base::Disk { root: disk.root.clone() } } else { Base::Memory };
+        let base =
+            if named { Base::Disk { root: disk.root.clone(), history: disk.history } } else { Base::Memory };
         let pieces = pieces(spec, &image, &map, disk)?;
+        let shared = pieces.iter().any(|p| p.show == Show::ReadWrite);
+        let host_files = if shared { HostFiles::Writable } else { HostFiles::ReadOnly };
         let confinement = Confinement {
-            caps: spec.policy.caps,
+            caps: if host_files == HostFiles::Writable && !crate::mutation::off("file-capabilities") {
+                spec.policy.caps.without_setfcap()
+            } else {
+                spec.policy.caps
+            },
+            host_files,
+            // The binary on the host belongs to a user's own sandbox as well: /proc/self/exe would lead to it.
+            needs_landlock: map.is_users(),
             seccomp: spec.policy.seccomp,
             writable: writable(spec, &pieces),
             pids: spec.policy.limits.pids.map(agentkernel_model::limits::Limit::value),
@@ -210,12 +248,19 @@ fn pieces(spec: &SandboxSpec, image: &Rootfs, map: &IdMap, disk: &Disk) -> Resul
             LayerStore::Memory
         };
         let show = if copy_on_write { Show::Overlay(store) } else { Show::ReadOnly };
-        pieces.push(Piece { source: graft.source.clone(), target: graft.target.clone(), show, kind });
+        let (source, target) = (graft.source.clone(), graft.target.clone());
+        pieces.push(Piece { source, target, show, kind, origin: Origin::Image });
     }
     if crate::mutation::off("allow-list") {
         for path in ["/etc", "/home", "/root", "/run", "/var"] {
             let (source, target) = (PathBuf::from(path), path.parse()?);
-            pieces.push(Piece { source, target, show: Show::ReadOnly, kind: PieceKind::Directory });
+            pieces.push(Piece {
+                source,
+                target,
+                show: Show::ReadOnly,
+                kind: PieceKind::Directory,
+                origin: Origin::Image,
+            });
         }
     }
     let workspace: GuestPath = "/workspace".parse()?;
@@ -224,6 +269,7 @@ fn pieces(spec: &SandboxSpec, image: &Rootfs, map: &IdMap, disk: &Disk) -> Resul
         target: workspace.clone(),
         show,
         kind: PieceKind::Directory,
+        origin: Origin::Caller,
     };
     match &spec.workspace {
         Workspace::None => {}
@@ -244,7 +290,7 @@ fn pieces(spec: &SandboxSpec, image: &Rootfs, map: &IdMap, disk: &Disk) -> Resul
     for mount in &spec.policy.mounts {
         let kind = if mount.source.is_dir() { PieceKind::Directory } else { PieceKind::File };
         let (source, target) = (mount.source.clone(), mount.target.clone());
-        pieces.push(Piece { source, target, show: show(mount.access), kind });
+        pieces.push(Piece { source, target, show: show(mount.access), kind, origin: Origin::Caller });
     }
     Ok(pieces)
 }

@@ -1,39 +1,64 @@
 //! Whether this machine really lets this user make a sandbox: makes one, mounts in it, and takes it down again.
 
 use crate::{
-    cgroup::{Entry, Hierarchy},
+    cgroup::{Entry, Group, Hierarchy},
     idmap::{IdMap, Need, helpers_exist},
     init::Inheritance,
     launch::launch,
-    plan::{Base, Confinement, Defaults, LayerStore, Net, Piece, PieceKind, Plan, Show},
+    plan::{Base, Confinement, Defaults, HostFiles, LayerStore, Net, Origin, Piece, PieceKind, Plan, Show},
     wire::{Fault, Inbox, Reply},
 };
 use agentkernel_backend::{Health, Host, Owners, Rootfs};
 use agentkernel_model::{
-    capset::CapSet, command::User, limits::Limits, policy::RootAccess, seccomp::SeccompLevel,
+    Error,
+    capset::CapSet,
+    command::User,
+    limits::{Limit, Limits},
+    policy::RootAccess,
+    seccomp::SeccompLevel,
+    size::{ByteSize, Cpus},
 };
 use rustix::{
     io::Errno,
     net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::Pid,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// With a network, an overlay and every kernel file system: whatever a real sandbox has, short of a command.
 pub(crate) fn probe(host: &Host, hierarchy: &Hierarchy) -> Health {
-    let map = IdMap::choose(host.uid, host.gid, &host.login, Need::Many);
-    match plan(map.clone()).and_then(|plan| try_out(&plan)) {
+    let map = IdMap::choose(host.uid, host.gid, &host.login, Need::Many, None);
+    match plan(map.clone()).map_err(Trouble::from).and_then(|plan| try_out(&plan, hierarchy)) {
         Ok(()) => Health::Healthy { attributes: attributes(&map, hierarchy) },
-        Err(fault) => unhealthy(&fault),
+        Err(Trouble::Kernel(fault)) => unhealthy(&fault),
+        Err(Trouble::Group(error)) => Health::Unhealthy {
+            reason: error.to_string(),
+            hint: error.hint().unwrap_or("see the log of systemd").to_owned(),
+        },
     }
 }
 
-fn plan(map: IdMap) -> Result<Plan, Fault> {
+/// What stands in the way of a sandbox.
+enum Trouble {
+    Kernel(Fault),
+    /// systemd, which was to make its control group.
+    Group(Error),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Self::Kernel(fault)
+    }
+}
+
+pub(crate) fn plan(map: IdMap) -> Result<Plan, Fault> {
     let bug = |_| Fault::new("plan a sandbox", Errno::INVAL);
     let usr = Piece {
         source: PathBuf::from("/usr"),
         target: "/usr".parse().map_err(bug)?,
         show: Show::Overlay(LayerStore::Memory),
         kind: PieceKind::Directory,
+        origin: Origin::Image,
     };
     let image = Rootfs {
         identity: "probe".to_owned(),
@@ -59,23 +84,40 @@ fn plan(map: IdMap) -> Result<Plan, Fault> {
             writable: Vec::new(),
             pids: None,
             has_groups: map.has_groups(),
+            host_files: HostFiles::ReadOnly,
+            needs_landlock: map.is_users(),
         },
         defaults: Defaults { env: Vec::new(), workdir: "/".parse().map_err(bug)?, user: User::ROOT },
         map,
     })
 }
 
-fn try_out(plan: &Plan) -> Result<(), Fault> {
+fn try_out(plan: &Plan, hierarchy: &Hierarchy) -> Result<(), Trouble> {
     let fault = |errno| Fault::new("make a socket", errno);
     let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let (listener, _other) = pair.map_err(fault)?;
     let inherit = |control| Inheritance { control, listener: Some(listener), first: None };
-    let (_init, control) = launch(plan, None, inherit, || Ok::<_, Fault>(Entry::default()))?;
+    let (_init, control) = launch(plan, None, inherit, |pid| {
+        try_scope(pid, hierarchy).map_err(Trouble::Group)?;
+        Ok::<_, Trouble>(Entry::default())
+    })?;
     match Inbox::default().recv::<Reply>(&control).map_err(fault)? {
         Some(Reply::Up { .. }) => Ok(()),
-        Some(Reply::Failed(fault)) => Err(fault),
-        _ => Err(Fault::new("start a process inside", Errno::CHILD)),
+        Some(Reply::Failed(fault)) => Err(fault.into()),
+        _ => Err(Fault::new("start a process inside", Errno::CHILD).into()),
     }
+}
+
+/// Where systemd makes the groups only asking shows whether it does: files that are there do not answer. Other groups are
+/// known to be possible when they are found.
+fn try_scope(pid: Pid, hierarchy: &Hierarchy) -> Result<(), Error> {
+    let Some(mut group) = hierarchy.group("probe").filter(Group::is_scope) else { return Ok(()) };
+    let limits = Limits {
+        memory: Some(Limit::Default(ByteSize::from_mib(256))),
+        cpus: Some(Limit::Default(Cpus::from_whole(1))),
+        pids: Some(Limit::Default(64)),
+    };
+    group.enclose(pid, &limits)
 }
 
 fn attributes(map: &IdMap, hierarchy: &Hierarchy) -> BTreeMap<String, String> {

@@ -3,7 +3,7 @@
 use crate::{
     devices, kernelfs,
     mounts::{Place, Step, Trust, clone_mount, make_directory, mount_at, new_filesystem, tmpfs},
-    plan::{Base, LayerStore, Piece, PieceKind, Plan, Show},
+    plan::{Base, History, LayerStore, Origin, Piece, PieceKind, Plan, Show},
     sources::Sources,
     sys::{Depth, MOUNT_RDONLY, MountAttr, mount_setattr},
     wire::Fault,
@@ -58,7 +58,7 @@ pub(crate) fn build(plan: &Plan, sources: &mut Sources, materials: Materials) ->
         Base::Memory => Trust::Fresh,
         Base::Disk { .. } => Trust::Written,
     };
-    if trust == Trust::Fresh || is_empty_root() {
+    if !matches!(&plan.base, Base::Disk { history: History::Used, .. }) {
         skeleton(&plan.image)?;
     }
     make_directory(SCRATCH, 0o555).step(|| "make /proc".to_owned())?;
@@ -69,7 +69,8 @@ pub(crate) fn build(plan: &Plan, sources: &mut Sources, materials: Materials) ->
             Show::Overlay(LayerStore::Memory) => memory.layers.pop_front(),
             Show::ReadOnly | Show::ReadWrite => None,
         };
-        place(piece, &tree, layer, trust)?;
+        let trust = if piece.origin == Origin::Caller { Trust::Written } else { trust };
+        place(piece, &tree, layer, trust, &plan.base)?;
     }
     materials.devices.mount(&memory.dev, &memory.shm, trust)?;
     materials.kernel.mount(&memory.empty, trust)?;
@@ -130,10 +131,6 @@ fn enter(root: &OwnedFd) -> Result<(), Fault> {
     rustix::process::chdir("/").step(|| "enter the root".to_owned())
 }
 
-fn is_empty_root() -> bool {
-    rustix::fs::access("/etc/passwd", rustix::fs::Access::EXISTS).is_err()
-}
-
 /// Directories, links and generated files of the image. What a layer of the image already holds stays.
 fn skeleton(image: &Rootfs) -> Result<(), Fault> {
     use rustix::fs::OFlags;
@@ -162,7 +159,13 @@ fn skeleton(image: &Rootfs) -> Result<(), Fault> {
     Ok(())
 }
 
-fn place(piece: &Piece, tree: &OwnedFd, layer: Option<OwnedFd>, trust: Trust) -> Result<(), Fault> {
+fn place(
+    piece: &Piece,
+    tree: &OwnedFd,
+    layer: Option<OwnedFd>,
+    trust: Trust,
+    base: &Base,
+) -> Result<(), Fault> {
     let target = piece.target.as_str();
     let kind = match piece.kind {
         PieceKind::Directory => Place::Directory,
@@ -171,14 +174,14 @@ fn place(piece: &Piece, tree: &OwnedFd, layer: Option<OwnedFd>, trust: Trust) ->
     let mounted = mount_at(tree.as_fd(), target, kind, trust);
     mounted.step(|| format!("mount {} on {target}", piece.source.display()))?;
     match (&piece.show, layer) {
-        (Show::Overlay(_), Some(layer)) => overlay(target, layer.as_fd(), trust),
+        (Show::Overlay(_), Some(layer)) => overlay(target, layer.as_fd(), trust, base),
         _ => Ok(()),
     }
 }
 
 /// Covers `target` with an overlay of itself and `layer`. Extended attributes of the overlay are `user.overlay.*`,
 /// which need no privilege, for root and for users alike: one format on disk.
-fn overlay(target: &str, layer: BorrowedFd<'_>, trust: Trust) -> Result<(), Fault> {
+fn overlay(target: &str, layer: BorrowedFd<'_>, trust: Trust, base: &Base) -> Result<(), Fault> {
     let what = || format!("make {target} writable");
     mount_at(layer, SCRATCH, Place::Directory, trust).step(what)?;
     let upper = format!("{SCRATCH}/upper");
@@ -187,7 +190,8 @@ fn overlay(target: &str, layer: BorrowedFd<'_>, trust: Trust) -> Result<(), Faul
     let lower: String = target.chars().flat_map(escape).collect();
     let options = [("source", "agentkernel"), ("lowerdir", &lower), ("upperdir", &upper), ("workdir", &work)];
     // A layer that is thrown away need not reach the disk when it is unmounted.
-    let flags: &[&str] = if trust == Trust::Fresh { &["userxattr", "volatile"] } else { &["userxattr"] };
+    let flags: &[&str] =
+        if matches!(base, Base::Memory) { &["userxattr", "volatile"] } else { &["userxattr"] };
     let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let made = new_filesystem("overlay", &options, flags, plain).step(what)?;
     rustix::mount::unmount(SCRATCH, UnmountFlags::DETACH).step(what)?;

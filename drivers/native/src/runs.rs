@@ -35,8 +35,10 @@ impl Run {
             match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
                 Err(Errno::NOENT) => make_private(path.parent().unwrap_or(path))?,
                 file => {
-                    // A sweep may have seen the file before it was locked, and removed it.
-                    if let Some(file) = lock(file?)? {
+                    // A sweep may have seen the file before it was locked: then it removes it, which is waited for.
+                    let file = file?;
+                    rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
+                    if rustix::fs::fstat(&file)?.st_nlink > 0 {
                         return Ok(Self { path: path.to_owned(), map, group: None, file });
                     }
                 }
@@ -44,9 +46,10 @@ impl Run {
         }
     }
 
-    /// Must be called before the group is made.
+    /// Must be called before the group is made. A scope is recorded again, with its directory, when that is known: the
+    /// text only grows then.
     pub(crate) fn record(&mut self, group: Group) -> Result<(), Errno> {
-        rustix::io::write(&self.file, group.to_text().as_bytes())?;
+        rustix::io::pwrite(&self.file, group.to_text().as_bytes(), 0)?;
         self.group = Some(group);
         Ok(())
     }

@@ -25,6 +25,8 @@ use std::{
 };
 
 pub(crate) const SOCKET: &str = "init.sock";
+/// How long a sandbox may take to open a file or a connection.
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Opens, listens on or connects to the socket in `dir`; through /proc, because a socket's path has 107 bytes at most
 /// and a data directory may lie deeper.
@@ -96,7 +98,11 @@ impl NativeSandbox {
     async fn ask(&self, request: &Request) -> Result<Result<OwnedFd, Fault>> {
         let conversation = self.dial()?;
         conversation.send(request, &[])?;
-        match conversation.recv().await? {
+        // The process that answers can be killed or stopped by others inside.
+        let reply = tokio::time::timeout(ANSWER, conversation.recv()).await.map_err(|_| {
+            Error::new(Kind::Timeout, format!("the sandbox did not answer within {} s", ANSWER.as_secs()))
+        })?;
+        match reply? {
             Some(Reply::Opened) => Ok(Ok(conversation.take_fd()?)),
             Some(Reply::Refused(fault)) => Ok(Err(fault)),
             other => Err(process::unexpected(other, &Exec::none())),

@@ -4,8 +4,11 @@
 //! Then a binary search over ranges of equal verdict decides by number, so that every call costs about eight
 //! instructions, and the kernel caches the ones that are always allowed.
 
+use crate::plan::HostFiles;
 use crate::sys::Instruction;
-use agentkernel_model::seccomp::{ABSENT, ArgTest, CONDITIONAL, Conditional, DENIED, Refusal, SeccompLevel};
+use agentkernel_model::seccomp::{
+    ABSENT, ArgTest, CONDITIONAL, Conditional, DENIED, Refusal, SET_ID_CONDITIONAL, SeccompLevel,
+};
 use std::collections::BTreeMap;
 use syscalls::Sysno;
 
@@ -31,20 +34,19 @@ const X32_BIT: u32 = 0x4000_0000;
 enum Verdict {
     Allow,
     Refuse(Refusal),
-    /// Index into [`CONDITIONAL`].
-    Ask(usize),
+    Ask(&'static Conditional),
 }
 
 /// The filter of `level` for this machine.
-pub(crate) fn compile(level: SeccompLevel) -> Vec<Instruction> {
+pub(crate) fn compile(level: SeccompLevel, files: HostFiles) -> Vec<Instruction> {
     let foreign = if crate::mutation::off("seccomp-architecture") { RET_ALLOW } else { RET_KILL };
     let mut program = vec![load(OFFSET_ARCH), jump_equal(ARCH, 1, 0), ret(foreign), load(OFFSET_NUMBER)];
-    program.extend(search(&ranges(level)));
+    program.extend(search(&ranges(level, files)));
     program
 }
 
 /// The verdict of every number: each entry holds from its number up to the next entry's.
-fn ranges(level: SeccompLevel) -> Vec<(u32, Verdict)> {
+fn ranges(level: SeccompLevel, files: HostFiles) -> Vec<(u32, Verdict)> {
     let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
     let mut set = |name: &str, verdict: Verdict| {
         if let Ok(call) = name.parse::<Sysno>() {
@@ -54,9 +56,17 @@ fn ranges(level: SeccompLevel) -> Vec<(u32, Verdict)> {
     level.allowed().for_each(|name| set(name, Verdict::Allow));
     DENIED.iter().for_each(|name| set(name, Verdict::Refuse(Refusal::NotPermitted)));
     ABSENT.iter().for_each(|name| set(name, Verdict::Refuse(Refusal::NoSuchCall)));
-    CONDITIONAL.iter().enumerate().for_each(|(i, c)| set(c.name, Verdict::Ask(i)));
+    CONDITIONAL.iter().for_each(|c| set(c.name, Verdict::Ask(c)));
+    if files == HostFiles::Writable && !crate::mutation::off("set-id") {
+        SET_ID_CONDITIONAL.iter().for_each(|c| set(c.name, Verdict::Ask(c)));
+        set("openat2", Verdict::Refuse(Refusal::NoSuchCall));
+    }
     if crate::mutation::off("seccomp-clone-flags") {
         set("clone", Verdict::Allow);
+    }
+    if crate::mutation::off("seccomp-core-limit") {
+        set("prlimit64", Verdict::Allow);
+        set("setrlimit", Verdict::Allow);
     }
     if crate::mutation::off("seccomp-clone3") {
         set("clone3", Verdict::Allow);
@@ -66,6 +76,7 @@ fn ranges(level: SeccompLevel) -> Vec<(u32, Verdict)> {
     }
     if crate::mutation::off("seccomp-sockets") {
         set("socket", Verdict::Allow);
+        set("socketpair", Verdict::Allow);
     }
     if crate::mutation::off("seccomp-personality") {
         set("personality", Verdict::Allow);
@@ -75,7 +86,8 @@ fn ranges(level: SeccompLevel) -> Vec<(u32, Verdict)> {
             set(name, Verdict::Allow);
         }
     }
-    let unknown = Verdict::Refuse(Refusal::NoSuchCall);
+    let unlisted = crate::mutation::off("seccomp-unlisted");
+    let unknown = if unlisted { Verdict::Allow } else { Verdict::Refuse(Refusal::NoSuchCall) };
     let mut ranges = vec![(0, unknown)];
     let mut push = |from: u32, verdict: Verdict| match ranges.last_mut() {
         Some((last, v)) if *last == from => *v = verdict,
@@ -114,13 +126,17 @@ fn leaf(verdict: Verdict) -> Vec<Instruction> {
     match verdict {
         Verdict::Allow => vec![ret(RET_ALLOW)],
         Verdict::Refuse(refusal) => vec![ret(refuse(refusal))],
-        Verdict::Ask(index) => ask(&CONDITIONAL[index]),
+        Verdict::Ask(call) => ask(call),
     }
 }
 
 fn ask(call: &Conditional) -> Vec<Instruction> {
     let otherwise = ret(refuse(call.otherwise));
-    let mut program = vec![load(OFFSET_ARGS + 8 * u32::from(call.arg))];
+    let mut program = Vec::new();
+    if let Some((arg, mask)) = call.unless {
+        program.extend(none_of_64(arg, mask));
+    }
+    program.push(load(OFFSET_ARGS + 8 * u32::from(call.arg)));
     match call.test {
         ArgTest::NoneOf { mask } => {
             program.push(Instruction {
@@ -135,6 +151,21 @@ fn ask(call: &Conditional) -> Vec<Instruction> {
         ArgTest::NotOneOf(values) => program.extend(any_of(values, otherwise, ret(RET_ALLOW))),
     }
     program
+}
+
+/// Allows when `arg` has none of the bits of `mask`, in either half; else goes on behind.
+fn none_of_64(arg: u8, mask: u64) -> Vec<Instruction> {
+    let bits = op(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K);
+    let at = OFFSET_ARGS + 8 * u32::from(arg);
+    let (low, high) = (mask & u64::from(u32::MAX), mask >> 32);
+    let half = |half: u64| u32::try_from(half).unwrap_or(u32::MAX);
+    vec![
+        load(at),
+        Instruction { code: bits, jt: 3, jf: 0, k: half(low) },
+        load(at + 4),
+        Instruction { code: bits, jt: 1, jf: 0, k: half(high) },
+        ret(RET_ALLOW),
+    ]
 }
 
 /// `hit` when the accumulator is one of `values`, else `miss`.

@@ -12,6 +12,7 @@ fn run(program: &[Instruction], arch: u32, number: u32, args: [u64; 6]) -> u32 {
                 0 => number,
                 4 => arch,
                 k if k >= 16 && k % 8 == 0 => args[(k as usize - 16) / 8] as u32,
+                k if k >= 16 && k % 8 == 4 => (args[(k as usize - 16) / 8] >> 32) as u32,
                 k => panic!("load of offset {k}"),
             };
             continue;
@@ -35,7 +36,7 @@ fn run(program: &[Instruction], arch: u32, number: u32, args: [u64; 6]) -> u32 {
 
 fn call(level: SeccompLevel, name: &str, args: [u64; 6]) -> u32 {
     let number = name.parse::<Sysno>().unwrap().id() as u32;
-    run(&compile(level), ARCH, number, args)
+    run(&compile(level, HostFiles::ReadOnly), ARCH, number, args)
 }
 
 const EPERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
@@ -80,7 +81,7 @@ fn arguments_decide_where_the_policy_says_so() {
 
 #[test]
 fn foreign_doors_are_closed() {
-    let program = compile(SeccompLevel::Moderate);
+    let program = compile(SeccompLevel::Moderate, HostFiles::Writable);
     assert_eq!(run(&program, 0x4000_0003, 4, [0; 6]), RET_KILL, "i386");
     for number in [X32_BIT, X32_BIT | 1, X32_BIT | 59, 0xffff_ffff] {
         assert_eq!(run(&program, ARCH, number, [0; 6]), ENOSYS, "{number:#x}");
@@ -90,6 +91,50 @@ fn foreign_doors_are_closed() {
 
 #[test]
 fn the_kernel_accepts_the_length() {
-    let length = compile(SeccompLevel::Moderate).len();
+    let length = compile(SeccompLevel::Moderate, HostFiles::Writable).len();
     assert!(length < 4096, "{length} instructions");
+}
+
+#[test]
+fn set_id_files_cannot_be_made_where_the_host_would_see_them() {
+    let program = compile(SeccompLevel::Moderate, HostFiles::Writable);
+    let go = |name: &str, args| run(&program, ARCH, name.parse::<Sysno>().unwrap().id() as u32, args);
+    for (name, arg) in [("chmod", 1), ("fchmod", 1), ("fchmodat", 2), ("mknodat", 2), ("creat", 1)] {
+        let mut args = [0; 6];
+        args[arg] = 0o755;
+        assert_eq!(go(name, args), RET_ALLOW, "{name}");
+        for bit in [0o4755, 0o2755] {
+            args[arg] = bit;
+            assert_eq!(go(name, args), EPERM, "{name}");
+        }
+    }
+    let creat = 0o100;
+    assert_eq!(go("openat", [0, 0, creat, 0o644, 0, 0]), RET_ALLOW);
+    assert_eq!(go("openat", [0, 0, creat, 0o4755, 0, 0]), EPERM);
+    assert_eq!(go("openat", [0, 0, 0o20_200_000, 0o4755, 0, 0]), EPERM, "O_TMPFILE");
+    assert_eq!(
+        go("openat", [0, 0, 0, 0o4755, 0, 0]),
+        RET_ALLOW,
+        "no file is made: the mode is whatever was there"
+    );
+    assert_eq!(go("openat2", [0; 6]), ENOSYS);
+    assert_eq!(
+        call(SeccompLevel::Moderate, "chmod", [0, 0o4755, 0, 0, 0, 0]),
+        RET_ALLOW,
+        "nothing is shared"
+    );
+}
+
+#[test]
+fn the_core_limit_can_be_read_and_not_set() {
+    let level = SeccompLevel::Moderate;
+    assert_eq!(call(level, "prlimit64", [0, 4, 0, 1, 0, 0]), RET_ALLOW);
+    assert_eq!(call(level, "prlimit64", [0, 4, 0x7fff, 0, 0, 0]), EPERM);
+    assert_eq!(
+        call(level, "prlimit64", [0, 4, 0x1_0000_0000, 0, 0, 0]),
+        EPERM,
+        "a pointer whose low half is 0"
+    );
+    assert_eq!(call(level, "prlimit64", [0, 7, 0x7fff, 0, 0, 0]), RET_ALLOW);
+    assert_eq!(call(level, "setrlimit", [4, 0x7fff, 0, 0, 0, 0]), EPERM);
 }

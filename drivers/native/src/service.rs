@@ -1,7 +1,7 @@
 //! Init's loop: requests of the host, ends of children, and the end of the keeper. One thread, one poll.
 
 use crate::{
-    command::{Started, Streams, Walls},
+    command::{Spawn, Started, Streams, Walls},
     files,
     mounts::Step,
     network, sys, terminal,
@@ -15,10 +15,7 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus},
     time::Timespec,
 };
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// More than this many callers at once wait in the listener's queue.
 const MAX_CALLERS: usize = 1024;
@@ -29,9 +26,17 @@ struct Caller {
     socket: OwnedFd,
     inbox: Inbox,
     command: Option<Pid>,
+    /// Open until the command is executed, or says why it is not.
+    verdict: Option<OwnedFd>,
     /// The controlling end of the command's terminal.
     terminal: Option<OwnedFd>,
     role: Role,
+}
+
+impl Caller {
+    fn new(socket: OwnedFd, role: Role) -> Self {
+        Self { socket, inbox: Inbox::default(), command: None, verdict: None, terminal: None, role }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,18 +68,11 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(control: OwnedFd, listener: Option<OwnedFd>, walls: Walls) -> Result<Self, Errno> {
-        let keeper = Caller {
-            socket: control,
-            inbox: Inbox::default(),
-            command: None,
-            terminal: None,
-            role: Role::Keeper,
-        };
         Ok(Self {
             children: sys::signalfd_child()?,
             listener,
             walls,
-            callers: vec![keeper],
+            callers: vec![Caller::new(control, Role::Keeper)],
             abandoned: Vec::new(),
             deadline: None,
         })
@@ -82,7 +80,7 @@ impl Service {
 
     pub(crate) fn run(&mut self, first: Option<(Exec, Option<[OwnedFd; 3]>)>) -> Result<(), Errno> {
         if let Some((exec, streams)) = first {
-            self.start(0, &exec, streams);
+            self.start(0, &exec, streams, Spawn::First);
         }
         while self.turn()? == Next::Continue {}
         Ok(())
@@ -94,6 +92,10 @@ impl Service {
         if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Ok(Next::End);
         }
+        for index in ready.verdicts {
+            self.judge(index);
+        }
+        // From the last to the first: a caller that leaves is replaced by the last.
         for index in ready.callers.into_iter().rev() {
             if self.hear(index) == Next::End {
                 return Ok(Next::End);
@@ -112,6 +114,12 @@ impl Service {
         fds.extend(listener.map(|l| PollFd::new(l, PollFlags::IN)));
         let first = fds.len();
         fds.extend(self.callers.iter().map(|c| PollFd::new(&c.socket, PollFlags::IN)));
+        let starting: Vec<usize> =
+            (0..self.callers.len()).filter(|i| self.callers[*i].verdict.is_some()).collect();
+        let last = fds.len();
+        fds.extend(
+            self.callers.iter().filter_map(|c| c.verdict.as_ref()).map(|v| PollFd::new(v, PollFlags::IN)),
+        );
         let timeout = timeout.map(|t| Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(t.subsec_nanos()),
@@ -124,15 +132,23 @@ impl Service {
         Ok(Ready {
             children: is_ready(&fds[0]),
             listener: listener.is_some() && is_ready(&fds[1]),
-            callers: (first..fds.len()).filter(|i| is_ready(&fds[*i])).map(|i| i - first).collect(),
+            verdicts: starting
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| is_ready(&fds[last + i]))
+                .map(|(_, c)| *c)
+                .collect(),
+            callers: (first..last).filter(|i| is_ready(&fds[*i])).map(|i| i - first).collect(),
         })
     }
 
     fn accept(&mut self) {
         let Some(listener) = &self.listener else { return };
         if let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            let inbox = Inbox::default();
-            self.callers.push(Caller { socket, inbox, command: None, terminal: None, role: Role::Guest });
+            // Only the host asks: a process inside that found the socket in a shared directory has a number here.
+            if matches!(sys::peer(&socket), Ok((0, _))) || crate::mutation::off("callers-from-outside") {
+                self.callers.push(Caller::new(socket, Role::Guest));
+            }
         }
     }
 
@@ -182,7 +198,7 @@ impl Service {
                         Some([take()?, take()?, take()?])
                     }
                 };
-                self.start(index, &exec, streams);
+                self.start(index, &exec, streams, Spawn::Later);
                 Ok(())
             }
             Request::Signal(number) => {
@@ -207,22 +223,28 @@ impl Service {
         }
     }
 
-    fn start(&mut self, index: usize, exec: &Exec, streams: Option<[OwnedFd; 3]>) {
+    fn start(&mut self, index: usize, exec: &Exec, streams: Option<[OwnedFd; 3]>, spawn: Spawn) {
         let caller = &mut self.callers[index];
-        let socket = caller.socket.as_fd();
-        match begin(&self.walls, socket, exec, streams) {
+        match begin(&self.walls, caller.socket.as_fd(), exec, streams, spawn) {
             Ok((started, terminal)) => {
                 caller.terminal = terminal;
-                match verdict(&started) {
-                    Ok(()) => caller.command = Some(started.pid),
-                    Err(fault) => {
-                        let _ = send(socket, &Reply::NotStarted(fault), &[]);
-                    }
-                }
+                caller.command = Some(started.pid);
+                caller.verdict = Some(started.verdict);
             }
             Err(fault) => {
-                let _ = send(socket, &Reply::NotStarted(StartFault::Other(fault)), &[]);
+                let fault = StartFault::Other(fault);
+                let _ = send(caller.socket.as_fd(), &Reply::NotStarted(fault), &[]);
             }
+        }
+    }
+
+    /// A command was executed, or said why it could not be: tells the caller in the second case.
+    fn judge(&mut self, index: usize) {
+        let caller = &mut self.callers[index];
+        let Some(verdict) = caller.verdict.take() else { return };
+        if let Err(fault) = read_verdict(&verdict) {
+            caller.command = None;
+            let _ = send(caller.socket.as_fd(), &Reply::NotStarted(fault), &[]);
         }
     }
 
@@ -256,9 +278,12 @@ impl Service {
             (None, Some(number)) => Reply::Signaled { number },
             (None, None) => return Next::Continue,
         };
+        // A command that could not be executed ends as well: its reason comes first.
+        self.judge(index);
         let caller = &mut self.callers[index];
-        caller.command = None;
-        let _ = send(caller.socket.as_fd(), &reply, &[]);
+        if caller.command.take().is_some() {
+            let _ = send(caller.socket.as_fd(), &reply, &[]);
+        }
         if caller.role == Role::Keeper {
             return Next::End;
         }
@@ -271,6 +296,7 @@ impl Service {
 struct Ready {
     children: bool,
     listener: bool,
+    verdicts: Vec<usize>,
     callers: Vec<usize>,
 }
 
@@ -280,27 +306,28 @@ fn begin(
     socket: BorrowedFd<'_>,
     exec: &Exec,
     streams: Option<[OwnedFd; 3]>,
+    spawn: Spawn,
 ) -> Result<(Started, Option<OwnedFd>), Fault> {
     let Some((rows, columns)) = exec.terminal else {
         let streams = streams.ok_or(Errno::BADF).step(|| "take the command's streams".to_owned())?;
-        return Ok((walls.start(exec, Streams::Pipes(streams))?, None));
+        return Ok((walls.start(exec, Streams::Pipes(streams), spawn)?, None));
     };
     let (controller, end) = terminal::open(rows, columns).step(|| "make a terminal".to_owned())?;
-    let started = walls.start(exec, Streams::Terminal(end))?;
+    let started = walls.start(exec, Streams::Terminal(end), spawn)?;
     send(socket, &Reply::Terminal, &[controller.as_fd()]).step(|| "hand the terminal over".to_owned())?;
     Ok((started, Some(controller)))
 }
 
-/// Waits until the command was executed or says why not: the pipe closes at the exec.
-fn verdict(started: &Started) -> Result<(), StartFault> {
+/// Nothing in the pipe, which closed at the exec, means success.
+fn read_verdict(verdict: &OwnedFd) -> Result<(), StartFault> {
     let other = |errno: Errno| StartFault::Other(Fault::new("start the command", errno));
-    let copy = started.verdict.try_clone().map_err(|_| other(Errno::MFILE))?;
-    let mut json = Vec::new();
-    std::fs::File::from(copy).take(64 << 10).read_to_end(&mut json).map_err(|_| other(Errno::IO))?;
-    if json.is_empty() {
-        return Ok(());
+    // One write of less than PIPE_BUF arrives whole.
+    let mut json = [0_u8; 4096];
+    match rustix::io::retry_on_intr(|| rustix::io::read(verdict, &mut json)) {
+        Ok(0) => Ok(()),
+        Ok(length) => Err(serde_json::from_slice(&json[..length]).unwrap_or_else(|_| other(Errno::PROTO))),
+        Err(errno) => Err(other(errno)),
     }
-    Err(serde_json::from_slice(&json).unwrap_or_else(|_| other(Errno::PROTO)))
 }
 
 /// To the command; with a terminal, to whatever group is in its foreground, as the keyboard does.

@@ -6,7 +6,7 @@
 use crate::{
     idmap::IdMap,
     mounts::{Step, clone_tree},
-    plan::{Base, LayerStore, Plan, Show},
+    plan::{Base, LayerStore, Origin, Plan, Show},
     sys::{MOUNT_NODEV, MOUNT_NOSUID, MOUNT_RDONLY},
     wire::Fault,
 };
@@ -30,8 +30,8 @@ impl Sources {
     /// the ids of the sandbox as the host sees them.
     pub(crate) fn open(plan: &Plan, userns: Option<BorrowedFd<'_>>) -> Result<Self, Fault> {
         let mut trees = VecDeque::new();
-        if let Base::Disk { root } = &plan.base {
-            let tree = clone_tree(root, MOUNT_NOSUID | MOUNT_NODEV, None);
+        if let Base::Disk { root, .. } = &plan.base {
+            let tree = clone_tree(root, Origin::Caller, MOUNT_NOSUID | MOUNT_NODEV, None);
             trees.push_back(tree.step(|| format!("open the root directory {}", root.display()))?);
         }
         for piece in &plan.pieces {
@@ -39,10 +39,10 @@ impl Sources {
             let nosuid = if crate::mutation::off("nosuid") { 0 } else { MOUNT_NOSUID };
             let read_only = if crate::mutation::off("read-only-grafts") { 0 } else { read_only };
             let nodev = if crate::mutation::off("nodev") { 0 } else { MOUNT_NODEV };
-            let tree = clone_tree(&piece.source, read_only | nosuid | nodev, userns);
+            let tree = clone_tree(&piece.source, piece.origin, read_only | nosuid | nodev, userns);
             trees.push_back(tree.step(|| format!("open {}", piece.source.display()))?);
             if let Show::Overlay(LayerStore::Disk(layer)) = &piece.show {
-                let tree = clone_tree(layer, MOUNT_NOSUID | MOUNT_NODEV, None);
+                let tree = clone_tree(layer, Origin::Caller, MOUNT_NOSUID | MOUNT_NODEV, None);
                 trees.push_back(tree.step(|| format!("open the layer {}", layer.display()))?);
             }
         }
@@ -68,7 +68,7 @@ impl Directory<'_> {
     pub(crate) fn own(&self, map: &IdMap) -> io::Result<()> {
         let mut owner = (0, 0);
         if let Some(like) = self.like {
-            let meta = std::fs::metadata(like)?;
+            let meta = std::fs::symlink_metadata(like)?;
             std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(meta.mode() & 0o1777))?;
             owner = (meta.uid(), meta.gid());
         }
@@ -82,7 +82,7 @@ impl Directory<'_> {
 /// Roots and layers of the sandbox.
 pub(crate) fn directories(plan: &Plan) -> Vec<Directory<'_>> {
     let mut directories = Vec::new();
-    if let Base::Disk { root } = &plan.base {
+    if let Base::Disk { root, .. } = &plan.base {
         directories.push(Directory { path: root.clone(), like: None });
     }
     for piece in &plan.pieces {

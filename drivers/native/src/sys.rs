@@ -315,6 +315,23 @@ pub(crate) fn original_dst(socket: BorrowedFd<'_>, v6: bool) -> Result<std::net:
     Ok((ip, u16::from_be(address.sin_port)).into())
 }
 
+/// Process id and user of whoever listens at the other end of a Unix socket. The id is 0 when that process is in no pid
+/// namespace below this one's.
+pub(crate) fn peer(socket: &OwnedFd) -> Result<(i32, u32), Errno> {
+    // SAFETY: an all-zero ucred is valid, `size` is its size, and the kernel writes at most that much.
+    let peer = unsafe {
+        let mut peer = std::mem::zeroed::<libc::ucred>();
+        let mut size = u32::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+        let to = (&raw mut peer).cast();
+        check(
+            libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, to, &raw mut size)
+                .into(),
+        )?;
+        peer
+    };
+    Ok((peer.pid, peer.uid))
+}
+
 /// Whether this process has one thread: then its children may use the heap after a raw clone.
 pub(crate) fn is_single_threaded() -> bool {
     // `nlink` of /proc/self/task is the number of threads plus two.

@@ -173,7 +173,10 @@ pub(crate) fn send(
 
 fn wait_writable(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     use rustix::event::{PollFd, PollFlags, poll};
-    match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], None) {
+    // A peer that reads nothing for this long is stuck, and must not make this side so.
+    let limit = rustix::time::Timespec { tv_sec: 10, tv_nsec: 0 };
+    match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], Some(&limit)) {
+        Ok(0) => Err(Errno::TIMEDOUT),
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(errno) => Err(errno),
     }

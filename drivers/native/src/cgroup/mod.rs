@@ -2,10 +2,16 @@
 //!
 //! A sandbox's group is made beside or below the caller's own, so that whatever limits the caller limits the sandbox as
 //! well. Joining never moves a process from outside: that waits for an RCU grace period (7 ms here). On v2 init is
-//! born in its group; on v1 it writes `0` to `tasks`, which the kernel does without that wait.
+//! born in its group; on v1 it writes `0` to `tasks`, which the kernel does without that wait. Only where this user may
+//! make no group, systemd is asked to, and moves init while it begins.
+
+mod bus;
+mod dbus;
+mod limits;
+mod systemd;
 
 use agentkernel_backend::Stats;
-use agentkernel_model::limits::Limits;
+use agentkernel_model::{Error, Kind, limits::Limits};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{Mode, OFlags},
@@ -16,6 +22,9 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+
+use limits::{holds, settings};
+use systemd::{Manager, Whose};
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// Every group of agentkernel is named this and the id of its run or sandbox.
@@ -28,6 +37,8 @@ pub(crate) struct Hierarchy {
     kind: Version,
     /// One directory for each controller that can be used; on v2 they are all the same.
     bases: Vec<(&'static str, PathBuf)>,
+    /// Who makes the groups, where this process may not.
+    manager: Option<Manager>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,12 +46,26 @@ enum Version {
     #[default]
     V1,
     V2,
+    /// A scope of systemd's, on v2.
+    Scope,
 }
 
 impl Hierarchy {
     /// Looks at this process's own groups.
     pub(crate) fn find() -> Self {
-        Self::find_in(Path::new(ROOT), &fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let uid = rustix::process::geteuid().as_raw();
+        Self::find_in(Path::new(ROOT), &own).or_manager(Path::new(ROOT), Path::new("/run"), uid)
+    }
+
+    /// On v2 without a directory to make groups in: with a systemd that makes them, where there is one.
+    fn or_manager(self, root: &Path, run: &Path, uid: u32) -> Self {
+        if self.kind != Version::V2 || !self.bases.is_empty() {
+            return self;
+        }
+        let Some((manager, controllers)) = Manager::find(root, run, uid) else { return self };
+        let bases = controllers.into_iter().map(|c| (c, root.to_owned())).collect();
+        Self { kind: Version::Scope, bases, manager: Some(manager) }
     }
 
     /// `membership` is the text of /proc/self/cgroup.
@@ -66,7 +91,7 @@ impl Hierarchy {
                 bases.push((controller, base));
             }
         }
-        Self { kind: Version::V1, bases }
+        Self { kind: Version::V1, bases, manager: None }
     }
 
     /// The nearest directory from the parent of the own group upwards that is delegated to the caller: groups with
@@ -92,10 +117,10 @@ impl Hierarchy {
                 }
             }
             if !bases.is_empty() {
-                return Self { kind: Version::V2, bases };
+                return Self { kind: Version::V2, bases, manager: None };
             }
         }
-        Self { kind: Version::V2, bases: Vec::new() }
+        Self { kind: Version::V2, bases: Vec::new(), manager: None }
     }
 
     /// Whether limits of `controller` can be enforced.
@@ -103,21 +128,28 @@ impl Hierarchy {
         self.bases.iter().any(|(c, _)| *c == controller)
     }
 
-    pub(crate) const fn describe(&self) -> &'static str {
-        match (self.kind, self.bases.is_empty()) {
-            (_, true) => "none that this user may write",
-            (Version::V1, false) => "v1",
-            (Version::V2, false) => "v2",
+    pub(crate) fn describe(&self) -> &'static str {
+        match (self.kind, self.bases.is_empty(), self.manager.as_ref().map(|m| m.whose)) {
+            (_, true, _) => "none that this user may write",
+            (Version::V1, ..) => "v1",
+            (Version::V2, ..) => "v2",
+            (Version::Scope, _, Some(Whose::System)) => "systemd (system)",
+            (Version::Scope, ..) => "systemd (user)",
         }
     }
 
     /// The group of run or sandbox `id`, not made yet; `None` when there is no hierarchy to make it in.
     pub(crate) fn group(&self, id: &str) -> Option<Group> {
+        if let Some(manager) = &self.manager {
+            let controllers = self.bases.iter().map(|(c, _)| *c).collect();
+            let request = Request { manager: manager.clone(), id: id.to_owned(), controllers };
+            return Some(Group { kind: self.kind, dirs: Vec::new(), request: Some(request) });
+        }
         let mut dirs: Vec<(String, PathBuf)> = Vec::new();
         for (controller, base) in &self.bases {
             dirs.push(((*controller).to_owned(), base.join(format!("{PREFIX}{id}"))));
         }
-        (!dirs.is_empty()).then_some(Group { kind: self.kind, dirs })
+        (!dirs.is_empty()).then_some(Group { kind: self.kind, dirs, request: None })
     }
 }
 
@@ -125,11 +157,21 @@ fn writable(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-/// The group of one sandbox: a directory for each controller.
+/// The group of one sandbox: a directory for each controller. A scope has none before [`Group::enclose`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
     kind: Version,
     dirs: Vec<(String, PathBuf)>,
+    /// Of a scope that is not made yet.
+    request: Option<Request>,
+}
+
+/// What to ask systemd for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Request {
+    manager: Manager,
+    id: String,
+    controllers: Vec<&'static str>,
 }
 
 /// What a process needs to join a group.
@@ -164,12 +206,40 @@ impl Group {
         self.kind == Version::V2
     }
 
+    /// Whether systemd makes the group, around an init that exists already.
+    pub(crate) fn is_scope(&self) -> bool {
+        self.kind == Version::Scope
+    }
+
+    /// Has systemd make the scope and move `pid` into it; nothing for other groups.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when systemd does not, and when a limit does not hold afterwards. What it made goes when
+    /// `pid` does.
+    pub(crate) fn enclose(&mut self, pid: Pid, limits: &Limits) -> Result<(), Error> {
+        let Some(request) = self.request.take() else { return Ok(()) };
+        let dir = request.manager.enclose(&request.id, pid, limits, &request.controllers)?;
+        for controller in &request.controllers {
+            // systemd only logs what it cannot set.
+            for (file, value) in settings(self.kind, controller, limits) {
+                if !holds(&dir, file, &value) {
+                    let message = format!("systemd made {}, but did not set its {file}", dir.display());
+                    return Err(Error::new(Kind::Unavailable, message)
+                        .with_hint("see what 'journalctl --user -b' says of it"));
+                }
+            }
+            self.dirs.push(((*controller).to_owned(), dir.clone()));
+        }
+        Ok(())
+    }
+
     /// The group that [`Group::to_text`] described.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         let kind = match lines.next()? {
             "v1" => Version::V1,
             "v2" => Version::V2,
+            "systemd" => Version::Scope,
             _ => return None,
         };
         let dirs = lines.filter_map(|l| l.split_once(' ')).map(|(c, d)| (c.to_owned(), PathBuf::from(d)));
@@ -178,19 +248,23 @@ impl Group {
             d.starts_with(ROOT)
                 && d.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(PREFIX.as_bytes()))
         };
-        Some(Self { kind, dirs: dirs.filter(|(_, d)| ours(d)).collect() })
+        Some(Self { kind, dirs: dirs.filter(|(_, d)| ours(d)).collect(), request: None })
     }
 
     /// One line for the version and one for each directory.
     pub(crate) fn to_text(&self) -> String {
-        let mut text = String::from(if self.kind == Version::V1 { "v1\n" } else { "v2\n" });
+        let mut text = String::from(match self.kind {
+            Version::V1 => "v1\n",
+            Version::V2 => "v2\n",
+            Version::Scope => "systemd\n",
+        });
         for (controller, dir) in &self.dirs {
             text.push_str(&format!("{controller} {}\n", dir.display()));
         }
         text
     }
 
-    /// Makes the directories and writes the limits. After an error nothing is left.
+    /// Makes the directories and writes the limits; a scope is left to [`Group::enclose`]. After an error nothing is left.
     pub(crate) fn create(&self, limits: &Limits) -> io::Result<Entry> {
         let made = self.try_create(limits);
         if made.is_err() {
@@ -201,6 +275,9 @@ impl Group {
 
     fn try_create(&self, limits: &Limits) -> io::Result<Entry> {
         let mut entry = Entry::default();
+        if self.is_scope() {
+            return Ok(entry);
+        }
         for (controller, dir) in &self.dirs {
             match fs::create_dir(dir) {
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
@@ -222,15 +299,20 @@ impl Group {
                     let open = flags | OFlags::RDONLY | OFlags::DIRECTORY;
                     entry.dir = Some(rustix::fs::open(dir, open, Mode::empty())?);
                 }
-                Version::V2 => {}
+                Version::V2 | Version::Scope => {}
             }
         }
         Ok(entry)
     }
 
-    /// Removes the directories; processes that are still in them are killed and waited for.
+    /// Removes the directories; processes that are still in them are killed and waited for. That of a scope is removed
+    /// by systemd then.
     pub(crate) fn remove(&self) -> io::Result<()> {
         for (_, dir) in &self.dirs {
+            if self.is_scope() {
+                kill_members(dir);
+                continue;
+            }
             // Twice: a process that is being waited for may have a child that is not listed yet.
             for attempt in 0..3 {
                 match fs::remove_dir(dir) {
@@ -270,55 +352,34 @@ impl Group {
     }
 }
 
-/// File and value of each limit of one controller.
-fn settings(kind: Version, controller: &str, limits: &Limits) -> Vec<(&'static str, String)> {
-    const PERIOD_MICROS: u64 = 100_000;
-    let mut settings = Vec::new();
-    match (controller, kind) {
-        ("memory", Version::V1) => {
-            if let Some(limit) = limits.memory.filter(|_| !crate::mutation::off("memory-limit")) {
-                settings.push(("memory.limit_in_bytes", limit.value().bytes().to_string()));
-            }
-        }
-        ("memory", Version::V2) => {
-            if let Some(limit) = limits.memory.filter(|_| !crate::mutation::off("memory-limit")) {
-                settings.push(("memory.max", limit.value().bytes().to_string()));
-                settings.push(("memory.swap.max", "0".to_owned()));
-            }
-        }
-        ("cpu", _) => {
-            if let Some(limit) = limits.cpus {
-                let quota = u64::from(limit.value().milli()) * PERIOD_MICROS / 1000;
-                match kind {
-                    Version::V1 => settings.push(("cpu.cfs_quota_us", quota.max(1000).to_string())),
-                    Version::V2 => settings.push(("cpu.max", format!("{} {PERIOD_MICROS}", quota.max(1000)))),
-                }
-            }
-        }
-        ("pids", _) => {
-            // Init is one more than what was asked for.
-            if let Some(limit) = limits.pids.filter(|_| !crate::mutation::off("pids-limit")) {
-                settings.push(("pids.max", limit.value().saturating_add(1).to_string()));
-            }
-        }
-        _ => {}
+/// Kills the processes of a group and waits for each. A number is only believed while it is still listed after its
+/// process was taken hold of: numbers are used again.
+fn kill_members(dir: &Path) {
+    let members = || fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    if fs::write(dir.join("cgroup.kill"), "1").is_ok() {
+        members().lines().filter_map(hold).for_each(|fd| wait_for(&fd));
+        return;
     }
-    settings
+    for line in members().lines() {
+        let Some(fd) = hold(line) else { continue };
+        if members().lines().any(|l| l == line)
+            && rustix::process::pidfd_send_signal(&fd, Signal::KILL).is_ok()
+        {
+            wait_for(&fd);
+        }
+    }
 }
 
-fn kill_members(dir: &Path) {
-    let text = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    let pids = text.lines().filter_map(|l| Pid::from_raw(l.parse().ok()?));
-    for pid in pids {
-        let Ok(fd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        if rustix::process::pidfd_send_signal(&fd, Signal::KILL).is_ok() {
-            use rustix::event::{PollFd, PollFlags, poll};
-            let limit = rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 };
-            let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
-        }
-    }
+fn hold(line: &str) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(line.parse().ok()?)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+fn wait_for(process: &OwnedFd) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let limit = rustix::time::Timespec { tv_sec: 5, tv_nsec: 0 };
+    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&limit));
 }
 
 #[cfg(test)]
-#[path = "cgroup_tests.rs"]
 mod tests;
