@@ -71,6 +71,11 @@ pub(super) const STAGES: &[Stage] = &[
         limit: 15,
     },
     Stage {
+        name: "docs",
+        work: Work::Program { package: TESTKIT, target: Target::Test("docs"), env: &[], halves: BOTH },
+        limit: 10,
+    },
+    Stage {
         name: "escape",
         work: Work::Program { package: TESTKIT, target: Target::Test("escape"), env: &[], halves: BOTH },
         limit: 15,
