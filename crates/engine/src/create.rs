@@ -4,6 +4,7 @@ use crate::{
     boot, clock,
     directories::{self, SandboxDir},
     engine::Engine,
+    held::{self, Attempt},
     lifecycle, query, record,
     request::{CreateRequest, SandboxInfo},
     rootfs,
@@ -29,7 +30,7 @@ async fn attempt(engine: &Engine, request: &CreateRequest, selected: &Selected) 
     let id = SandboxId::new();
     let dir = SandboxDir::of(&engine.host, id);
     // Before the record: whoever finds it and can have this lock knows that nobody is at work on it.
-    let _operations = dir.lock(&format!("the sandbox '{}'", request.name)).await?;
+    let _operations = dir.found()?;
     let made = match intend(engine, request, selected, id).await {
         Ok(()) => {
             let inputs = CreateInputs { admitted: selected.admitted.clone(), id, rootfs };
@@ -71,9 +72,14 @@ async fn intend(engine: &Engine, request: &CreateRequest, selected: &Selected, i
     if holder.intent != Some(Intent::Create) {
         return Err(taken);
     }
-    match SandboxDir::of(&engine.host, holder.id).try_lock()? {
-        Some(lock) => lifecycle::erase(engine, &holder, lock).await?,
-        None => return Err(being_created(&holder)),
+    match held::attempt(engine, holder.id)? {
+        Attempt::Held(held) if held.record.intent == Some(Intent::Create) => {
+            lifecycle::erase(engine, *held).await?;
+        }
+        // Finished since it was looked at.
+        Attempt::Held(_) => return Err(taken),
+        Attempt::Busy => return Err(being_created(&holder)),
+        Attempt::Gone => {}
     }
     Writer::open(&database)?.insert_intent(&new)
 }

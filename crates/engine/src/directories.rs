@@ -1,6 +1,6 @@
 //! The data directory and those of sandboxes: private, and owned by the user who uses them.
 
-use crate::lock::{self, Lock};
+use crate::lock::{self, Lock, Reached};
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use std::{
@@ -8,7 +8,6 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
 
 /// The database of records.
@@ -51,6 +50,10 @@ fn private(path: &Path, uid: u32) -> Result<()> {
 }
 
 /// The directory of one sandbox and the locks in it.
+///
+/// [`SandboxDir::operations`] is held from the making of the directory to its removal by whoever makes or removes the
+/// sandbox, and the record is there for less long than the directory. So a directory without a record that nobody holds
+/// is what a crash left, however young it is.
 #[derive(Debug, Clone)]
 pub(crate) struct SandboxDir {
     pub(crate) path: PathBuf,
@@ -89,17 +92,46 @@ impl SandboxDir {
         self.path.join("keeper.lock")
     }
 
-    /// Takes [`SandboxDir::operations`] or waits for it.
-    pub(crate) async fn lock(&self, what: &str) -> Result<Lock> {
-        // A sandbox whose directory was lost can still be removed.
-        self.make()?;
+    /// Makes it and takes [`SandboxDir::operations`], which makes it somebody's. For an id that nobody else has: only a
+    /// gc that took the directory for a leftover can hold the lock, for a moment, hence no thread to wait on.
+    pub(crate) fn found(&self) -> Result<Lock> {
+        loop {
+            self.make()?;
+            // None: it was taken for a leftover between the two steps, and is gone again.
+            if let Some(lock) = Lock::block(&self.operations())? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Takes [`SandboxDir::operations`] or waits for it; `None` when there is no directory.
+    pub(crate) async fn lock(&self, what: &str) -> Result<Option<Lock>> {
         Lock::wait(&self.operations(), what).await
     }
 
-    /// Takes [`SandboxDir::operations`]; `None` while somebody works on the sandbox.
-    pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
-        self.make()?;
-        Lock::attempt(&self.operations())
+    /// Takes [`SandboxDir::operations`] unless somebody is at work on the sandbox.
+    pub(crate) fn try_lock(&self) -> Result<Reached> {
+        Lock::reach(&self.operations())
+    }
+
+    /// Removes what is in it, apart from the lock that the caller holds.
+    pub(crate) fn clear(&self) -> Result<()> {
+        let fail = |e| Error::io(format!("cannot clear the directory '{}'", self.path.display()), e);
+        let entries = match fs::read_dir(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(fail)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(fail)?;
+            if entry.path() == self.operations() {
+                continue;
+            }
+            let directory = entry.file_type().map_err(fail)?.is_dir();
+            let removed =
+                if directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+            removed.map_err(fail)?;
+        }
+        Ok(())
     }
 
     /// Whether the sandbox has a keeper.
@@ -108,19 +140,14 @@ impl SandboxDir {
     }
 }
 
-/// Directories of sandboxes that have been there for at least `age`: younger ones may be about to be locked.
-pub(crate) fn older_than(host: &Host, age: Duration) -> Result<Vec<SandboxId>> {
+/// Every sandbox that has a directory, with a record or without.
+pub(crate) fn all(host: &Host) -> Result<Vec<SandboxId>> {
     let root = sandboxes(host);
     let entries = match fs::read_dir(&root) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::io(format!("cannot list '{}'", root.display()), e)),
     };
-    let now = SystemTime::now();
-    let old = |entry: &fs::DirEntry| {
-        let changed = entry.metadata().and_then(|m| m.modified());
-        changed.is_ok_and(|at| now.duration_since(at).is_ok_and(|since| since >= age))
-    };
     let id = |entry: fs::DirEntry| SandboxId::parse(entry.file_name().to_str()?).ok();
-    Ok(entries.filter_map(io::Result::ok).filter(old).filter_map(id).collect())
+    Ok(entries.filter_map(io::Result::ok).filter_map(id).collect())
 }

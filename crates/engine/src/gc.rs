@@ -4,7 +4,10 @@ use crate::{
     clock,
     directories::{self, SandboxDir},
     engine::Engine,
-    lifecycle, query, record,
+    held::{self, Attempt},
+    lifecycle,
+    lock::Reached,
+    query, record,
     request::{Effect, Filter, GcReport, Status, Stopped},
 };
 use agentkernel_backend::{Backend, DriverState};
@@ -13,11 +16,7 @@ use agentkernel_store::{Intent, Record};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
-
-/// A directory without a record that is younger than this may be about to get one.
-const IN_THE_MAKING: Duration = Duration::from_secs(60);
 
 /// Something that a backend knows of and no record does.
 struct Stray {
@@ -33,13 +32,11 @@ pub(crate) async fn gc(
 ) -> Result<GcReport> {
     let mut report = GcReport::default();
     let everything = filter.labels.is_empty() && filter.project.is_none();
-    // What backends have is listed before the records: what is made in between has a record by then.
+    // What backends and the data directory have is listed before the records: what is made in between is either not
+    // among it, or has a record by then, or is held by its maker.
     let mut strays = if everything { strays(engine, &mut report).await } else { BTreeMap::new() };
-    let mut leftovers: BTreeSet<SandboxId> = if everything {
-        directories::older_than(&engine.host, IN_THE_MAKING)?.into_iter().collect()
-    } else {
-        BTreeSet::new()
-    };
+    let mut leftovers: BTreeSet<SandboxId> =
+        if everything { directories::all(&engine.host)?.into_iter().collect() } else { BTreeSet::new() };
     let now = clock::now();
     for record in query::records(engine)? {
         strays.remove(&record.id);
@@ -100,18 +97,13 @@ fn classify(engine: &Engine, record: &Record, stopped: Stopped, now: i64) -> Res
 
 /// Removes it, unless somebody is at work on it: `false`.
 async fn dispose(engine: &Engine, seen: &Record, stopped: Stopped, effect: Effect) -> Result<bool> {
-    let dir = SandboxDir::of(&engine.host, seen.id);
-    let Some(lock) = dir.try_lock()? else { return Ok(false) };
     // Meanwhile it may have been started, removed or finished.
-    let Some(record) = query::by_id(engine, seen.id)? else {
-        dir.remove()?;
-        return Ok(false);
-    };
-    if classify(engine, &record, stopped, clock::now())?.is_none() {
+    let Attempt::Held(held) = held::attempt(engine, seen.id)? else { return Ok(false) };
+    if classify(engine, &held.record, stopped, clock::now())?.is_none() {
         return Ok(false);
     }
     if effect == Effect::Apply {
-        lifecycle::erase(engine, &record, lock).await?;
+        lifecycle::erase(engine, *held).await?;
     }
     Ok(true)
 }
@@ -136,9 +128,17 @@ async fn strays(engine: &Engine, report: &mut GcReport) -> BTreeMap<SandboxId, S
 /// Removes what has no record, unless somebody holds it: `false`.
 async fn clear_stray(engine: &Engine, id: SandboxId, stray: Option<&Stray>, effect: Effect) -> Result<bool> {
     let dir = SandboxDir::of(&engine.host, id);
-    directories::ensure(&engine.host)?;
-    let existed = dir.path.exists();
-    let Some(_lock) = dir.try_lock()? else { return Ok(false) };
+    let _lock = match dir.try_lock()? {
+        Reached::Held(lock) => Some(lock),
+        Reached::Busy => return Ok(false),
+        // Whoever makes a sandbox makes its directory first, so nobody is at work on what has none.
+        Reached::Missing => None,
+    };
+    // Its maker may have finished, or its remover, since the records were read.
+    let finished = query::by_id(engine, id)?.is_some();
+    if finished || (stray.is_none() && !dir.path.exists()) {
+        return Ok(false);
+    }
     if dir.is_kept()? {
         return Err(Error::internal("it has a keeper but no record").with_hint("end that process"));
     }
@@ -146,8 +146,6 @@ async fn clear_stray(engine: &Engine, id: SandboxId, stray: Option<&Stray>, effe
         if let Some(stray) = stray {
             stray.backend.destroy(id, Some(&stray.state)).await?;
         }
-        dir.remove()?;
-    } else if !existed {
         dir.remove()?;
     }
     Ok(true)

@@ -12,6 +12,8 @@ mod doctor;
 pub mod engine;
 mod exec;
 mod gc;
+pub mod guard;
+mod held;
 mod keeper;
 mod lifecycle;
 mod lock;

@@ -1,10 +1,9 @@
 //! Start, stop and remove: what changes a sandbox that exists, one command at a time.
 
-use crate::lock::Lock;
 use crate::{
-    boot, clock,
-    directories::{self, SandboxDir},
+    boot, clock, directories,
     engine::Engine,
+    held::{self, Held},
     keeper, query, record,
     request::SandboxInfo,
 };
@@ -12,32 +11,11 @@ use agentkernel_model::{Error, Kind, Result, name::SandboxName};
 use agentkernel_store::{Cached, Intent, Record, Stopped, Writer};
 use std::time::Duration;
 
-/// A sandbox that nobody else changes while this value lives, and its record as it is now.
-struct Held {
-    record: Record,
-    dir: SandboxDir,
-    lock: Lock,
-}
-
-async fn hold(engine: &Engine, name: &SandboxName) -> Result<Held> {
-    let found = query::by_name(engine, name)?;
-    let dir = SandboxDir::of(&engine.host, found.id);
-    let lock = dir.lock(&format!("the sandbox '{name}'")).await?;
-    // What it was when it was found may be long ago.
-    match query::by_id(engine, found.id)? {
-        Some(record) => Ok(Held { record, dir, lock }),
-        None => {
-            // Waiting made a directory again that its remover had taken away.
-            dir.remove()?;
-            Err(record::no_such(name))
-        }
-    }
-}
-
 pub(crate) async fn start(engine: &Engine, name: &SandboxName) -> Result<SandboxInfo> {
-    let held = hold(engine, name).await?;
+    let held = held::wait(engine, name).await?;
     record::check_finished(name, held.record.intent)?;
-    if held.dir.is_kept()? {
+    // Kept is not yet running: a stop whose command was killed may be under way.
+    if held.dir.is_kept()? && keeper::stays(&held.dir).await? {
         return query::info(engine, name);
     }
     if held.record.is_expired(clock::now()) {
@@ -48,12 +26,15 @@ pub(crate) async fn start(engine: &Engine, name: &SandboxName) -> Result<Sandbox
 }
 
 pub(crate) async fn stop(engine: &Engine, name: &SandboxName, grace: Duration) -> Result<SandboxInfo> {
-    let held = hold(engine, name).await?;
+    let held = held::wait(engine, name).await?;
     record::check_finished(name, held.record.intent)?;
     if held.dir.is_kept()? {
-        keeper::Client::connect(&held.dir).await?.stop(grace).await?;
-    } else if held.record.cached == Cached::Running {
-        settle(engine, &held.record).await?;
+        keeper::stop(&held.dir, grace).await?;
+    }
+    // Still "running" is what a keeper leaves that was killed, or that could not write it down.
+    match query::by_id(engine, held.record.id)? {
+        Some(now) if now.cached == Cached::Running => settle(engine, &now).await?,
+        _ => {}
     }
     query::info(engine, name)
 }
@@ -70,31 +51,32 @@ async fn settle(engine: &Engine, record: &Record) -> Result<()> {
 }
 
 pub(crate) async fn remove(engine: &Engine, name: &SandboxName) -> Result<()> {
-    let held = hold(engine, name).await?;
-    erase(engine, &held.record, held.lock).await
+    erase(engine, held::wait(engine, name).await?).await
 }
 
-/// Removes everything of `record`, the record last. `lock` is the proof that nobody else is at it.
+/// Removes everything of a sandbox: its files, then the record, then the directory with the lock.
 ///
 /// # Errors
 /// What was begun stays written down: doing it again continues.
-pub(crate) async fn erase(engine: &Engine, record: &Record, lock: Lock) -> Result<()> {
-    let dir = SandboxDir::of(&engine.host, record.id);
+pub(crate) async fn erase(engine: &Engine, held: Held) -> Result<()> {
+    let Held { record, dir, lock } = held;
     let database = directories::database(&engine.host);
     let backend =
-        engine.backend(engine.registry.find(record.backend.as_str()).map_err(|e| foreign(record, e))?)?;
+        engine.backend(engine.registry.find(record.backend.as_str()).map_err(|e| foreign(&record, e))?)?;
     if record.intent != Some(Intent::Create) {
         Writer::open(&database)?.set_removing(record.id, &boot::this_process())?;
     }
     if dir.is_kept()? {
-        keeper::Client::connect(&dir).await?.stop(Duration::ZERO).await?;
+        keeper::stop(&dir, Duration::ZERO).await?;
     }
     // The keeper may have moved the state on.
     let state = Writer::open(&database)?.reader().by_id(record.id)?.and_then(|now| now.state);
     let state = record::decode_state(state.as_deref())?;
     backend.destroy(record.id, state.as_ref()).await?;
-    dir.remove()?;
+    // What can fail comes while there is a record to go on from.
+    dir.clear()?;
     Writer::open(&database)?.delete(record.id)?;
+    dir.remove()?;
     drop(lock);
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) async fn run(
     directories::ensure(&engine.host)?;
     let dir = SandboxDir::of(&engine.host, inputs.id);
     // Before the backend makes anything: gc leaves alone what is locked.
-    let lock = dir.lock("a new sandbox").await?;
+    let lock = dir.found()?;
     let remains = Remains { id: inputs.id, backend, dir, state: None, lock };
     let mut guard = Guard(Some(remains));
     match bring_up(&mut guard, command, inputs, gateway.as_ref()).await {

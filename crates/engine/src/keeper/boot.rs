@@ -5,6 +5,7 @@ use crate::{
     boot as machine, clock,
     directories::{self, SandboxDir},
     engine::Engine,
+    guard,
     lock::Lock,
     outside,
     ports::Listeners,
@@ -52,7 +53,7 @@ pub(super) async fn boot(engine: &Engine, id: SandboxId, inherited: File) -> Res
         Some(lock) => lock,
         // Typed by hand: wait as any other command does, and see what it is then.
         None => {
-            let lock = Lock::block(&dir.operations())?;
+            let lock = Lock::block(&dir.operations())?.ok_or_else(|| no_such(id))?;
             record = read(engine, id)?;
             lock
         }
@@ -76,7 +77,8 @@ struct Held {
 }
 
 async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
-    let spec = record.spec()?;
+    let mut spec = record.spec()?;
+    guard::look_again(&mut spec)?;
     let backend = engine.backend(engine.registry.find(record.backend.as_str())?)?;
     let admitted = backend.admit(&spec).map_err(|refusals| refused(&backend.id(), &refusals))?;
     let facts = record::facts(&record, &engine.facts)?;
@@ -115,10 +117,12 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
 }
 
 fn read(engine: &Engine, id: SandboxId) -> Result<Record> {
-    query::by_id(engine, id)?.ok_or_else(|| {
-        Error::new(Kind::NotFound, format!("there is no sandbox with the id {id}"))
-            .with_hint("keepers are started by 'agentkernel sandbox start NAME'")
-    })
+    query::by_id(engine, id)?.ok_or_else(|| no_such(id))
+}
+
+fn no_such(id: SandboxId) -> Error {
+    Error::new(Kind::NotFound, format!("there is no sandbox with the id {id}"))
+        .with_hint("keepers are started by 'agentkernel sandbox start NAME'")
 }
 
 fn write(engine: &Engine, id: SandboxId, state: &DriverState, ports: &[PublishedPort]) -> Result<()> {

@@ -1,92 +1,145 @@
-//! Talking to the keeper of a running sandbox.
+//! Talking to the keeper of a running sandbox. Only for the holder of the lock on the sandbox's operations.
 
 use super::{
-    protocol::{self, Hello, Reply, Request, Stop},
+    protocol::{self, Hello, Phase, Reply, Request, Stop},
     socket,
 };
-use crate::directories::SandboxDir;
+use crate::{directories::SandboxDir, lock};
 use agentkernel_model::{Error, Kind, Result};
 use std::{io, time::Duration};
 use tokio::{
     io::BufReader,
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::unix::{OwnedReadHalf, OwnedWriteHalf},
 };
 
 /// How long an answer may take, beside the work that was asked for.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long a stop that somebody else asked for may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a keeper that does not talk any more may take to let go of its lock: it has nothing else to do.
+const FAREWELL: Duration = Duration::from_secs(5);
 
-/// A conversation with a keeper of our version.
+/// Ends the sandbox and waits until it is written down; [`Duration::ZERO`] ends it at once. That its keeper ended
+/// meanwhile for another reason is no error.
+///
+/// # Errors
+/// [`Kind::Conflict`] when the keeper speaks another version or does not listen, [`Kind::Timeout`] when it does not
+/// answer, and why it could not stop the sandbox.
+pub(crate) async fn stop(dir: &SandboxDir, grace: Duration) -> Result<()> {
+    let request = if grace.is_zero() {
+        Request::Shutdown
+    } else {
+        Request::Stop(Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) })
+    };
+    match talk(dir, &request, grace).await? {
+        None | Some(Reply::Done) => Ok(()),
+        Some(_) => Err(misunderstood()),
+    }
+}
+
+/// Whether the sandbox runs and no stop is under way; when one is, it is waited for. After `false` nobody keeps it.
+///
+/// # Errors
+/// As [`stop`]; [`Kind::Conflict`] when the stop that is under way takes more than two minutes.
+pub(crate) async fn stays(dir: &SandboxDir) -> Result<bool> {
+    match talk(dir, &Request::Stay, PATIENCE).await {
+        Ok(Some(Reply::Status(status))) if status.phase == Phase::Running => Ok(true),
+        Ok(None) => Ok(false),
+        Ok(Some(Reply::Done)) if lock::is_released(&dir.keeping(), FAREWELL).await? => Ok(false),
+        Ok(Some(_)) => Err(misunderstood()),
+        Err(error) if error.kind() == Kind::Timeout => {
+            Err(Error::new(Kind::Conflict, "the sandbox is being stopped, and that takes long")
+                .with_hint("try again when it has ended")
+                .retry_later())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn misunderstood() -> Error {
+    Error::internal("the keeper of the sandbox answered something else")
+}
+
+/// The keeper's answer; `None` when it ended before it could give one, and has let go of its lock.
+async fn talk(dir: &SandboxDir, request: &Request, work: Duration) -> Result<Option<Reply>> {
+    let failed = match attempt(dir, request, work).await {
+        Ok(Some(Reply::Error(error))) => return Err(error.into()),
+        Ok(Some(reply)) => return Ok(Some(reply)),
+        Ok(None) => deaf(dir, None),
+        Err(Failure::Told(error)) => return Err(error),
+        Err(Failure::Cut(error)) => error,
+    };
+    // A keeper closes its socket a moment before it lets go of the lock; the kernel does so in any order.
+    if lock::is_released(&dir.keeping(), FAREWELL).await? { Ok(None) } else { Err(failed) }
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The keeper is there and will not, or takes too long.
+    Told(Error),
+    /// The connection could not be made, or broke.
+    Cut(Error),
+}
+
+async fn attempt(dir: &SandboxDir, request: &Request, work: Duration) -> Result<Option<Reply>, Failure> {
+    let stream = socket::connect(&dir.path).await.map_err(|e| Failure::Cut(deaf(dir, Some(e))))?;
+    if !socket::is_own_user(&stream) {
+        return Err(Failure::Told(Error::new(
+            Kind::Denied,
+            "the keeper of the sandbox runs as another user",
+        )));
+    }
+    let (from, to) = stream.into_split();
+    let mut client = Client { from: BufReader::new(from), to, pid: 0 };
+    match client.ask(&Request::Hello(Hello::ours()), Duration::ZERO).await? {
+        Some(Reply::Hello(theirs)) => {
+            protocol::check_version(&theirs).map_err(Failure::Told)?;
+            client.pid = theirs.pid;
+        }
+        Some(_) => return Err(Failure::Told(misunderstood())),
+        None => return Ok(None),
+    }
+    client.ask(request, work).await
+}
+
+/// A conversation with a keeper.
 #[derive(Debug)]
-pub(crate) struct Client {
+struct Client {
     from: BufReader<OwnedReadHalf>,
     to: OwnedWriteHalf,
     pid: u32,
 }
 
 impl Client {
-    /// # Errors
-    /// [`Kind::Conflict`] when the keeper speaks another version or does not listen.
-    pub(crate) async fn connect(dir: &SandboxDir) -> Result<Self> {
-        let stream = socket::connect(&dir.path).await.map_err(|e| deaf(dir, e))?;
-        if !socket::is_own_user(&stream) {
-            return Err(Error::new(Kind::Denied, "the keeper of the sandbox runs as another user"));
-        }
-        let (from, to) = UnixStream::into_split(stream);
-        let mut client = Self { from: BufReader::new(from), to, pid: 0 };
-        match client.ask(&Request::Hello(Hello::ours()), Duration::ZERO).await? {
-            Reply::Hello(theirs) => {
-                protocol::check_version(&theirs)?;
-                client.pid = theirs.pid;
-                Ok(client)
-            }
-            _ => Err(Error::internal("the keeper of the sandbox did not say hello")),
-        }
-    }
-
-    /// Ends the sandbox and waits until it is written down. [`Duration::ZERO`] ends it at once.
-    pub(crate) async fn stop(&mut self, grace: Duration) -> Result<()> {
-        let request = if grace.is_zero() {
-            Request::Shutdown
-        } else {
-            Request::Stop(Stop { grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) })
-        };
-        match self.ask(&request, grace).await? {
-            Reply::Done => Ok(()),
-            _ => Err(Error::internal("the keeper of the sandbox answered something else")),
-        }
-    }
-
-    async fn ask(&mut self, request: &Request, work: Duration) -> Result<Reply> {
+    /// The answer; `None` when the keeper ended instead.
+    async fn ask(&mut self, request: &Request, work: Duration) -> Result<Option<Reply>, Failure> {
         let conversation = async {
             protocol::send(&mut self.to, request).await?;
             protocol::receive(&mut self.from).await
         };
-        let answer = tokio::time::timeout(work.saturating_add(ANSWER), conversation).await.map_err(|_| {
-            Error::new(
-                Kind::Timeout,
-                format!("the keeper of the sandbox (process {}) does not answer", self.pid),
-            )
-            .with_hint(format!("end it with 'kill -9 {}'", self.pid))
-        })?;
-        match answer? {
-            Some(Reply::Error(error)) => Err(error.into()),
-            Some(reply) => Ok(reply),
-            None => Err(Error::new(Kind::Conflict, "the keeper of the sandbox ended while it was asked")
-                .with_hint("agentkernel sandbox list")
-                .retry_later()),
+        match tokio::time::timeout(work.saturating_add(ANSWER), conversation).await {
+            Ok(answer) => answer.map_err(Failure::Cut),
+            Err(_) => Err(Failure::Told(
+                Error::new(
+                    Kind::Timeout,
+                    format!("the keeper of the sandbox (process {}) does not answer", self.pid),
+                )
+                .with_hint(format!("end it with 'kill -9 {}'", self.pid)),
+            )),
         }
     }
 }
 
 /// The keeper's lock is held and its socket does not answer.
-fn deaf(dir: &SandboxDir, cause: io::Error) -> Error {
+fn deaf(dir: &SandboxDir, cause: Option<io::Error>) -> Error {
     let note = std::fs::read_to_string(dir.keeping()).unwrap_or_default();
     let hint = match note.trim().parse::<u32>() {
         Ok(pid) => format!("end it with 'kill {pid}'"),
         Err(_) => "agentkernel doctor".to_owned(),
     };
-    Error::new(Kind::Conflict, "the keeper of the sandbox does not listen").with_source(cause).with_hint(hint)
+    let error = Error::new(Kind::Conflict, "the keeper of the sandbox does not listen").with_hint(hint);
+    match cause {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    }
 }

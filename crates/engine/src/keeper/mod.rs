@@ -12,7 +12,7 @@ mod serve;
 mod socket;
 mod visitors;
 
-pub(crate) use client::Client;
+pub(crate) use client::{stays, stop};
 pub(crate) use launch::launch;
 
 use crate::engine::Engine;

@@ -25,6 +25,10 @@ pub(crate) enum Request {
     Stop(Stop),
     /// As a stop without grace.
     Shutdown,
+    /// Will the sandbox go on running? Answered with a status when it will, and then no stop counts that was asked for
+    /// on an earlier connection: only one command at a time works on a sandbox, so whoever asked is dead. Answered
+    /// with done when it has ended, which is waited for when it is under way.
+    Stay,
 }
 
 /// What a keeper answers.

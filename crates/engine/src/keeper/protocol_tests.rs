@@ -14,6 +14,7 @@ fn messages_keep_their_spelling() {
         (Request::Status, r#""status""#),
         (Request::Stop(Stop { grace_ms: 5 }), r#"{"stop":{"grace_ms":5}}"#),
         (Request::Shutdown, r#""shutdown""#),
+        (Request::Stay, r#""stay""#),
     ];
     for (request, text) in spelled {
         assert_eq!(line(&request).unwrap(), format!("{text}\n").into_bytes());

@@ -5,7 +5,7 @@ use super::{
     expiry,
     protocol::Phase,
     socket,
-    visitors::{self, Reception, StopRequest},
+    visitors::{self, Order, Reception, StopRequest},
 };
 use crate::{directories, engine::Engine, record, record::reason};
 use agentkernel_backend::DriverState;
@@ -40,16 +40,20 @@ enum End {
 pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     let Kept { id, dir, backend, state, sandbox, gateway, ports, listener, mut terminate, expires_at, lock } =
         kept;
-    let (stop, mut stops) = mpsc::channel(MAX_VISITORS);
+    let (demands, mut demanded) = mpsc::channel(MAX_VISITORS);
     let (phase, watched) = watch::channel(Phase::Running);
     let mut door = JoinSet::new();
-    door.spawn(receive_all(listener, Reception { stop, phase: watched }));
+    door.spawn(receive_all(listener, Reception { visitor: 0, demands, phase: watched }));
     let watched = Arc::clone(&sandbox);
     let mut gone = watched.gone();
     let mut expired = Box::pin(expiry::reached(expires_at));
+    let mut order = Order::default();
     let (state, request, reason) = loop {
         let end = tokio::select! {
-            Some(request) = stops.recv() => End::Asked(request),
+            Some(demand) = demanded.recv() => match order.hear(demand) {
+                Some(request) => End::Asked(request),
+                None => continue,
+            },
             () = &mut gone => End::Gone,
             _ = terminate.recv() => End::Terminated,
             reached = &mut expired => reached.map(|()| End::Expired)?,
@@ -87,13 +91,13 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
         let _left = request.done.send(answer);
     }
     // The receptions end with these two.
-    drop((stops, phase));
+    drop((demanded, phase));
     let _late = tokio::time::timeout(FAREWELL, door.join_next()).await;
     Ok(())
 }
 
 /// Lets visitors in until the keeper is done, then waits for those that are still being answered.
-async fn receive_all(listener: UnixListener, reception: Reception) {
+async fn receive_all(listener: UnixListener, mut reception: Reception) {
     let mut phase = reception.phase.clone();
     let mut inside = JoinSet::new();
     loop {
@@ -102,6 +106,7 @@ async fn receive_all(listener: UnixListener, reception: Reception) {
             accepted = listener.accept(), if inside.len() < MAX_VISITORS => {
                 // A visitor who left before being let in, or no descriptor for them: the loop goes on either way.
                 if let Ok((stream, _)) = accepted {
+                    reception.visitor += 1;
                     inside.spawn(visitors::receive(stream, reception.clone()));
                 }
             },

@@ -4,7 +4,7 @@ use super::{
     protocol::{self, Hello, Phase, Reply, Request, Status, WireError},
     socket,
 };
-use agentkernel_model::{Error, Result};
+use agentkernel_model::{Error, Kind, Result};
 use std::time::Duration;
 use tokio::{
     io::BufReader,
@@ -25,10 +25,53 @@ pub(super) struct StopRequest {
     pub(super) done: oneshot::Sender<Result<()>>,
 }
 
+/// What a visitor wants of the sandbox itself.
+#[derive(Debug)]
+pub(super) enum Wish {
+    Stop(StopRequest),
+    /// See [`Request::Stay`].
+    Stay(oneshot::Sender<()>),
+}
+
+/// A wish and the number of the connection that it came in on.
+#[derive(Debug)]
+pub(super) struct Demand {
+    pub(super) visitor: u64,
+    pub(super) wish: Wish,
+}
+
+/// Which demands still count.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// The connection on which the sandbox was last asked to stay.
+    stays_for: u64,
+}
+
+impl Order {
+    /// The stop that `demand` is, unless the sandbox was asked to stay since its connection was opened.
+    pub(super) fn hear(&mut self, demand: Demand) -> Option<StopRequest> {
+        match demand.wish {
+            Wish::Stay(told) => {
+                self.stays_for = self.stays_for.max(demand.visitor);
+                let _left = told.send(());
+                None
+            }
+            Wish::Stop(request) if demand.visitor < self.stays_for => {
+                let message = "the sandbox was started again since it was asked to stop";
+                let _left = request.done.send(Err(Error::new(Kind::Conflict, message)));
+                None
+            }
+            Wish::Stop(request) => Some(request),
+        }
+    }
+}
+
 /// What every visitor is given.
 #[derive(Debug, Clone)]
 pub(super) struct Reception {
-    pub(super) stop: mpsc::Sender<StopRequest>,
+    /// The number of the connection: later ones have higher numbers.
+    pub(super) visitor: u64,
+    pub(super) demands: mpsc::Sender<Demand>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -71,6 +114,7 @@ impl Visitor {
                 Request::Status => Reply::Status(Status { phase: *self.reception.phase.borrow() }),
                 Request::Stop(stop) => self.stop(stop.grace()).await,
                 Request::Shutdown => self.stop(Duration::ZERO).await,
+                Request::Stay => self.stay().await,
             };
             protocol::send(&mut self.to, &reply).await?;
         }
@@ -90,12 +134,50 @@ impl Visitor {
     async fn stop(&self, grace: Duration) -> Reply {
         let (done, answer) = oneshot::channel();
         // Either failure means that the keeper is done already, which is what was asked for.
-        if self.reception.stop.send(StopRequest { grace, done }).await.is_err() {
+        if !self.demand(Wish::Stop(StopRequest { grace, done })).await {
             return Reply::Done;
         }
         match answer.await {
             Ok(Ok(())) | Err(_) => Reply::Done,
             Ok(Err(error)) => Reply::Error(WireError::from(&error)),
+        }
+    }
+
+    async fn stay(&self) -> Reply {
+        let (told, answer) = oneshot::channel();
+        match self.demand(Wish::Stay(told)).await && answer.await.is_ok() {
+            true => Reply::Status(Status { phase: Phase::Running }),
+            false => Reply::Done,
+        }
+    }
+
+    /// Whether the keeper is there to hear it.
+    async fn demand(&self, wish: Wish) -> bool {
+        self.reception.demands.send(Demand { visitor: self.reception.visitor, wish }).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop(visitor: u64) -> (Demand, oneshot::Receiver<Result<()>>) {
+        let (done, answer) = oneshot::channel();
+        (Demand { visitor, wish: Wish::Stop(StopRequest { grace: Duration::ZERO, done }) }, answer)
+    }
+
+    #[test]
+    fn a_stop_counts_unless_somebody_came_later_who_wants_it_to_stay() {
+        let mut order = Order::default();
+        assert!(order.hear(stop(1).0).is_some());
+        let (told, mut answer) = oneshot::channel();
+        assert!(order.hear(Demand { visitor: 5, wish: Wish::Stay(told) }).is_none());
+        assert!(answer.try_recv().is_ok());
+        let (late, mut answer) = stop(4);
+        assert!(order.hear(late).is_none());
+        assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), Kind::Conflict);
+        for visitor in [5, 6] {
+            assert!(order.hear(stop(visitor).0).is_some());
         }
     }
 }

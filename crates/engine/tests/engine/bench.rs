@@ -263,6 +263,7 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
             ["create", sandbox] => engine.create(request(sandbox)).await.map(drop),
             ["start", sandbox] => engine.start(&name(sandbox)).await.map(drop),
+            ["stop", sandbox] => engine.stop(&name(sandbox), Duration::from_secs(2)).await.map(drop),
             ["remove", sandbox] => engine.remove(&name(sandbox)).await,
             other => panic!("no such verb: {other:?}"),
         }

@@ -2,10 +2,10 @@
 
 use crate::{
     Test,
-    bench::{Bench, DEADLINE, request},
+    bench::{Bench, DEADLINE, name, request, shell},
 };
 use agentkernel_engine::request::{CheckStatus, Effect, Filter, Status, Stopped};
-use agentkernel_model::Kind;
+use agentkernel_model::{Kind, id::SandboxId};
 use agentkernel_testkit::{
     fake::{Action, Step},
     proc,
@@ -15,8 +15,8 @@ use rustix::{
     process::Signal,
 };
 use std::{
-    fs::File,
-    io::Write as _,
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
@@ -34,6 +34,21 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_create_under_way_is_nobodys_garbage", a_create_under_way_is_nobodys_garbage),
     ("a_killed_remove_is_finished_by_gc", a_killed_remove_is_finished_by_gc),
     ("what_has_no_record_is_an_orphan", what_has_no_record_is_an_orphan),
+    (
+        "a_directory_that_nobody_holds_is_an_orphan_at_once",
+        a_directory_that_nobody_holds_is_an_orphan_at_once,
+    ),
+    (
+        "a_killed_remove_leaves_no_directory_to_the_next_verb",
+        a_killed_remove_leaves_no_directory_to_the_next_verb,
+    ),
+    ("a_lost_directory_is_no_obstacle", a_lost_directory_is_no_obstacle),
+    ("start_waits_for_the_stop_of_a_killed_command", start_waits_for_the_stop_of_a_killed_command),
+    ("stop_waits_for_the_stop_of_a_killed_command", stop_waits_for_the_stop_of_a_killed_command),
+    (
+        "a_stop_that_comes_after_its_command_died_does_not_count",
+        a_stop_that_comes_after_its_command_died_does_not_count,
+    ),
     ("a_restarted_machine_is_the_reason", a_restarted_machine_is_the_reason),
 ];
 
@@ -120,7 +135,7 @@ fn await_step(bench: &Bench, step: Step) {
     }
 }
 
-fn is_free(bench: &Bench, id: agentkernel_model::id::SandboxId) -> bool {
+fn is_free(bench: &Bench, id: SandboxId) -> bool {
     let lock = File::open(bench.sandbox_dir(id).join("op.lock")).unwrap();
     flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
 }
@@ -218,6 +233,114 @@ fn what_has_no_record_is_an_orphan() {
     assert_eq!(report.count, 0, "an orphan has no name that a filter could match");
     assert_eq!(bench.gc(Stopped::Keep, Effect::Apply).orphans, [made.uuid.to_string()]);
     assert_eq!((bench.names(), bench.dirs()), (vec!["kept".to_owned()], 1));
+}
+
+/// What is left by a crash of `create` before the record, and of `remove` after it.
+fn a_directory_that_nobody_holds_is_an_orphan_at_once() {
+    let bench = Bench::new();
+    bench.create("kept");
+    let [bare, unlocked, held] = [(); 3].map(|()| SandboxId::new());
+    for id in [bare, unlocked, held] {
+        fs::create_dir(bench.sandbox_dir(id)).unwrap();
+    }
+    drop(File::create(bench.sandbox_dir(unlocked).join("op.lock")).unwrap());
+    let lock = File::create(bench.sandbox_dir(held).join("op.lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let mut orphans = [bare, unlocked].map(|id| id.to_string());
+    orphans.sort();
+    for (effect, dirs) in [(Effect::DryRun, 4), (Effect::Apply, 2)] {
+        let mut found = bench.gc(Stopped::Keep, effect).orphans;
+        found.sort();
+        assert_eq!(found, orphans);
+        assert_eq!(bench.dirs(), dirs);
+    }
+    drop(lock);
+    assert_eq!(bench.gc(Stopped::Keep, Effect::Apply).orphans, [held.to_string()]);
+    assert_eq!((bench.names(), bench.dirs()), (vec!["kept".to_owned()], 1));
+}
+
+/// One that waited for the lock of a sandbox while it was removed makes nothing of it again.
+fn a_killed_remove_leaves_no_directory_to_the_next_verb() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    let lock = File::open(bench.sandbox_dir(made.uuid).join("op.lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let mut waiting = bench.play(&["start", "one"]);
+    // It has read the record and waits for the lock.
+    let deadline = Instant::now() + DEADLINE;
+    let waits = || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&format!(" {} ", waiting.0.id())))
+    };
+    while !waits() {
+        assert!(Instant::now() < deadline, "it does not wait");
+        std::thread::yield_now();
+    }
+    let database = rusqlite::Connection::open(bench.data().join("state.db")).unwrap();
+    database.execute("DELETE FROM sandboxes", []).unwrap();
+    drop((database, lock));
+    assert!(!waiting.succeeds());
+    assert_eq!(bench.dirs(), 0, "the directory of a sandbox without a record is cleared away");
+}
+
+fn a_lost_directory_is_no_obstacle() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    fs::remove_dir_all(bench.sandbox_dir(made.uuid)).unwrap();
+    bench.remove("one").unwrap();
+    assert_eq!((bench.names().len(), bench.dirs()), (0, 0));
+}
+
+/// A keeper that is in the middle of a stop whose command was killed.
+fn killed_stop(bench: &Bench) {
+    bench.create("one");
+    bench.start("one").unwrap();
+    let (told, tell) = std::io::pipe().unwrap();
+    let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&tell));
+    let stubborn =
+        format!("trap '' TERM; exec 3>{path}; echo up >&3; exec 3>&-; while :; do sleep 0.1; done");
+    let process = bench.runtime.block_on(bench.engine.exec(&name("one"), &shell(&stubborn))).unwrap();
+    let mut line = String::new();
+    BufReader::new(told).read_line(&mut line).unwrap();
+    let mut stopper = bench.play(&["stop", "one"]);
+    await_step(bench, Step::Stop);
+    stopper.kill();
+    drop(process);
+}
+
+fn start_waits_for_the_stop_of_a_killed_command() {
+    let bench = Bench::new();
+    killed_stop(&bench);
+    assert_eq!(bench.start("one").unwrap().status, Status::Running);
+    assert_eq!(bench.control.count(Step::Start), 2, "it was started again after the stop");
+    assert_eq!(bench.exec("one", "echo here").unwrap(), "here\n");
+    bench.remove("one").unwrap();
+}
+
+fn stop_waits_for_the_stop_of_a_killed_command() {
+    let bench = Bench::new();
+    killed_stop(&bench);
+    assert_eq!(bench.stop("one").unwrap().status, Status::Stopped);
+    assert_eq!(bench.control.count(Step::Stop), 1, "one stop is enough");
+    bench.remove("one").unwrap();
+}
+
+fn a_stop_that_comes_after_its_command_died_does_not_count() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    bench.start("one").unwrap();
+    // A connection of a command that is no longer there, whose bytes are still to be read.
+    let mut late = UnixStream::connect(bench.sandbox_dir(made.uuid).join("keeper.sock")).unwrap();
+    late.set_read_timeout(Some(DEADLINE)).unwrap();
+    late.write_all(b"{\"hello\":{\"version\":1,\"pid\":1}}\n").unwrap();
+    let mut answers = BufReader::new(late.try_clone().unwrap()).lines();
+    answers.next().unwrap().unwrap();
+    assert_eq!(bench.start("one").unwrap().status, Status::Running);
+    late.write_all(b"\"shutdown\"\n").unwrap();
+    let refused = answers.next().unwrap().unwrap();
+    assert!(refused.contains("started again since"), "{refused}");
+    assert_eq!(bench.exec("one", "echo here").unwrap(), "here\n");
+    assert_eq!(bench.stop("one").unwrap().status, Status::Stopped, "a later one counts");
 }
 
 fn a_restarted_machine_is_the_reason() {
