@@ -10,6 +10,7 @@
 mod cli {
     mod crash;
     mod errors;
+    mod guard;
     mod lifecycle;
     mod policy;
     mod run;

@@ -3,6 +3,7 @@
 use agentkernel_model::{
     Error, Result,
     command::{EnvVar, User},
+    guard::GuardedName,
     image::ImageRef,
     path::GuestPath,
     policy::Profile,
@@ -53,6 +54,17 @@ pub(crate) struct SandboxArgs {
     /// Show a directory or file of this machine inside (repeatable)
     #[arg(short, long, value_name = "HOST_PATH:SANDBOX_PATH[:ro]")]
     pub(crate) volume: Vec<String>,
+
+    /// Let hooks, shell, editor or agent configuration of a writable directory be changed, such as .envrc (repeatable)
+    #[arg(
+        long,
+        value_name = "NAME",
+        long_help = "In a directory of this machine that is mounted writable, what makes programs of this machine run something stays \
+                     read-only where it exists: git's hooks and configuration, and the files by which shells, direnv, editors and coding \
+                     agents are set up. This lets one of them be changed; the name is relative to the directory, such as .envrc, \
+                     .vscode or .git/hooks (repeatable). --dry-run and 'sandbox info' show what is kept"
+    )]
+    pub(crate) allow_write: Vec<GuardedName>,
 
     /// Offer a TCP port of the sandbox on 127.0.0.1 (repeatable)
     #[arg(short = 'P', long, value_name = "[HOST:]PORT")]

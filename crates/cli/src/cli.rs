@@ -6,9 +6,10 @@ use crate::{
     printer::{Form, Printer},
     verbs::Verb,
 };
-use agentkernel_model::{Error, suggest};
+use agentkernel_model::{Error, suggest, text::printable};
 use clap::{
     CommandFactory, Parser,
+    builder::StyledStr,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use std::{error, ffi::OsString, process::ExitCode};
@@ -45,7 +46,7 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
     }
     let verb = match Cli::try_parse_from(words) {
         Ok(cli) => cli.verb,
-        Err(error) => return ExitCode::from(refuse(&suggesting(error), printer)),
+        Err(error) => return ExitCode::from(refuse(&shown(suggesting(error)), printer)),
     };
     let form = verb.form();
     code(Context::new(env, printer).and_then(|context| verb.execute(&context)), printer, form)
@@ -90,6 +91,26 @@ fn suggesting(mut error: clap::Error) -> clap::Error {
         if let Some(near) = suggest::nearest(&wrong, verbs.filter(|verb| *verb != "keeper")) {
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![near.to_owned()]));
         }
+    }
+    error
+}
+
+/// Makes the words that the caller wrote fit for a terminal, line ends too: clap repeats them as they are.
+fn shown(mut error: clap::Error) -> clap::Error {
+    let context: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in context {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(printable(&text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.iter().map(|text| printable(text)).collect())
+            }
+            // Advice around a word of the caller's, one line each.
+            ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
+                texts.iter().map(|text| StyledStr::from(printable(&text.to_string()))).collect(),
+            ),
+            _ => continue,
+        };
+        error.insert(kind, value);
     }
     error
 }

@@ -16,6 +16,8 @@ fn everything_of_the_issue_parses() {
         "run -i host -k -p moderate --no-network -c f.toml -B native -e A=b -w /srv -u 1:2 --timeout 5s -t -v /a:/b -P 80 \
          --memory 1g --cpus 2 --isolation any --no-workspace --dry-run -- sh -c x",
         "run -n --json -- true",
+        "run -p permissive --allow-write .envrc --allow-write .git/hooks true",
+        "sandbox create box -d . --allow-write .vscode",
         "run python3 -c print(1)",
         "run npm test --profile x --unknown",
         "exec box -- npm test",
@@ -66,6 +68,7 @@ fn mistakes_are_refused() {
         "sandbox start a b",
         "keeper x",
         "sandbox create a/b",
+        "run --allow-write src true",
     ] {
         assert!(parse(line).is_err(), "{line} was accepted");
     }
@@ -106,4 +109,32 @@ fn older_spellings_work_and_stay_hidden() {
         assert!(!help.contains(&format!("\n  {verb} ")), "{verb} is shown:\n{help}");
     }
     assert!(help.contains("\n  run "));
+}
+
+#[test]
+fn no_word_of_the_caller_drives_the_terminal() {
+    const EVIL: &str = "a\rb\u{1b}[2J\nerror: c\u{202e}";
+    let flag = format!("--{EVIL}");
+    let joined = format!("--timeout={EVIL}");
+    for words in [
+        &[EVIL][..],
+        &["sandbox", EVIL],
+        &["run", &flag, "true"],
+        &["run", "--no-network=x\r\ny", "true"],
+        &["run", &joined, "true"],
+        &["sandbox", "start", "a", EVIL],
+        &["sandbox", "start", &flag],
+        &["doctor", EVIL],
+        &["setup", &flag],
+    ] {
+        let error = Cli::try_parse_from(std::iter::once(&"agentkernel").chain(words)).unwrap_err();
+        if error::Error::source(&error).is_some_and(|source| source.is::<Error>()) {
+            continue;
+        }
+        let told = shown(suggesting(error)).render().to_string();
+        let wild = told.chars().find(|c| c.is_control() && *c != '\n' || *c == '\u{202e}');
+        assert_eq!(wild, None, "{words:?}: {told:?}");
+        assert!(!told.contains("\nerror: c"), "a line of the caller's own: {told}");
+        assert!(told.contains("\\u{d}"), "{words:?}: {told:?}");
+    }
 }

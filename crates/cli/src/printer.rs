@@ -92,10 +92,21 @@ impl Printer {
         self.stderr(&text);
     }
 
-    /// What clap says: help and version on stdout, usage errors on stderr.
+    /// What clap says: help and version on stdout, usage errors on stderr. The words of the caller in it must be fit for
+    /// a terminal; whatever is not, apart from line ends, is spelled out.
     pub(crate) fn usage(&self, error: &clap::Error) {
-        // Nobody is left to tell when this fails.
-        let _ = error.print();
+        if !error.use_stderr() {
+            // Holds nothing that the caller wrote. Nobody is left to tell when this fails.
+            let _ = error.print();
+            return;
+        }
+        let plain = error.render().to_string();
+        let lines: Vec<String> = plain.trim_end().split('\n').map(printable).collect();
+        let text = lines.join("\n");
+        match text.strip_prefix("error:") {
+            Some(rest) => self.stderr(&format!("{}{rest}", self.paint("error:", "1;31"))),
+            None => self.stderr(&text),
+        }
     }
 
     fn stderr(&self, text: &str) {

@@ -8,6 +8,7 @@ use crate::{
     workspace,
 };
 use agentkernel_config::{Config, detect};
+use agentkernel_engine::guard;
 use agentkernel_model::{
     Error, Kind, Result,
     command::EnvVar,
@@ -70,7 +71,7 @@ pub(crate) fn prepare(settings: &Settings, flags: &SandboxArgs, purpose: Purpose
 
     let mounts = volumes(&flags.volume, &cwd)?;
     let (workspace, remark) = place(purpose, flags, &config, &cwd, home.as_deref())?;
-    let covered = mounts.iter().any(|m| m.target.as_str() == "/workspace");
+    let covered = mounts.iter().any(|m| m.target.as_str() == Workspace::TARGET);
     let ingredients = Ingredients {
         flags,
         image: chosen.image,
@@ -81,7 +82,8 @@ pub(crate) fn prepare(settings: &Settings, flags: &SandboxArgs, purpose: Purpose
         locale: &settings.locale,
         lifetime: purpose.lifetime(),
     };
-    let spec = resolve(ingredients, &config)?;
+    let mut spec = resolve(ingredients, &config)?;
+    guard::keep_read_only(&mut spec, &flags.allow_write)?;
     let name = config.name;
     let notes = loaded.note.into_iter().chain(chosen.note).collect();
     Ok(Prepared { spec, notes, remarks: remark.into_iter().collect(), name })

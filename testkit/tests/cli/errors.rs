@@ -90,7 +90,8 @@ fn a_configuration_that_was_only_found_cannot_loosen() {
 #[test]
 fn names_with_escape_sequences_are_shown_safely() {
     let env = TestEnv::new();
-    let evil = "a\u{1b}[2J\u{1b}]0;owned\u{7}b\rc";
+    let evil = "a\u{1b}[2J\u{1b}]0;owned\u{7}b\rc\nerror: d";
+    let flag = format!("--{evil}");
     for arguments in [
         &["sandbox", "create", evil][..],
         &["sandbox", "start", evil],
@@ -101,11 +102,18 @@ fn names_with_escape_sequences_are_shown_safely() {
         &["run", "-i", "host", "--", evil],
         &["run", "-i", "host", "-v", evil, "--", "true"],
         &[evil],
+        &["sandbox", evil],
+        &["run", &flag, "--", "true"],
+        &["run", "--allow-write", evil, "--", "true"],
+        &["sandbox", "start", "a", evil],
+        &["doctor", evil],
     ] {
         let run = env.agentkernel(arguments).run();
         assert_ne!(run.code, Some(0), "{run}");
         let raw = run.stderr.iter().chain(&run.stdout).any(|b| matches!(b, 0x1b | 0x07 | b'\r'));
         assert!(!raw, "raw control characters on the terminal: {run}");
+        let forged = run.err().lines().any(|line| line.starts_with("error: d"));
+        assert!(!forged, "a line that is not ours: {run}");
     }
 }
 

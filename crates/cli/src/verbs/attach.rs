@@ -21,7 +21,8 @@ Examples:
   agentkernel attach -e EDITOR=vi my-project
   agentkernel attach my-project -- bash -l
 
-ctrl-p ctrl-q leaves the shell; the sandbox goes on either way.";
+ctrl-p ctrl-q leaves the shell, which goes on inside; nobody can attach to it again: the next attach opens a new
+one. exit ends it. The sandbox goes on either way.";
 
 /// bash where there is one; whatever answers to sh is everywhere.
 const SHELL: [&str; 3] =

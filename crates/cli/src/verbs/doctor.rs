@@ -91,10 +91,10 @@ mod tests {
             hint: hint.map(str::to_owned),
         };
         let text = lines(&[
-            check("backends", "native", CheckStatus::Ok, None),
+            check("backends", "one", CheckStatus::Ok, None),
             check("storage", "a\u{1b}b", CheckStatus::Warning, Some("do this")),
         ]);
-        let expected = "Backends\n  native .......................... ok: m\n\n\
+        let expected = "Backends\n  one ............................. ok: m\n\n\
                         Storage\n  a\\u{1b}b ........................ warning: m\n    hint: do this";
         assert_eq!(text, expected);
     }

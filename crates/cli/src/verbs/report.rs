@@ -117,7 +117,9 @@ fn finish_text(context: &Context, how: How) -> Result<u8> {
             context.printer.note("the memory limit of the sandbox ended the command; raise it with --memory");
         }
         How::Exit(_) | How::Interrupted(_) => {}
-        How::Detached => context.printer.note("detached; the sandbox goes on"),
+        How::Detached => context.printer.note(
+            "detached: what ran goes on inside, and nobody can attach to it again; 'agentkernel attach' opens a new shell",
+        ),
     }
     Ok(exit_code(how))
 }

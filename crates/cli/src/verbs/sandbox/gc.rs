@@ -1,8 +1,8 @@
 //! `agentkernel sandbox gc`.
 
 use crate::context::Context;
-use agentkernel_engine::request::{Effect, Filter, Stopped};
-use agentkernel_model::{Result, name::Label, text::printable};
+use agentkernel_engine::request::{Effect, Filter, GcReport, Stopped};
+use agentkernel_model::{Error, Result, name::Label, text::printable};
 use clap::Args;
 
 const EXAMPLES: &str = "\
@@ -41,7 +41,8 @@ impl Gc {
         let engine = context.engine();
         let report = context.block_on(engine.gc(&filter, stopped, effect))?;
         if self.json {
-            return context.printer.json(&report);
+            context.printer.json(&report)?;
+            return all_removed(&report);
         }
         let verb = if self.dry_run { "would remove" } else { "removed" };
         let mut text = format!("{verb} {}", report.count);
@@ -51,6 +52,19 @@ impl Gc {
         for orphan in &report.orphans {
             text += &format!("\n  {} (a leftover without a record)", printable(orphan));
         }
-        context.printer.text(text)
+        context.printer.text(text)?;
+        for failure in &report.failures {
+            context.printer.note(format_args!("not removed: {failure}"));
+        }
+        all_removed(&report)
+    }
+}
+
+/// What could not be removed is a failure of the whole, told after what was.
+fn all_removed(report: &GcReport) -> Result<()> {
+    match report.failures.len() {
+        0 => Ok(()),
+        n => Err(Error::internal(format!("{n} of what should go could not be removed"))
+            .with_hint("mend what is said above, and run it again; agentkernel doctor may know more")),
     }
 }
