@@ -111,9 +111,11 @@ impl Walls {
         streams: &Streams,
         report: &OwnedFd,
     ) -> Result<(StringArray, StringArray), StartFault> {
+        #[cfg(feature = "mutations")]
+        let exec = &with_callers_environment(exec);
         let other = |fault| StartFault::Other(fault);
         let argv = strings(&exec.argv).step(|| "read the command line".to_owned()).map_err(other)?;
-        let env = strings(&environment(exec)).step(|| "read the environment".to_owned()).map_err(other)?;
+        let env = strings(&exec.env).step(|| "read the environment".to_owned()).map_err(other)?;
         connect(streams).step(|| "connect the streams".to_owned()).map_err(other)?;
         if crate::mutation::off("close-descriptors") {
             keep_descriptors_open();
@@ -212,13 +214,14 @@ fn candidates(program: &CString, env: &StringArray) -> Vec<CString> {
     path.split(|b| *b == b':').filter(|dir| dir.starts_with(b"/")).filter_map(join).collect()
 }
 
-/// With the mutation `clean-environment` init's own as well, which is the caller's.
-fn environment(exec: &Exec) -> Vec<String> {
-    let mut env = exec.env.clone();
+/// With the mutation `clean-environment`, init's variables as well, which are the caller's.
+#[cfg(feature = "mutations")]
+fn with_callers_environment(exec: &Exec) -> Exec {
+    let mut exec = exec.clone();
     if crate::mutation::off("clean-environment") {
-        env.extend(std::env::vars().map(|(key, value)| format!("{key}={value}")));
+        exec.env.extend(std::env::vars().map(|(key, value)| format!("{key}={value}")));
     }
-    env
+    exec
 }
 
 fn strings(words: &[String]) -> Result<StringArray, Errno> {

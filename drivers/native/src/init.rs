@@ -60,15 +60,15 @@ pub(crate) fn run(plan: &Plan, inheritance: Inheritance, parent: Parent) -> ! {
 
 fn set_up(plan: &Plan, inheritance: &Inheritance, parent: Parent) -> Result<Walls, Fault> {
     quiet(inheritance).step(|| "let go of the caller's descriptors".to_owned())?;
+    let net = if crate::mutation::off("network-namespace") { 0 } else { libc::CLONE_NEWNET };
+    let ipc = if crate::mutation::off("ipc-namespace") { 0 } else { libc::CLONE_NEWIPC };
+    let own = libc::CLONE_NEWNS | net | ipc | libc::CLONE_NEWUTS;
+    sys::unshare(own).step(|| "make the mount, network, ipc and uts namespaces".to_owned())?;
     if crate::mutation::off("user-namespace") {
         // Or what is mounted here would be mounted on the host as well.
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         rustix::mount::mount_change("/", private).step(|| "keep mounts inside".to_owned())?;
     }
-    let net = if crate::mutation::off("network-namespace") { 0 } else { libc::CLONE_NEWNET };
-    let ipc = if crate::mutation::off("ipc-namespace") { 0 } else { libc::CLONE_NEWIPC };
-    let own = net | ipc | libc::CLONE_NEWUTS;
-    sys::unshare(own).step(|| "make the network, ipc and uts namespaces".to_owned())?;
     // Whatever needs no users is done while the host side maps them and opens its files.
     let walls = Walls::new(&plan.confinement);
     let materials = root::Materials::open()?;

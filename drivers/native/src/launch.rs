@@ -18,12 +18,12 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
 };
 
-/// Init makes the others itself: that of the network takes the kernel as long as all the rest, during which this side
-/// makes the control group and opens the host's files.
+/// Init makes the others itself: they take the kernel longest, and meanwhile this side makes the control group and opens
+/// the host's files.
 fn namespaces() -> libc::c_int {
     let pids = if crate::mutation::off("pid-namespace") { 0 } else { libc::CLONE_NEWPID };
     let users = if crate::mutation::off("user-namespace") { 0 } else { libc::CLONE_NEWUSER };
-    users | libc::CLONE_NEWNS | pids
+    users | pids
 }
 
 /// A forked init. Dropping it ends the sandbox and waits until that is true.

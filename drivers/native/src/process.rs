@@ -109,9 +109,9 @@ pub(crate) fn set_up_failed(fault: &Fault) -> Error {
             .with_hint("this machine does not let you make user namespaces; see 'agentkernel doctor'");
     }
     if fault.errno == libc::ELOOP {
-        return Error::new(Kind::Conflict, message)
-            .with_source(fault.io_error())
-            .with_hint("a link stands where a directory was when the sandbox was made; links are not followed here");
+        return Error::new(Kind::Conflict, message).with_source(fault.io_error()).with_hint(
+            "a link stands where a directory was when the sandbox was made; links are not followed here",
+        );
     }
     Error::io(message, fault.io_error())
 }

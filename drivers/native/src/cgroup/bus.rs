@@ -157,8 +157,6 @@ impl Bus {
             {
                 let message = Message::parse(whole)?;
                 self.received.drain(..length);
-                // A sender that never ends must not make the wait endless.
-                self.deadline.left()?;
                 return Ok(message);
             }
             self.fill()?;
@@ -178,7 +176,7 @@ impl Bus {
         Ok(())
     }
 
-    /// Waits for bytes and takes them over.
+    /// Waits for bytes and takes them over, a few at a time: a sender that never ends does not make the wait endless.
     fn fill(&mut self) -> Result<(), Trouble> {
         let left = Timespec::try_from(self.deadline.left()?).map_err(|_| Errno::INVAL)?;
         match poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&left)) {

@@ -489,5 +489,6 @@ fn an_ordinary_users_systemd_is_theirs_alone() {
     }
 }
 
+#[cfg(test)]
 #[path = "roads_tests.rs"]
 mod roads;
