@@ -8,7 +8,7 @@ use crate::{
     plan::Plan,
     sources::Sources,
     sys::{self, Forked},
-    wire::{Fault, MAX_FDS, Request, send},
+    wire::{Fault, Inbox, MAX_FDS, Reply, Request, send},
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -55,13 +55,22 @@ pub(crate) fn launch<E: From<Fault>>(
         rustix::process::pidfd_open(pid, PidfdFlags::empty()).step(|| "watch the sandbox".to_owned())?;
     // From here on a failure drops `init`, which ends the process.
     let init = Init { pidfd, reaped: false };
-    plan.map.write(pid).map_err(|e| Fault {
-        what: "map the sandbox's users".to_owned(),
-        errno: e.raw_os_error().unwrap_or(libc::EPERM),
+    plan.map.write(pid).map_err(|e| {
+        let what = "map the sandbox's users".to_owned();
+        reason(&ours, Fault { what, errno: e.raw_os_error().unwrap_or(libc::EPERM) })
     })?;
     let entry = meanwhile(pid)?;
-    introduce(plan, pid, ours.as_fd(), &entry)?;
+    introduce(plan, pid, ours.as_fd(), &entry).map_err(|fault| reason(&ours, fault))?;
     Ok((init, ours))
+}
+
+/// What init says of its end, where this side only sees that it is gone.
+fn reason(control: &OwnedFd, seen: Fault) -> Fault {
+    let gone = matches!(seen.errno, libc::EPIPE | libc::ECONNRESET | libc::ESRCH | libc::ENOENT);
+    match gone.then(|| Inbox::default().recv::<Reply>(control)) {
+        Some(Ok(Some(Reply::Failed(said)))) => said,
+        _ => seen,
+    }
 }
 
 fn fork_directly(

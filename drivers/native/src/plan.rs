@@ -60,7 +60,7 @@ pub(crate) enum History {
 /// Who chose a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// The image: fixed places of this machine.
+    /// The image, or agentkernel itself: fixed places of this machine, and the private data directory.
     Image,
     /// A caller. A sandbox that can write beside the source could have put a link in its place, so none is followed, on
     /// the host or inside.

@@ -31,7 +31,7 @@ impl Sources {
     pub(crate) fn open(plan: &Plan, userns: Option<BorrowedFd<'_>>) -> Result<Self, Fault> {
         let mut trees = VecDeque::new();
         if let Base::Disk { root, .. } = &plan.base {
-            let tree = clone_tree(root, Origin::Caller, MOUNT_NOSUID | MOUNT_NODEV, None);
+            let tree = clone_tree(root, Origin::Image, MOUNT_NOSUID | MOUNT_NODEV, None);
             trees.push_back(tree.step(|| format!("open the root directory {}", root.display()))?);
         }
         for piece in &plan.pieces {
@@ -42,7 +42,7 @@ impl Sources {
             let tree = clone_tree(&piece.source, piece.origin, read_only | nosuid | nodev, userns);
             trees.push_back(tree.step(|| format!("open {}", piece.source.display()))?);
             if let Show::Overlay(LayerStore::Disk(layer)) = &piece.show {
-                let tree = clone_tree(layer, Origin::Caller, MOUNT_NOSUID | MOUNT_NODEV, None);
+                let tree = clone_tree(layer, Origin::Image, MOUNT_NOSUID | MOUNT_NODEV, None);
                 trees.push_back(tree.step(|| format!("open the layer {}", layer.display()))?);
             }
         }

@@ -151,3 +151,10 @@ fn a_terminal_inside_is_one_of_the_sandboxs_own() {
     assert!(outside.len() == 0);
     env.assert_nothing_left();
 }
+
+#[test]
+fn a_terminal_inside_ends_well_when_stdout_is_a_pipe() {
+    let env = TestEnv::new();
+    env.agentkernel(&["run", "-i", "host", "-t", "--", "echo", "hi"]).run().ok().prints("hi\r\n");
+    env.assert_nothing_left();
+}

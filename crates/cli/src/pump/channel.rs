@@ -77,8 +77,9 @@ impl<'a> Channel<'a> {
                 wait_writable(self.sink)?;
                 Ok(Step::Moved)
             }
-            // A terminal, an append-only file, a file system without splice.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF) => {
+            // A terminal, an append-only file, a file system without splice; or a terminal whose last holder is gone,
+            // which is the end of a source and an error of a sink: read and write tell the two apart.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF | Errno::IO) => {
                 self.way = Way::Buffer;
                 self.by_buffer()
             }

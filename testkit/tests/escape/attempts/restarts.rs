@@ -37,18 +37,9 @@ fn root_of_sandbox(arena: &Arena) -> Result<PathBuf, String> {
 /// ELOOP, a symbolic link on the way; EINVAL, one at its end, which nothing can be mounted on.
 const REFUSALS: [&str; 2] = ["symbolic link", "(os error 22)"];
 
-const TRIES: usize = 20;
-
 /// Starts the sandbox again and says whether that was refused for the reason that the attempt is about.
 fn start_again(arena: &Arena, name: &str) -> Observation {
-    let mut started = arena.agentkernel(&["sandbox", "start", name]).run();
-    for _ in 0..TRIES {
-        // The host side may find init gone before it hears why; the refusal is the same, and is asked for its reason.
-        if started.code != Some(125) || !started.err().contains("(os error 32)") {
-            break;
-        }
-        started = arena.agentkernel(&["sandbox", "start", name]).run();
-    }
+    let started = arena.agentkernel(&["sandbox", "start", name]).run();
     match started.code {
         Some(0) => Ok("followed".to_owned()),
         Some(125) if REFUSALS.iter().any(|r| started.err().contains(r)) => Ok("refused".to_owned()),
