@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -28,6 +28,17 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn of(inputs: &CreateInputs) -> Self {
         Self { image_env: inputs.rootfs.rootfs.env.clone(), spec: inputs.admitted.spec().clone() }
+    }
+}
+
+/// Makes every directory below `path` readable to its owner, as far as that goes; no link is followed.
+fn open_directories(path: &Path) {
+    if !path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
+        return;
+    }
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        open_directories(&entry.path());
     }
 }
 
@@ -79,6 +90,8 @@ impl Home {
     }
 
     pub(super) fn remove(&self) -> Result<()> {
+        // A command may have left directories that not even their owner may read.
+        open_directories(&self.path);
         match fs::remove_dir_all(&self.path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io(format!("cannot remove the fake sandbox {}", self.id), e))
