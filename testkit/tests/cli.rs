@@ -12,6 +12,7 @@ mod cli {
     mod errors;
     mod guard;
     mod lifecycle;
+    mod machine;
     mod policy;
     mod run;
     mod streams;

@@ -185,10 +185,18 @@ fn begin(
     Ok((init, control, group))
 }
 
+fn cannot_make(path: &Path, source: std::io::Error) -> Error {
+    let error = Error::io(format!("cannot make {}", path.display()), source);
+    if error.kind() != Kind::Exhausted {
+        return error;
+    }
+    error.with_hint("free some space, or set XDG_DATA_HOME to a directory on another disk")
+}
+
 /// Makes directories of the sandbox's own and gives them to its root.
 fn prepare(plan: &Plan) -> Result<()> {
     for directory in sources::directories(plan) {
-        let failed = |e| Error::io(format!("cannot make {}", directory.path.display()), e);
+        let failed = |e| cannot_make(&directory.path, e);
         std::fs::create_dir_all(&directory.path).map_err(failed)?;
         directory.own(&plan.map).map_err(failed)?;
     }
@@ -447,8 +455,7 @@ impl Backend for Native {
         let plan = Plan::new(&self.host, &inputs, command.user, &disk)?;
         let exec = plan.command(command);
         check_user(&plan.map, &exec)?;
-        let failed =
-            |e: rustix::io::Errno| Error::io(format!("cannot make {}", run_path.display()), e.into());
+        let failed = |e: rustix::io::Errno| cannot_make(&run_path, e.into());
         let pipes = Pipes::new(command.stdio, plan.map.host_ids(exec.uid, exec.gid))?;
         let (streams, ends) = match pipes {
             Some(p) => (Some((p.stdin, ByteSource::Fd(p.stdout), ByteSource::Fd(p.stderr))), Some(p.inside)),
