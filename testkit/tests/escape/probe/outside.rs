@@ -92,7 +92,7 @@ fn request(name: &str) -> libc::ifreq {
     // SAFETY: an all-zero ifreq is a valid value of that plain C struct.
     let mut request = unsafe { std::mem::zeroed::<libc::ifreq>() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([from]);
     }
     request
 }
