@@ -242,15 +242,11 @@ impl Ephemeral {
             pidfd.readable().await.map_err(watch)?.retain_ready();
             self.init.reap();
         }
-        drop(self.run.take());
+        // An init that has not ended by itself is ended here, and then nobody is in the group.
+        let Self { init, run, .. } = self;
+        drop(init);
+        drop(run);
         exit
-    }
-}
-
-impl Drop for Ephemeral {
-    fn drop(&mut self) {
-        let _ = rustix::process::pidfd_send_signal(self.init.pidfd(), rustix::process::Signal::KILL);
-        self.init.reap();
     }
 }
 

@@ -154,9 +154,10 @@ impl Init {
     /// Collects an init that has ended.
     pub(crate) fn reap(&mut self) {
         let options = WaitIdOptions::EXITED;
-        let waited =
+        // An error means that there is nothing to collect.
+        let _ =
             rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options));
-        self.reaped = waited.is_ok();
+        self.reaped = true;
     }
 }
 

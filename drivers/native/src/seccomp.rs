@@ -89,10 +89,12 @@ fn ranges(level: SeccompLevel, files: HostFiles) -> Vec<(u32, Verdict)> {
     let unlisted = crate::mutation::off("seccomp-unlisted");
     let unknown = if unlisted { Verdict::Allow } else { Verdict::Refuse(Refusal::NoSuchCall) };
     let mut ranges = vec![(0, unknown)];
-    let mut push = |from: u32, verdict: Verdict| match ranges.last_mut() {
-        Some((last, v)) if *last == from => *v = verdict,
-        Some((_, v)) if *v == verdict => {}
-        _ => ranges.push((from, verdict)),
+    let mut push = |from: u32, verdict: Verdict| {
+        // An empty range, whose number is claimed after all.
+        ranges.pop_if(|(last, _)| *last == from);
+        if ranges.last().is_none_or(|(_, v)| *v != verdict) {
+            ranges.push((from, verdict));
+        }
     };
     for (number, verdict) in verdicts {
         push(number, verdict);

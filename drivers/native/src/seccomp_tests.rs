@@ -92,7 +92,8 @@ fn foreign_doors_are_closed() {
 #[test]
 fn the_kernel_accepts_the_length() {
     let length = compile(SeccompLevel::Moderate, HostFiles::Writable).len();
-    assert!(length < 4096, "{length} instructions");
+    // Installing it costs time by length at every start; neighbours of one verdict are one range.
+    assert!(length < 400, "{length} instructions");
 }
 
 #[test]
