@@ -1,7 +1,7 @@
 //! One command of a sandbox: forked by init, confined, executed. What runs here runs between fork and exec.
 
 use crate::{
-    init, landlock,
+    init,
     mounts::Step,
     plan::Confinement,
     seccomp,
@@ -132,15 +132,6 @@ impl Walls {
             return Ok((argv, env));
         }
         rustix::thread::set_no_new_privs(true).step(|| "give up new privileges".to_owned()).map_err(other)?;
-        if !crate::mutation::off("landlock") {
-            let enforced = landlock::enforce(&self.confinement.writable);
-            if enforced.is_none_or(|e| e == landlock::Wall::Absent && self.confinement.needs_landlock) {
-                return Err(other(Fault::new(
-                    "set up Landlock, without which no user's sandbox is safe",
-                    Errno::NOSYS,
-                )));
-            }
-        }
         if !crate::mutation::off("seccomp") {
             sys::install_filter(&self.filter)
                 .step(|| "install the system call filter".to_owned())

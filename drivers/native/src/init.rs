@@ -8,6 +8,7 @@ use crate::{
     cgroup,
     command::Walls,
     files,
+    landlock::{self, Wall},
     mounts::Step,
     network,
     plan::{Net, Plan},
@@ -97,6 +98,9 @@ fn set_up(plan: &Plan, inheritance: &Inheritance, parent: Parent) -> Result<Wall
         sources.trees.push_back(tree);
     }
     root::build(plan, &mut sources, materials)?;
+    if !crate::mutation::off("landlock") {
+        enclose(plan)?;
+    }
     drop(sources);
     let control = inheritance.control.as_fd();
     match plan.network {
@@ -141,6 +145,16 @@ pub(crate) fn hide() -> Result<(), Errno> {
     let hidden = !crate::mutation::off("init-dumpable");
     let behavior = if hidden { DumpableBehavior::NotDumpable } else { DumpableBehavior::Dumpable };
     rustix::process::set_dumpable_behavior(behavior)
+}
+
+/// Puts init and with it every command behind one Landlock domain: within it they see and signal each other as
+/// processes of one machine do, which commands with a domain each could not.
+fn enclose(plan: &Plan) -> Result<(), Fault> {
+    match landlock::enforce(&plan.confinement.writable) {
+        Some(Wall::Standing) => Ok(()),
+        Some(Wall::Absent) if !plan.confinement.needs_landlock => Ok(()),
+        _ => Err(Fault::new("set up Landlock, without which no user's sandbox is safe", Errno::NOSYS)),
+    }
 }
 
 fn become_root(plan: &Plan) -> Result<(), Errno> {

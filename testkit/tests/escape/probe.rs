@@ -66,7 +66,6 @@ fn observe(words: &[&str]) -> Seen {
         ["with-addresses", addresses, program, arguments @ ..] => {
             outside::with_addresses(addresses, program, arguments)
         }
-        ["landlock-version"] => calls::landlock_version(),
         _ => Err(format!("there is no such probe: {words:?}")),
     }
 }

@@ -188,6 +188,19 @@ pub(super) async fn two_sandboxes_are_apart(b: Bench) -> Verdict {
     Ok(())
 }
 
+/// Commands of one sandbox are processes of one machine: `exec NAME -- kill` has to work.
+pub(super) async fn one_command_ends_another(b: Bench) -> Verdict {
+    let running = b.start(&plain_spec()).await?;
+    let script = "echo $$ >pid; echo ready; exec sleep 600";
+    let mut command = running.sandbox.exec(&at("/", sh(script))).await?;
+    read_until(&mut stdout_of(&mut command)?, "ready").await?;
+    let seen = running.run(&at("/", sh("test -d /proc/$(cat pid) && kill $(cat pid) && echo ended"))).await?;
+    same!(String::from_utf8_lossy(&seen.stdout), "ended\n", "what the second command says");
+    let exit = command.exit.await?;
+    check!(matches!(exit, Exit::Signal { number: 15, .. }), "the first command's exit: {exit:?}");
+    Ok(())
+}
+
 pub(super) async fn stats_count_what_runs(b: Bench) -> Verdict {
     let running = b.start(&plain_spec()).await?;
     let idle = running.sandbox.stats().await?;

@@ -129,6 +129,7 @@ pub fn cases() -> Vec<Case> {
         named lifecycle::another_instance_attaches [];
         named lifecycle::another_instance_stops [];
         named lifecycle::two_sandboxes_are_apart [];
+        named lifecycle::one_command_ends_another [];
         named lifecycle::stats_count_what_runs [];
 
         named files::what_is_written_is_read [];

@@ -1,7 +1,7 @@
 //! Privileges, and other processes: init, those of other commands, and those of the host.
 
 use crate::escape::{
-    arena::{ALONE, Arena, NAME, RESTRICTIVE, word},
+    arena::{ALONE, Arena, NAME, RESTRICTIVE},
     attempt::{Attempt, Observation},
 };
 use agentkernel_testkit::proc;
@@ -39,9 +39,7 @@ pub(super) fn attempts() -> Vec<Attempt> {
         }),
         Attempt::new("CVE-2024-21626/descriptors-of-the-caller", "none", &["leaked"], caller_descriptors)
             .for_root(),
-        Attempt::new("signal/init", "EPERM", &["ok"], |a| a.inside(ALONE, &["signal", "1"]))
-            .unless(no_signal_scope),
-        Attempt::new("debug/other-command", "ENOENT", &["ok"], other_command),
+        Attempt::new("CVE-2019-5736/own-binary", "refused", &["ran"], own_binary),
         Attempt::new("signal/outside", "ESRCH", &["EPERM", "ok"], signal_outside),
         Attempt::new("lifeline/keeper-killed", "ended", &["alive"], lifeline),
     ]
@@ -124,30 +122,16 @@ fn look_for(arena: &Arena, keeper: i32, directory: &std::path::Path) -> Observat
     Ok(if leaked { "leaked" } else { "none" }.to_owned())
 }
 
-/// Landlock scopes signals since version 6 (Linux 6.12).
-fn no_signal_scope() -> Option<String> {
-    let version = Arena::new(None).ok()?.outside(&["landlock-version"]).ok()?;
-    let scoped = version.parse::<u32>().is_ok_and(|v| v >= 6);
-    (!scoped).then(|| format!("Landlock of this kernel (version {version}) does not scope signals"))
-}
-
-/// One command of a sandbox looks at another one: each is in a Landlock domain of its own.
-fn other_command(arena: &Arena) -> Observation {
+/// A command that is a link to the binary that is about to execute it: agentkernel's own, on the host.
+fn own_binary(arena: &Arena) -> Observation {
     arena.with_named(|arena| {
-        let (from, to) = std::io::pipe().map_err(|e| e.to_string())?;
-        let (held, hold) = std::io::pipe().map_err(|e| e.to_string())?;
-        let first = ["exec", NAME, "--", "sh", "-c", "echo $$; read line"];
-        let live = arena.agentkernel(&first).stdin(held).stdout(to).start();
-        let mut line = String::new();
-        BufReader::new(from).read_line(&mut line).map_err(|e| e.to_string())?;
-        let environ = format!("/proc/{}/environ", line.trim());
-        let seen = word(&arena.agentkernel(&["exec", NAME, "--", "/probe", "probe", "read", &environ]).run());
-        drop(hold);
-        let _ended = live.finish();
-        if line.trim().parse::<u32>().is_err() {
-            return Err("set-up: the first command did not tell its number".to_owned());
+        arena.must(&["exec", NAME, "--", "ln", "-s", "/proc/self/exe", "/tmp/own"])?;
+        let finished = arena.agentkernel(&["exec", NAME, "--", "/tmp/own", "--version"]).run();
+        match finished.code {
+            Some(126) => Ok("refused".to_owned()),
+            Some(0) if finished.out().starts_with("agentkernel ") => Ok("ran".to_owned()),
+            _ => Err(format!("neither refused nor executed: {finished}")),
         }
-        seen
     })
 }
 

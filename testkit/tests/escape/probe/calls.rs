@@ -154,9 +154,3 @@ pub(super) fn shared_memory(verb: &str, key: &str) -> Seen {
     };
     Ok("done".to_owned())
 }
-
-/// Which version of Landlock the kernel has, outside of any filter.
-pub(crate) fn landlock_version() -> Seen {
-    let version = raw(libc::SYS_landlock_create_ruleset, [0, 0, 1, 0, 0, 0]);
-    Ok(version.map_or(0, |v| v).to_string())
-}
