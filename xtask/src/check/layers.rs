@@ -11,24 +11,24 @@ fn allowed(role: &Role) -> Option<&'static [&'static str]> {
     Some(match role {
         Role::Crate(name) => match name.as_str() {
             "model" => &[],
-            "backend" | "config" | "store" | "trust" | "guest" => &["model"],
-            "image" => &["model", "backend"],
+            "archive" | "backend" | "config" | "store" | "trust" | "guest" => &["model"],
+            "image" => &["model", "backend", "archive"],
             "egress" => &["model", "backend", "trust"],
-            "engine" => &["model", "backend", "config", "store", "trust", "image", "egress"],
+            "engine" => &["model", "archive", "backend", "config", "store", "trust", "image", "egress"],
             "server" => &["engine", "model"],
             "cli" => &[
-                "model", "backend", "config", "store", "trust", "image", "egress", "engine", "server",
-                "guest", ANY_DRIVER,
+                "model", "archive", "backend", "config", "store", "trust", "image", "egress", "engine",
+                "server", "guest", ANY_DRIVER,
             ],
             _ => return None,
         },
         Role::Driver(name) => match name.as_str() {
-            "container" | "microvm" => &["model", "backend", "guest"],
-            _ => &["model", "backend"],
+            "container" | "microvm" => &["model", "archive", "backend", "guest"],
+            _ => &["model", "archive", "backend"],
         },
         Role::Testkit => &[
-            "model", "backend", "config", "store", "trust", "image", "egress", "engine", "server", "guest",
-            ANY_DRIVER,
+            "model", "archive", "backend", "config", "store", "trust", "image", "egress", "engine", "server",
+            "guest", ANY_DRIVER,
         ],
         Role::Sdk | Role::Xtask => &[],
         Role::Unplanned => return None,

@@ -1,0 +1,69 @@
+//! Extended attributes: which of them travel in archives, and how they are set and read.
+
+use crate::{fault::fault, member::Attribute, unpack::Ownership};
+use agentkernel_model::{Error, Kind, Result};
+use rustix::{
+    fd::{AsFd, BorrowedFd},
+    fs::XattrFlags,
+    io::Errno,
+};
+
+/// What a directory has that hides those of the layers below it.
+pub(crate) const OPAQUE: &str = "user.overlay.opaque";
+const CAPABILITY: &[u8] = b"security.capability";
+/// The most bytes of all attributes of one file: what [`unpack`](crate::unpack()) reads.
+const MAX_ALL: usize = 512 * 1024;
+/// The kernel's own bound of a list and of a value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
+const MAX_ONE: usize = 64 * 1024;
+
+/// Attributes of users. What overlayfs keeps in them would let an archive redirect names to anywhere in a layer.
+fn is_users(name: &[u8]) -> bool {
+    name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && !name.contains(&0)
+}
+
+/// Sets those of `attributes` that may be set. File systems without attributes have none.
+pub(crate) fn set(fd: impl AsFd, attributes: &[Attribute], ownership: Ownership) -> Result<(), Errno> {
+    for (name, value) in attributes {
+        let capability = name == CAPABILITY && ownership == Ownership::Archive;
+        if !capability && !is_users(name) {
+            continue;
+        }
+        match rustix::fs::fsetxattr(&fd, name.as_slice(), value, XattrFlags::empty()) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            // Who may not give capabilities away, or wrote none that the kernel knows: the file goes without.
+            Err(Errno::PERM | Errno::INVAL) if capability => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Those attributes of a file that travel, sorted by name.
+pub(crate) fn read(fd: BorrowedFd<'_>, name: &str) -> Result<Vec<Attribute>> {
+    let failed = |errno| fault(format!("cannot read the attributes of {name}"), errno);
+    let mut buffer = vec![0; MAX_ONE];
+    let length = match rustix::fs::flistxattr(fd, buffer.as_mut_slice()) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        other => other.map_err(failed)?,
+    };
+    let list = buffer[..length].to_vec();
+    let mut attributes = Vec::new();
+    let mut all = 0;
+    for key in list.split(|b| *b == 0).filter(|key| is_users(key)) {
+        let length = match rustix::fs::fgetxattr(fd, key, buffer.as_mut_slice()) {
+            // Gone since.
+            Err(Errno::NODATA) => continue,
+            other => other.map_err(failed)?,
+        };
+        all += key.len() + length;
+        if all > MAX_ALL {
+            return Err(Error::new(
+                Kind::Exhausted,
+                format!("{name} has more attributes than an archive holds"),
+            ));
+        }
+        attributes.push((key.to_vec(), buffer[..length].to_vec()));
+    }
+    attributes.sort_unstable();
+    Ok(attributes)
+}
