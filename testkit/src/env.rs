@@ -57,7 +57,15 @@ impl TestEnv {
         let open = fs::set_permissions(env.project(), fs::Permissions::from_mode(0o755));
         open.unwrap_or_else(|e| panic!("cannot open the project to others: {e}"));
         env.own(env.place.path());
+        // No test asks a registry that it has not started itself.
+        env.registries("pull = \"never\"\n");
         env
+    }
+
+    /// What this user's `registries.toml` says.
+    pub fn registries(&self, text: &str) {
+        self.directory("home/.config/agentkernel");
+        self.file("home/.config/agentkernel/registries.toml", text);
     }
 
     /// The home directory of the test's user.

@@ -8,12 +8,18 @@
 )]
 
 mod cli {
+    mod audit;
+    mod clean;
+    mod completions;
+    mod copies;
     mod crash;
     mod errors;
     mod guard;
     mod lifecycle;
     mod machine;
     mod policy;
+    mod projects;
     mod run;
     mod streams;
+    mod volumes;
 }

@@ -18,6 +18,6 @@ pub use driver::{Backend, CreateInputs, Driver, Health, Owned, Registry};
 pub use gateway::{ByteStream, Datagram, Flow, Gateway, Uplink};
 pub use host::Host;
 pub use process::{ByteSink, ByteSource, Control, Exit, Process};
-pub use rootfs::{GeneratedFile, Graft, Lease, Owners, Rootfs};
-pub use sandbox::{Files, Sandbox, Stats};
+pub use rootfs::{GeneratedFile, Graft, ImageDefaults, Lease, Owners, Rootfs};
+pub use sandbox::{FileKind, Files, Sandbox, Stats};
 pub use state::DriverState;

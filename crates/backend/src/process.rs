@@ -125,6 +125,33 @@ impl Process {
         let (stdout, stderr) = collected?;
         Ok(Output { stdout, stderr, exit })
     }
+
+    /// As [`Process::output`], but only the last `keep` bytes of each stream are kept, however much there is.
+    ///
+    /// # Errors
+    /// When the streams cannot be read.
+    pub async fn last_output(mut self, keep: usize) -> Result<Output> {
+        drop(std::mem::replace(&mut self.stdin, ByteSink::Closed));
+        let (stdout, stderr) = tokio::try_join!(tail(self.stdout, keep), tail(self.stderr, keep))?;
+        Ok(Output { stdout, stderr, exit: self.exit.await? })
+    }
+}
+
+async fn tail(source: ByteSource, keep: usize) -> Result<Vec<u8>> {
+    let mut last = Vec::new();
+    let Some(mut reader) = source.into_reader()? else { return Ok(last) };
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match reader.read(&mut buffer).await {
+            Ok(0) => return Ok(last),
+            Ok(n) => {
+                last.extend_from_slice(&buffer[..n]);
+                last.drain(..last.len().saturating_sub(keep));
+            }
+            Err(e) if e.raw_os_error() == Some(5) => return Ok(last),
+            Err(e) => return Err(Error::io("cannot read the output of the command", e)),
+        }
+    }
 }
 
 async fn collect(source: ByteSource, limit: usize) -> Result<Vec<u8>> {

@@ -3,8 +3,8 @@
 use crate::{gateway::ByteStream, process::Process};
 use agentkernel_model::{Result, command::ExecSpec, path::GuestPath};
 use async_trait::async_trait;
-use serde::Serialize;
-use std::fmt;
+use serde::{Deserialize, Serialize};
+use std::{fmt, os::fd::OwnedFd};
 
 /// A running sandbox. All methods take `&self`: many commands run at once.
 #[async_trait]
@@ -47,6 +47,39 @@ pub trait Files: Send + Sync {
     /// # Errors
     /// `NotFound` when the directory does not exist; `Denied` when the policy makes it read-only.
     async fn write(&self, path: &GuestPath, mode: u32, content: &[u8]) -> Result<()>;
+
+    /// What is at `path`, links followed as far as they lead inside; `None` when nothing is.
+    ///
+    /// # Errors
+    /// `Conflict` when the sandbox is no longer running.
+    async fn kind(&self, path: &GuestPath) -> Result<Option<FileKind>>;
+
+    /// Writes what is at `path` to the pipe `into` as a POSIX tar archive: a directory with everything below it, but not
+    /// what else is mounted there; a file; a symbolic link as a link. Entries are named `name`, and `name/...` below it.
+    /// The archive is written by the sandbox: whoever reads it must treat it as hostile. Whoever waits must read at the
+    /// same time.
+    ///
+    /// # Errors
+    /// `NotFound`; when it could not be written whole.
+    async fn pack(&self, path: &GuestPath, name: &str, into: OwnedFd) -> Result<()>;
+
+    /// Unpacks the tar archive that comes from the pipe `from` into the directory `path`, as root inside: owners as in
+    /// the archive where they exist inside. What is in the way is replaced, directories are merged, and no entry leaves
+    /// `path`.
+    ///
+    /// # Errors
+    /// `NotFound` when the directory does not exist; `Denied` when the policy makes it read-only; `Invalid` for a broken
+    /// archive. What was unpacked before stays.
+    async fn unpack(&self, path: &GuestPath, from: OwnedFd) -> Result<()>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    File,
+    Directory,
+    /// A device, pipe, socket, or a link that leads nowhere.
+    Other,
 }
 
 /// Each value is `None` where the backend cannot tell.

@@ -1,5 +1,7 @@
 //! Flags that several verbs share, and the grammars of their values.
 
+use agentkernel_config::template::Specifier;
+use agentkernel_image::PullPolicy;
 use agentkernel_model::{
     Error, Result,
     command::{EnvVar, User},
@@ -22,6 +24,26 @@ pub(crate) struct SandboxArgs {
     /// The image: 'host' for this machine's own tools, or a reference such as python:3.12-alpine
     #[arg(short, long, value_name = "REF")]
     pub(crate) image: Option<ImageRef>,
+
+    /// Start from a template: a name, a path, or github:OWNER/REPO/PATH
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) template: Option<Specifier>,
+
+    /// Build the image from the Dockerfile of this directory, with Docker or Podman, unless nothing changed
+    #[arg(long, conflicts_with = "image")]
+    pub(crate) build: bool,
+
+    /// Whether to pull the image: missing (the default), always or never
+    #[arg(long, value_name = "WHEN", value_parser = pull)]
+    pub(crate) pull: Option<PullPolicy>,
+
+    /// Take image, environment and scripts from a devcontainer.json
+    #[arg(long, value_name = "FILE", conflicts_with = "auto_devcontainer")]
+    pub(crate) devcontainer: Option<PathBuf>,
+
+    /// Take a devcontainer.json into account where the project has one
+    #[arg(long)]
+    pub(crate) auto_devcontainer: bool,
 
     /// How much the sandbox may do: restrictive, moderate (the default) or permissive
     #[arg(short, long, value_name = "NAME")]
@@ -79,8 +101,8 @@ pub(crate) struct SandboxArgs {
     pub(crate) cpus: Option<Cpus>,
 
     /// The least isolation to accept: any, or vm for a kernel of its own
-    #[arg(long, value_name = "KIND", default_value = "any", value_parser = isolation)]
-    pub(crate) isolation: Isolation,
+    #[arg(long, value_name = "KIND", value_parser = isolation)]
+    pub(crate) isolation: Option<Isolation>,
 }
 
 /// How a command is connected to the caller.
@@ -93,6 +115,16 @@ pub(crate) struct IoArgs {
     /// Do not pass stdin to the command
     #[arg(short, long, conflicts_with = "tty")]
     pub(crate) no_stdin: bool,
+}
+
+fn pull(text: &str) -> Result<PullPolicy> {
+    match text {
+        "missing" => Ok(PullPolicy::Missing),
+        "always" => Ok(PullPolicy::Always),
+        "never" => Ok(PullPolicy::Never),
+        _ => Err(Error::invalid(format!("'{}' is no time to pull", printable(text)))
+            .with_hint(suggest::hint(text, &["missing", "always", "never"]))),
+    }
 }
 
 /// Less is not enough for a shell to start.

@@ -1,10 +1,11 @@
 //! The command line: from words to a verb, and from its result to an exit code.
 
 use crate::{
+    completion,
     context::Context,
     env::Env,
     printer::{Form, Printer},
-    verbs::Verb,
+    verbs::{self, Verb},
 };
 use agentkernel_model::{Error, suggest, text::printable};
 use clap::{
@@ -44,12 +45,22 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
     if asks_for_version(&words) {
         return code(printer.text(VERSION).map(|()| 0), printer, Form::Text);
     }
+    if let Some(request) = completion::Request::of(&words) {
+        // Whoever is typing a command line reads candidates there, and nothing else.
+        let answered = Context::new(env, printer).and_then(|context| verbs::answer(&context, &request));
+        return ExitCode::from(answered.unwrap_or(0));
+    }
     let verb = match Cli::try_parse_from(words) {
         Ok(cli) => cli.verb,
         Err(error) => return ExitCode::from(refuse(&shown(suggesting(error)), printer)),
     };
     let form = verb.form();
     code(Context::new(env, printer).and_then(|context| verb.execute(&context)), printer, form)
+}
+
+/// Every verb and flag.
+pub(crate) fn tree() -> clap::Command {
+    Cli::command()
 }
 
 const VERSION: &str = concat!("agentkernel ", env!("CARGO_PKG_VERSION"));

@@ -1,7 +1,7 @@
 //! What every verb works with.
 
 use crate::{backends, env::Env, printer::Printer, settings::Settings, terminal};
-use agentkernel_engine::Engine;
+use agentkernel_engine::{Engine, audit::Audit};
 use agentkernel_model::{Error, Result};
 use std::future::Future;
 use tokio::runtime::Builder;
@@ -10,15 +10,21 @@ use tokio::runtime::Builder;
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) printer: Printer,
+    audit: Audit,
 }
 
 impl Context {
     pub(crate) fn new(env: Env, printer: Printer) -> Result<Self> {
-        Ok(Self { settings: Settings::gather(env)?, printer })
+        let no_audit = env.no_audit;
+        let settings = Settings::gather(env)?;
+        let audit = if no_audit { Audit::off() } else { Audit::of(&settings.host) };
+        Ok(Self { settings, printer, audit })
     }
 
     pub(crate) fn engine(&self) -> Engine {
         Engine::new(self.settings.host.clone(), backends::registry(), self.settings.facts.clone())
+            .with_audit(self.audit.clone())
+            .with_image_places(self.settings.image_places.clone())
     }
 
     /// Runs `work` on this thread. No other thread exists before a backend has cloned its sandbox from this process.
@@ -30,6 +36,9 @@ impl Context {
         let result = runtime.block_on(work);
         // A thread that still waits for the caller's input ends with the process.
         runtime.shutdown_background();
+        if let Some(error) = self.audit.take_trouble() {
+            self.printer.note(format_args!("not in the audit log: {error}"));
+        }
         result
     }
 

@@ -4,6 +4,11 @@
 //! |---|---|
 //! | `HOME` | where the home is: never a workspace; read-only inside with the permissive profile |
 //! | `XDG_DATA_HOME` | where sandboxes are kept: `$XDG_DATA_HOME/agentkernel`, else `~/.local/share/agentkernel` |
+//! | `XDG_CONFIG_HOME` | where `agentkernel/registries.toml` is, else `~/.config` |
+//! | `DOCKER_CONFIG` | the directory of Docker's `config.json`, else `~/.docker`: credentials of registries |
+//! | `REGISTRY_AUTH_FILE` | Podman's file of credentials, else `$XDG_RUNTIME_DIR/containers/auth.json` |
+//! | `AGENTKERNEL_AUDIT` | `0` or `false`: nothing is written to the audit log |
+//! | `SHELL` | which shell `completions` without an argument is for |
 //! | `PATH` | which tool installations of the home the `host` image shows |
 //! | `NO_COLOR` | no colour when it is set and not empty |
 //! | `TERM` | no colour when it is `dumb`; reaches a command that has a terminal |
@@ -21,8 +26,14 @@ pub(crate) struct Env {
     /// Absolute, as all paths here; a relative one is as good as none.
     pub(crate) home: Option<PathBuf>,
     pub(crate) data_home: Option<PathBuf>,
+    pub(crate) config_home: Option<PathBuf>,
+    pub(crate) docker_config: Option<PathBuf>,
+    pub(crate) registry_auth: Option<PathBuf>,
+    pub(crate) runtime_dir: Option<PathBuf>,
     pub(crate) path: Vec<PathBuf>,
     pub(crate) no_color: bool,
+    pub(crate) no_audit: bool,
+    pub(crate) shell: Option<String>,
     pub(crate) term: Option<String>,
     /// Those of [`EnvPassthrough::LOCALE_KEYS`] that are set and are text.
     pub(crate) locale: Vec<EnvVar>,
@@ -39,8 +50,15 @@ impl Env {
         Self {
             home: absolute("HOME"),
             data_home: absolute("XDG_DATA_HOME"),
+            config_home: absolute("XDG_CONFIG_HOME"),
+            docker_config: absolute("DOCKER_CONFIG"),
+            registry_auth: absolute("REGISTRY_AUTH_FILE"),
+            runtime_dir: absolute("XDG_RUNTIME_DIR"),
             path: env::split_paths(&path).filter(|p| Path::is_absolute(p)).collect(),
             no_color: env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+            no_audit: env::var("AGENTKERNEL_AUDIT")
+                .is_ok_and(|v| v == "0" || v.eq_ignore_ascii_case("false")),
+            shell: env::var("SHELL").ok(),
             term: env::var("TERM").ok(),
             locale,
         }

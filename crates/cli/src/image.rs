@@ -1,69 +1,91 @@
-//! Which image: the flag's, a named file's, or what detection found; and what happens when it cannot be had.
+//! Which image: a flag's, a Dockerfile's, a named file's, or what detection found.
 
-use agentkernel_config::Detected;
-use agentkernel_model::{Error, Kind, Result, image::ImageRef};
+use crate::{
+    args::SandboxArgs,
+    build,
+    configuration::Loaded,
+    printer::Printer,
+    project::{Directory, Reach},
+    transfer::Bars,
+};
+use agentkernel_config::{Why, detect};
+use agentkernel_engine::{Engine, images::Origin};
+use agentkernel_model::{Result, image::ImageRef};
+use std::path::Path;
 
-/// An image that can be had, and a line for people when it is not the one that was detected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An image, and what led to it.
+#[derive(Debug)]
 pub(crate) struct Chosen {
     pub(crate) image: ImageRef,
+    pub(crate) from: String,
+    /// For people: that it is not the one that was detected, or not here yet.
     pub(crate) note: Option<String>,
 }
 
-/// `named` by a person (a flag or a file that a flag named) wins and is never replaced; a detected image falls back to
-/// the built-in one.
+/// What is done about an image that is not here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Having<'a> {
+    /// It is pulled or built.
+    Get { printer: &'a Printer, json: bool },
+    /// Nothing: only what would be done is told.
+    Tell,
+}
+
+/// `program` is the command's first word; without one only the project speaks.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] for a named image that cannot be had; whatever `detect` fails with.
-pub(crate) fn choose(named: Option<ImageRef>, detect: impl FnOnce() -> Result<Detected>) -> Result<Chosen> {
-    if let Some(image) = named {
-        if !can_be_had(&image) {
-            return Err(Error::new(
-                Kind::Unavailable,
-                format!("image '{image}' cannot be had: this version has the built-in image 'host' only"),
-            )
-            .with_hint("write --image host to use this machine's own tools"));
+/// When a named image cannot be had, a build fails, or the project cannot be read.
+pub(crate) fn choose(
+    engine: &Engine,
+    flags: &SandboxArgs,
+    loaded: &Loaded,
+    cwd: &Path,
+    program: Option<&str>,
+    having: Having<'_>,
+) -> Result<Chosen> {
+    if flags.build {
+        return build::image(engine, loaded, cwd, having);
+    }
+    let named =
+        flags.image.clone().map(|image| (image, "--image".to_owned())).or_else(|| loaded.named.clone());
+    if let Some((image, from)) = named {
+        return had(engine, flags, image, from, &Origin::Named, having);
+    }
+    let directory = Directory(cwd.to_owned());
+    let found_image = loaded.found.as_ref().map(|(image, _)| image);
+    let found = match program {
+        Some(program) => detect::for_command(program, &directory, found_image)?,
+        None => detect::for_project(&directory, found_image)?,
+    };
+    let from = found.why.to_string();
+    let origin = match found.why {
+        // The file names it, though nobody named the file: taking another one would not be what it says.
+        Why::Config if matches!(loaded.found, Some((_, Reach::Project))) => Origin::Found,
+        Why::Config => Origin::Named,
+        _ => Origin::Detected { why: from.clone() },
+    };
+    had(engine, flags, found.image, from, &origin, having)
+}
+
+fn had(
+    engine: &Engine,
+    flags: &SandboxArgs,
+    image: ImageRef,
+    from: String,
+    origin: &Origin,
+    having: Having<'_>,
+) -> Result<Chosen> {
+    let ImageRef::Oci(reference) = &image else { return Ok(Chosen { image, from, note: None }) };
+    match having {
+        Having::Get { printer, json } => {
+            let bars = Bars::pulling(reference, *printer, json);
+            let had = engine.obtain_image(&image, origin, flags.pull, &bars)?;
+            Ok(Chosen { image: had.image, from, note: had.note })
         }
-        return Ok(Chosen { image, note: None });
-    }
-    let found = detect()?;
-    if can_be_had(&found.image) {
-        return Ok(Chosen { image: found.image, note: None });
-    }
-    let note =
-        format!("using image host: {} (from {}) cannot be had by this version", found.image, found.why);
-    Ok(Chosen { image: ImageRef::Host, note: Some(note) })
-}
-
-/// This version pulls nothing.
-fn can_be_had(image: &ImageRef) -> bool {
-    *image == ImageRef::Host
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use agentkernel_config::Why;
-
-    fn detected(text: &str) -> Result<Detected> {
-        Ok(Detected { image: text.parse()?, why: Why::Command("npm".to_owned()) })
-    }
-
-    #[test]
-    fn a_named_image_is_never_replaced() {
-        let untouched = || panic!("detection ran");
-        assert_eq!(choose(Some(ImageRef::Host), untouched).unwrap().note, None);
-        let error = choose(Some("postgres:16".parse().unwrap()), untouched).unwrap_err();
-        assert_eq!(error.kind(), Kind::Unavailable);
-        assert!(error.to_string().contains("'postgres:16'"));
-    }
-
-    #[test]
-    fn a_detected_image_falls_back_and_says_so() {
-        let chosen = choose(None, || detected("node:22-alpine")).unwrap();
-        assert_eq!(chosen.image, ImageRef::Host);
-        let note = "using image host: node:22-alpine (from the command 'npm') cannot be had by this version";
-        assert_eq!(chosen.note.as_deref(), Some(note));
-        assert_eq!(choose(None, || detected("host")).unwrap(), Chosen { image: ImageRef::Host, note: None });
+        Having::Tell => {
+            let here = engine.images().find(reference)?.is_some();
+            let note = (!here).then(|| format!("{reference} is not on this machine yet: it would be pulled"));
+            Ok(Chosen { image, from, note })
+        }
     }
 }

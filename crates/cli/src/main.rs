@@ -5,7 +5,11 @@
 
 mod args;
 mod backends;
+mod branch;
+mod build;
 mod cli;
+mod completion;
+mod configuration;
 mod context;
 mod env;
 mod image;
@@ -16,7 +20,9 @@ mod render;
 mod settings;
 mod signals;
 mod spec;
+mod templates;
 mod terminal;
+mod transfer;
 mod verbs;
 mod workspace;
 

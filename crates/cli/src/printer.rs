@@ -5,7 +5,7 @@ use agentkernel_model::{Error, Result, text::printable};
 use serde::Serialize;
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    io::{self, BufRead as _, IsTerminal, Read as _, Write},
 };
 
 /// Whether a verb answers people or programs.
@@ -68,6 +68,16 @@ impl Printer {
     /// A line on stderr that is no error.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         self.stderr(&format!("{} {}", self.paint("note:", "36"), printable(&text.to_string())));
+    }
+
+    /// Asks on stderr and waits for a line on stdin: whether it is a yes. Nothing, and anything else, is a no.
+    pub(crate) fn ask(&self, question: &str) -> Result<bool> {
+        let asked = format!("{} [y/N] ", printable(question));
+        io::stderr().write_all(asked.as_bytes()).map_err(|e| Error::io("cannot write to stderr", e))?;
+        let mut answer = String::new();
+        let read = io::stdin().lock().take(64).read_line(&mut answer);
+        read.map_err(|e| Error::io("cannot read the answer from stdin", e))?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     /// `error: …` and its hint on stderr, or one JSON object.

@@ -1,8 +1,11 @@
 //! The project's directory on disk: its configuration and the files that detection looks at. All of it is untrusted.
 
-use agentkernel_config::{Config, ProjectFiles, file, procfile, trust};
-use agentkernel_model::{Error, Kind, Result, policy::Profile, text::printable};
-use rustix::fs::{Mode, OFlags};
+use agentkernel_config::{ProjectFiles, file, procfile};
+use agentkernel_model::{Error, Kind, Result, spec::SpecFile, text::printable};
+use rustix::{
+    fd::AsFd,
+    fs::{CWD, Mode, OFlags, ResolveFlags},
+};
 use std::{
     fs::{self, File},
     io::{self, Read},
@@ -10,59 +13,31 @@ use std::{
 };
 
 /// The name by which a configuration is found.
-const FOUND: &str = "agentkernel.toml";
+pub(crate) const FOUND: &str = "agentkernel.toml";
 
 /// More children than this are not looked at: a project says what it is long before.
 const MOST_CHILDREN: usize = 65_536;
 
-/// A configuration and how far it is trusted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Loaded {
-    /// What of it takes effect.
-    pub(crate) config: Config,
-    pub(crate) trust: Trust,
-    /// What of it does not, for people.
-    pub(crate) note: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// It lay in the current directory, or there was none.
-    #[default]
-    Found,
-    /// A person named it.
-    Named,
-}
-
-/// The configuration at `named`, or the one in `dir`. `profile` is the caller's flag.
+/// The file that a person named, whole.
 ///
 /// # Errors
-/// [`Kind::NotFound`] for a named file that is not there, [`Kind::Config`] for a malformed one, found or named.
-pub(crate) fn load(named: Option<&Path>, dir: &Path, profile: Option<Profile>) -> Result<Loaded> {
-    if let Some(path) = named {
-        let shown = printable(&path.to_string_lossy());
-        let text = read_bounded(&dir.join(path), file::MAX_LEN + 1).map_err(|e| unreadable(&shown, e))?;
-        let config = Config::parse(&shown, &into_text(&shown, text)?)?;
-        return Ok(Loaded { config, trust: Trust::Named, note: None });
+/// [`Kind::NotFound`] when it is not there, [`Kind::Config`] when it cannot be read or is too long.
+pub(crate) fn read_named(path: &Path, shown: &str) -> Result<Vec<u8>> {
+    let content = read_bounded(path, file::MAX_LEN + 1).map_err(|e| unreadable(shown, e))?;
+    if content.len() > file::MAX_LEN {
+        return Err(Error::new(Kind::Config, format!("{shown} is too long for a configuration")));
     }
-    let text = match read_bounded(&dir.join(FOUND), file::MAX_LEN + 1) {
-        Ok(text) => into_text(FOUND, text)?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
-        Err(e) => return Err(unreadable(FOUND, e)),
-    };
-    let restricted = trust::restrict(Config::parse(FOUND, &text)?, profile);
-    let note = restricted.note(&format!("./{FOUND}"));
-    Ok(Loaded { config: restricted.config, trust: Trust::Found, note })
+    Ok(content)
 }
 
-fn unreadable(shown: &str, e: io::Error) -> Error {
+pub(crate) fn unreadable(shown: &str, e: io::Error) -> Error {
     let missing = e.kind() == io::ErrorKind::NotFound;
     let kind = if missing { Kind::NotFound } else { Kind::Config };
     let error = Error::new(kind, format!("cannot read the configuration {shown}")).with_source(e);
-    if missing { error.with_hint("write --config with a path to a file that exists") } else { error }
+    if missing { error.with_hint("write a path to a file that exists") } else { error }
 }
 
-fn into_text(shown: &str, bytes: Vec<u8>) -> Result<String> {
+pub(crate) fn into_text(shown: &str, bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Error::new(Kind::Config, format!("{shown} is not UTF-8 from byte {at} on"))
@@ -70,13 +45,63 @@ fn into_text(shown: &str, bytes: Vec<u8>) -> Result<String> {
     })
 }
 
+/// How far the source of a file may lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// A person named the configuration.
+    Anywhere,
+    /// It was found and a person trusts its text: a path that leaves the project does so for all to see, and what looks like
+    /// a file of the project must be one.
+    Trusted,
+    /// Files of the project only, and through no link: the configuration was only found.
+    Project,
+}
+
+/// The source of one of `[[files]]`.
+///
+/// # Errors
+/// [`Kind::NotFound`]; [`Kind::Denied`] when it leads out of the project.
+pub(crate) fn read_source(base: &Path, path: &str, reach: Reach) -> Result<Vec<u8>> {
+    let shown = printable(path);
+    let looks_inside = !path.starts_with('/') && path.split('/').all(|part| part != "..");
+    let contained = match reach {
+        Reach::Anywhere => false,
+        Reach::Trusted => looks_inside,
+        Reach::Project => true,
+    };
+    let opened = if contained {
+        rustix::fs::open(base, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(io::Error::from)
+            .and_then(|dir| {
+                open_regular(dir, Path::new(path), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+            })
+    } else {
+        open_regular(CWD, &base.join(path), ResolveFlags::empty())
+    };
+    let limit = SpecFile::MAX_TOTAL + 1;
+    opened.and_then(|file| take(file, limit)).map_err(|e| {
+        let kind = if e.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Denied };
+        Error::new(kind, format!("cannot read '{shown}', a source of [[files]]"))
+            .with_source(e)
+            .with_hint("write the path of a regular file, relative to the configuration")
+    })
+}
+
 /// At most `limit` bytes of a regular file. Never waits: a pipe that pretends to be a file is refused unread.
-fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_bounded(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    take(open_regular(CWD, path, ResolveFlags::empty())?, limit)
+}
+
+fn open_regular(at: impl AsFd, path: &Path, resolve: ResolveFlags) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    let file = File::from(rustix::fs::openat2(at, path, flags, Mode::empty(), resolve)?);
+    if file.metadata()?.is_file() {
+        return Ok(file);
     }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+}
+
+fn take(file: File, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
     Ok(bytes)

@@ -1,6 +1,9 @@
 //! Specs and sandboxes, as lines for people.
 
-use agentkernel_engine::request::{SandboxInfo, Status};
+use agentkernel_engine::{
+    images::{Checked, Freed},
+    request::{SandboxInfo, Status},
+};
 use agentkernel_model::{
     limits::Limit,
     mount::{Access, Workspace},
@@ -137,4 +140,78 @@ pub(crate) fn sandbox(info: &SandboxInfo) -> Vec<Row> {
 
 pub(crate) fn labels(info: &SandboxInfo) -> String {
     info.labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// What a removal of images freed, after `verb`.
+pub(crate) fn freed(verb: &str, freed: &Freed) -> String {
+    let count = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let mut text = format!(
+        "{verb} {}, {} and {}: {}",
+        count(freed.images.len(), "image", "images"),
+        count(freed.layers, "layer", "layers"),
+        count(freed.leftovers, "leftover", "leftovers"),
+        bytes(freed.bytes)
+    );
+    for image in &freed.images {
+        let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
+        let name = if names.is_empty() { "<none>".to_owned() } else { names.join(", ") };
+        text += &format!("\n  {name} ({})", &image.id.hex()[..12]);
+    }
+    if freed.in_use > 0 {
+        text += &format!("\n{} in use", count(freed.in_use, "image is", "images are"));
+    }
+    text
+}
+
+/// What a check of the store mended.
+pub(crate) fn checked(checked: &Checked) -> String {
+    let mut text = freed("removed", &checked.freed);
+    for name in &checked.names {
+        text += &format!("\n  the name {} meant nothing any more", printable(name));
+    }
+    for id in &checked.images {
+        text += &format!("\n  the image {} was not whole", &id.hex()[..12]);
+    }
+    text
+}
+
+/// A number of bytes for people: three digits at most, units of 1,000.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    // Tenths of the unit, so that no float is needed.
+    let mut tenths = bytes / 100;
+    for unit in UNITS {
+        if tenths < 1000 {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+        if tenths < 10_000 {
+            return format!("{} {unit}", tenths / 10);
+        }
+        tenths /= 1000;
+    }
+    format!("{bytes} B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn sizes_are_short() {
+        for (n, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (1_550, "1.5 kB"),
+            (123_456, "123 kB"),
+            (999_999, "999 kB"),
+            (1_000_000, "1.0 MB"),
+            (2_345_678_901, "2.3 GB"),
+        ] {
+            assert_eq!(bytes(n), text);
+        }
+    }
 }

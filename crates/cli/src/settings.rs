@@ -2,6 +2,7 @@
 
 use crate::env::Env;
 use agentkernel_backend::Host;
+use agentkernel_engine::images::ImagePlaces;
 use agentkernel_image::HostFacts;
 use agentkernel_model::{Error, Kind, Result, command::EnvVar};
 use std::{
@@ -14,11 +15,15 @@ use std::{
 pub(crate) struct Settings {
     pub(crate) host: Host,
     pub(crate) facts: HostFacts,
+    /// Where settings and credentials of registries are.
+    pub(crate) image_places: ImagePlaces,
     pub(crate) home: Option<PathBuf>,
     /// For the permissive profile.
     pub(crate) locale: Vec<EnvVar>,
     /// The caller's kind of terminal, for a command that gets one of its own.
     pub(crate) term: Option<EnvVar>,
+    /// The path of the caller's shell.
+    pub(crate) shell: Option<String>,
 }
 
 impl Settings {
@@ -28,7 +33,7 @@ impl Settings {
         let uid = rustix::process::geteuid().as_raw();
         let table = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let account = Account::find(&table, uid);
-        let home = env.home.or_else(|| account.as_ref().map(|a| a.home.clone()));
+        let home = env.home.clone().or_else(|| account.as_ref().map(|a| a.home.clone()));
         let data = data_dir(env.data_home.as_deref(), home.as_deref())?;
         let exe =
             std::env::current_exe().map_err(|e| Error::io("cannot tell where this program's file is", e))?;
@@ -41,10 +46,12 @@ impl Settings {
                 // subuid(5) accepts a number where the account has no name.
                 login: account.map_or_else(|| uid.to_string(), |a| a.name),
             },
+            image_places: image_places(&env, home.as_deref()),
             facts: HostFacts { path: env.path, home: home.clone() },
             home,
             locale: env.locale,
             term: env.term.as_deref().and_then(terminal_type),
+            shell: env.shell,
         })
     }
 }
@@ -59,6 +66,17 @@ pub(crate) fn current_dir() -> Result<PathBuf> {
             .with_source(e)
             .with_hint("change to a directory that exists")
     })
+}
+
+fn image_places(env: &Env, home: Option<&Path>) -> ImagePlaces {
+    let below =
+        |dir: &Option<PathBuf>, default: &str| dir.clone().or_else(|| home.map(|home| home.join(default)));
+    let runtime_auth = || env.runtime_dir.as_ref().map(|dir| dir.join("containers/auth.json"));
+    ImagePlaces {
+        registries: below(&env.config_home, ".config").map(|dir| dir.join("agentkernel/registries.toml")),
+        docker_config: below(&env.docker_config, ".docker").map(|dir| dir.join("config.json")),
+        containers_auth: env.registry_auth.clone().or_else(runtime_auth),
+    }
 }
 
 fn data_dir(data_home: Option<&Path>, home: Option<&Path>) -> Result<PathBuf> {

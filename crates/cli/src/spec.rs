@@ -2,25 +2,22 @@
 
 use crate::{
     args::SandboxArgs,
-    image,
-    project::{self, Directory, Trust},
+    configuration::{self, Loaded},
+    image::{self, Having},
     settings::{self, Settings},
     workspace,
 };
-use agentkernel_config::{Config, detect};
-use agentkernel_engine::guard;
+use agentkernel_config::{Account, Config, Ingredients, ingredients::Surroundings};
+use agentkernel_engine::{Engine, guard};
 use agentkernel_model::{
     Error, Kind, Result,
-    command::EnvVar,
-    image::ImageRef,
-    mount::{Mount, Workspace},
-    name::SandboxName,
-    policy::{EffectivePolicy, EnvPassthrough, NetworkSwitch, PolicyRequest, Profile},
-    port::PublishedPort,
+    mount::{Mount, VolumeArg, Workspace},
+    name::{Label, SandboxName},
+    policy::NetworkSwitch,
     spec::{Lifetime, SandboxSpec},
     text::printable,
 };
-use std::path::{Path, PathBuf};
+use std::{path::Path, time::Duration};
 
 /// What the sandbox is for: decides about the image and `/workspace`.
 #[derive(Debug, Clone, Copy)]
@@ -41,52 +38,82 @@ pub(crate) enum ProjectUse {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) spec: SandboxSpec,
+    /// What led to the image: a flag, a file, the command.
+    pub(crate) image_from: String,
     /// For stderr and `--json`.
     pub(crate) notes: Vec<String>,
     /// For stderr when that is a terminal.
     pub(crate) remarks: Vec<String>,
-    /// `sandbox.name` of the configuration.
-    pub(crate) name: Option<SandboxName>,
+    /// What the configuration says about a sandbox besides its spec; flags win over it.
+    pub(crate) about: About,
 }
 
-/// Reads the configuration and the project, and resolves everything.
+/// A sandbox besides its spec.
+#[derive(Debug, Default)]
+pub(crate) struct About {
+    pub(crate) name: Option<SandboxName>,
+    pub(crate) backend: Option<String>,
+    pub(crate) labels: Vec<Label>,
+    pub(crate) description: Option<String>,
+    pub(crate) ttl: Option<Duration>,
+    /// Of the template: what to do next.
+    pub(crate) help_text: Option<String>,
+}
+
+/// Reads the configuration and the project, has the image, and resolves everything.
 ///
 /// # Errors
-/// Whatever the caller or a file wrote that cannot be; nothing was started.
-pub(crate) fn prepare(settings: &Settings, flags: &SandboxArgs, purpose: Purpose<'_>) -> Result<Prepared> {
+/// Whatever the caller or a file wrote that cannot be, and an image that cannot be had; nothing was started.
+pub(crate) fn prepare(
+    engine: &Engine,
+    settings: &Settings,
+    flags: &SandboxArgs,
+    purpose: Purpose<'_>,
+    having: Having<'_>,
+) -> Result<Prepared> {
     let cwd = settings::current_dir()?;
     let home = settings.home.as_deref().map(workspace::resolved);
-    let loaded = project::load(flags.config.as_deref(), &cwd, flags.profile)?;
-    let config = loaded.config;
-
-    let named_image = match loaded.trust {
-        Trust::Named => flags.image.clone().or_else(|| config.image.clone()),
-        Trust::Found => flags.image.clone(),
+    let loaded = configuration::load(engine, flags, &cwd)?;
+    let program = match purpose {
+        Purpose::Run { program, .. } => Some(program),
+        Purpose::Create { .. } => None,
     };
-    let directory = Directory(cwd.clone());
-    let chosen = image::choose(named_image, || match purpose {
-        Purpose::Run { program, .. } => detect::for_command(program, &directory, config.image.as_ref()),
-        Purpose::Create { .. } => detect::for_project(&directory, config.image.as_ref()),
-    })?;
+    let chosen = image::choose(engine, flags, &loaded, &cwd, program, having)?;
+    let Loaded { config, mut notes, .. } = loaded;
+    notes.extend(chosen.note);
 
-    let mounts = volumes(&flags.volume, &cwd)?;
-    let (workspace, remark) = place(purpose, flags, &config, &cwd, home.as_deref())?;
+    let mut ingredients = config.ingredients(&cwd)?;
+    lay_flags_over(&mut ingredients, flags);
+    if let Some(Account::Named(name)) = &ingredients.user {
+        ingredients.user = Some(Account::Numbered(engine.user_of(&chosen.image, name)?));
+    }
+    let mounts = mounts(engine, &flags.volume, &ingredients.volumes, &cwd)?;
+    let (workspace, remark) = place(purpose, &ingredients, &cwd, home.as_deref())?;
     let covered = mounts.iter().any(|m| m.target.as_str() == Workspace::TARGET);
-    let ingredients = Ingredients {
-        flags,
+    let allow_write = ingredients.allow_write.clone();
+    let mut spec = ingredients.into_spec(Surroundings {
         image: chosen.image,
         // A volume at /workspace is a person's own word against an automatic one.
         workspace: if covered && !asked_for_dir(purpose) { Workspace::None } else { workspace },
         mounts,
         home: home.filter(|h| h.is_dir()),
-        locale: &settings.locale,
+        locale: settings.locale.clone(),
         lifetime: purpose.lifetime(),
-    };
-    let mut spec = resolve(ingredients, &config)?;
-    guard::keep_read_only(&mut spec, &flags.allow_write)?;
-    let name = config.name;
-    let notes = loaded.note.into_iter().chain(chosen.note).collect();
-    Ok(Prepared { spec, notes, remarks: remark.into_iter().collect(), name })
+    })?;
+    guard::keep_read_only(&mut spec, &allow_write)?;
+    let about = about(config, flags);
+    Ok(Prepared { spec, image_from: chosen.from, notes, remarks: remark.into_iter().collect(), about })
+}
+
+fn about(config: Config, flags: &SandboxArgs) -> About {
+    About {
+        name: config.name,
+        backend: flags.backend.clone().or(config.backend),
+        labels: config.labels,
+        description: config.description,
+        ttl: config.ttl,
+        help_text: config.template.help_text.filter(|_| flags.template.is_some()),
+    }
 }
 
 impl Purpose<'_> {
@@ -102,37 +129,59 @@ const fn asked_for_dir(purpose: Purpose<'_>) -> bool {
     matches!(purpose, Purpose::Create { dir: Some(_) })
 }
 
-fn profile(flags: &SandboxArgs, config: &Config) -> Profile {
-    flags.profile.or(config.profile).unwrap_or_default()
+/// Flags win over the configuration; what is a list comes before its own.
+fn lay_flags_over(ingredients: &mut Ingredients, flags: &SandboxArgs) {
+    ingredients.profile = flags.profile.or(ingredients.profile);
+    if flags.no_network {
+        ingredients.network = Some(NetworkSwitch::Off);
+    }
+    ingredients.env.extend(flags.env.iter().cloned());
+    ingredients.workdir = flags.workdir.clone().or_else(|| ingredients.workdir.take());
+    ingredients.user = flags.user.map(Account::Numbered).or_else(|| ingredients.user.take());
+    ingredients.memory = flags.memory.or(ingredients.memory);
+    ingredients.cpus = flags.cpus.or(ingredients.cpus);
+    ingredients.isolation = flags.isolation.unwrap_or(ingredients.isolation);
+    ingredients.ports.splice(0..0, flags.publish.iter().copied());
+    ingredients.allow_write.extend(flags.allow_write.iter().cloned());
 }
 
 fn place(
     purpose: Purpose<'_>,
-    flags: &SandboxArgs,
-    config: &Config,
+    ingredients: &Ingredients,
     cwd: &Path,
     home: Option<&Path>,
 ) -> Result<(Workspace, Option<String>)> {
-    let profile = profile(flags, config);
-    let writable = workspace::mounts_cwd(profile, config.mount_cwd);
+    let profile = ingredients.profile.unwrap_or_default();
+    let writable = workspace::mounts_cwd(profile, ingredients.mounts_cwd());
+    let asked = &ingredients.workspace;
     let automatic = || {
         let automatic = workspace::automatic(cwd, home, writable);
-        (automatic.workspace, automatic.note)
+        (asked.narrow(automatic.workspace), automatic.note)
     };
     match purpose {
         Purpose::Run { project: ProjectUse::None, .. } => Ok((Workspace::None, None)),
-        Purpose::Run { project: ProjectUse::Automatic, .. } => Ok(automatic()),
         Purpose::Create { dir: Some(dir) } => Ok((workspace::named(dir, cwd, home, profile)?, None)),
-        Purpose::Create { dir: None } if writable => Ok(automatic()),
-        Purpose::Create { dir: None } => Ok((Workspace::None, None)),
+        _ => match asked.named(cwd, profile) {
+            Some(named) => Ok((workspace::checked(named, home)?, None)),
+            None if matches!(purpose, Purpose::Run { .. }) || writable || asked.share.is_some() => {
+                Ok(automatic())
+            }
+            None => Ok((Workspace::None, None)),
+        },
     }
 }
 
-/// Parses `--volume` and sees that each source is there.
-fn volumes(texts: &[String], cwd: &Path) -> Result<Vec<Mount>> {
-    let mut mounts: Vec<Mount> = Vec::with_capacity(texts.len());
-    for text in texts {
-        let mount = Mount::parse(text, cwd)?;
+/// The mounts of the flags and then those of the configuration, each of which must be there.
+fn mounts(engine: &Engine, flags: &[String], config: &[VolumeArg], cwd: &Path) -> Result<Vec<Mount>> {
+    let typed: Vec<VolumeArg> =
+        flags.iter().map(|text| VolumeArg::parse(text, cwd)).collect::<Result<_>>()?;
+    let own = config.iter().filter(|volume| !typed.iter().any(|other| other.target() == volume.target()));
+    let mut mounts: Vec<Mount> = Vec::new();
+    for volume in typed.iter().chain(own) {
+        let mount = match volume {
+            VolumeArg::Host(mount) => mount.clone(),
+            VolumeArg::Managed { name, target, access } => engine.volume_mount(name, target, *access)?,
+        };
         if !mount.source.exists() {
             let shown = printable(&mount.source.to_string_lossy());
             return Err(Error::new(
@@ -148,64 +197,6 @@ fn volumes(texts: &[String], cwd: &Path) -> Result<Vec<Mount>> {
         mounts.push(mount);
     }
     Ok(mounts)
-}
-
-/// Everything that a spec is computed from, apart from the configuration.
-#[derive(Debug)]
-struct Ingredients<'a> {
-    flags: &'a SandboxArgs,
-    image: ImageRef,
-    workspace: Workspace,
-    mounts: Vec<Mount>,
-    home: Option<PathBuf>,
-    locale: &'a [EnvVar],
-    lifetime: Lifetime,
-}
-
-/// Flags win over the configuration, which wins over the profile. Pure.
-fn resolve(from: Ingredients<'_>, config: &Config) -> Result<SandboxSpec> {
-    let flags = from.flags;
-    let policy = EffectivePolicy::resolve(PolicyRequest {
-        profile: profile(flags, config),
-        network: if flags.no_network { Some(NetworkSwitch::Off) } else { config.network },
-        mounts: from.mounts,
-        memory: flags.memory.or(config.memory),
-        cpus: flags.cpus.or(config.cpus),
-        pids: None,
-        home: from.home,
-    });
-    let mut env = match policy.env {
-        EnvPassthrough::Locale => from.locale.to_vec(),
-        EnvPassthrough::None => Vec::new(),
-    };
-    env.extend(flags.env.iter().cloned());
-    Ok(SandboxSpec {
-        image: from.image,
-        workspace: from.workspace,
-        env,
-        workdir: flags.workdir.clone(),
-        user: flags.user,
-        ports: ports(&flags.publish, &config.ports)?,
-        policy,
-        isolation: flags.isolation,
-        lifetime: from.lifetime,
-    })
-}
-
-/// The flags' ports and then the configuration's, each once.
-fn ports(flags: &[PublishedPort], config: &[PublishedPort]) -> Result<Vec<PublishedPort>> {
-    let mut ports: Vec<PublishedPort> = Vec::new();
-    for port in flags.iter().chain(config) {
-        if ports.contains(port) {
-            continue;
-        }
-        if port.host != 0 && ports.iter().any(|p| p.host == port.host) {
-            return Err(Error::invalid(format!("port {} of this machine is published twice", port.host))
-                .with_hint(format!("write another first number, such as --publish {}:{}", 0, port.guest)));
-        }
-        ports.push(*port);
-    }
-    Ok(ports)
 }
 
 #[cfg(test)]

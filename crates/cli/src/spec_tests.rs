@@ -1,11 +1,14 @@
 use super::*;
 use agentkernel_model::{
+    command::EnvVar,
+    image::ImageRef,
     limits::Limit,
-    policy::{EgressRules, Network, RootAccess},
+    policy::{EffectivePolicy, EgressRules, Network, Profile, RootAccess},
     size::{ByteSize, Cpus},
     spec::Isolation,
 };
 use clap::Parser;
+use std::path::PathBuf;
 
 #[derive(Parser)]
 struct Flags {
@@ -13,19 +16,39 @@ struct Flags {
     sandbox: SandboxArgs,
 }
 
-fn spec_of(args: &str, config: &str) -> SandboxSpec {
-    let flags = Flags::try_parse_from(std::iter::once("x").chain(args.split_whitespace())).unwrap().sandbox;
-    let locale = [EnvVar::new("LANG", "C.UTF-8").unwrap()];
-    let from = Ingredients {
-        mounts: volumes(&flags.volume, Path::new("/")).unwrap(),
-        flags: &flags,
+fn flags_of(args: &str) -> SandboxArgs {
+    Flags::try_parse_from(std::iter::once("x").chain(args.split_whitespace())).unwrap().sandbox
+}
+
+/// An engine without any sandbox or volume.
+fn engine() -> Engine {
+    let host = agentkernel_backend::Host {
+        data: "/nonexistent".into(),
+        exe: "/nonexistent".into(),
+        uid: 1000,
+        gid: 1000,
+        login: "ada".to_owned(),
+    };
+    Engine::new(host, crate::backends::registry(), agentkernel_image::HostFacts::default())
+}
+
+fn try_spec(args: &str, config: &str) -> Result<SandboxSpec> {
+    let flags = flags_of(args);
+    let mut ingredients = Config::parse("f", config)?.ingredients(Path::new("/"))?;
+    lay_flags_over(&mut ingredients, &flags);
+    let mounts = mounts(&engine(), &flags.volume, &ingredients.volumes, Path::new("/"))?;
+    ingredients.into_spec(Surroundings {
         image: ImageRef::Host,
         workspace: Workspace::None,
+        mounts,
         home: Some(PathBuf::from("/home/ada")),
-        locale: &locale,
+        locale: vec![EnvVar::new("LANG", "C.UTF-8").unwrap()],
         lifetime: Lifetime::Ephemeral,
-    };
-    resolve(from, &Config::parse("f", config).unwrap()).unwrap()
+    })
+}
+
+fn spec_of(args: &str, config: &str) -> SandboxSpec {
+    try_spec(args, config).unwrap()
 }
 
 #[test]
@@ -82,14 +105,21 @@ fn the_other_flags_reach_the_spec() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    let port = |text: &str| text.parse::<PublishedPort>().unwrap();
-    assert!(ports(&[port("80:1"), port("80:2")], &[]).is_err());
-    assert!(ports(&[port("0:1"), port("0:2")], &[]).is_ok());
-    let volume =
-        |texts: &[&str]| volumes(&texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>(), Path::new("/"));
-    assert_eq!(volume(&["/no/such:/data"]).unwrap_err().kind(), Kind::NotFound);
-    assert!(volume(&["/usr:/data", "/etc:/data/"]).is_err());
-    assert!(volume(&["/usr:/proc"]).is_err());
+    let refused = |args: &str| try_spec(args, "").unwrap_err().kind();
+    assert_eq!(refused("-P 80:1 -P 80:2"), Kind::Invalid);
+    assert!(try_spec("-P 0:1 -P 0:2", "").is_ok());
+    assert_eq!(refused("-v /no/such:/data"), Kind::NotFound);
+    assert_eq!(refused("-v /usr:/data -v /etc:/data"), Kind::Invalid);
+    assert_eq!(refused("-v /usr:/proc"), Kind::Invalid);
+    assert_eq!(refused("-v nosuch:/data"), Kind::NotFound);
+}
+
+#[test]
+fn a_flag_takes_the_place_of_a_mount_of_the_file() {
+    let file = "[[mounts]]\nsource = '/usr'\ntarget = '/data'\n[[mounts]]\nsource = '/etc'\ntarget = '/more'";
+    let spec = spec_of("-v /opt:/data:ro", file);
+    let sources: Vec<&Path> = spec.policy.mounts.iter().map(|m| m.source.as_path()).collect();
+    assert_eq!(sources, [Path::new("/opt"), Path::new("/etc")]);
 }
 
 #[test]

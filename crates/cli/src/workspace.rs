@@ -76,6 +76,30 @@ pub(crate) fn named(text: &str, cwd: &Path, home: Option<&Path>, profile: Profil
     })
 }
 
+/// A workspace that a configuration names: as `--dir` would have it.
+///
+/// # Errors
+/// As [`named`].
+pub(crate) fn checked(workspace: Workspace, home: Option<&Path>) -> Result<Workspace> {
+    let source = match &workspace {
+        Workspace::None => return Ok(workspace),
+        Workspace::View(source) | Workspace::Direct { source, .. } => source,
+    };
+    let real = source.canonicalize().ok().filter(|found| found.is_dir()).ok_or_else(|| {
+        let shown = printable(&source.to_string_lossy());
+        Error::new(Kind::NotFound, format!("'{shown}' is not a directory"))
+            .with_hint("mend workspace.path of the configuration")
+    })?;
+    if let Some(what) = too_much(&real, home) {
+        return Err(Error::invalid(format!("{what} cannot be a workspace"))
+            .with_hint("name the directory of one project in workspace.path"));
+    }
+    Ok(match workspace {
+        Workspace::Direct { access, .. } => Workspace::Direct { source: real, access },
+        _ => Workspace::View(real),
+    })
+}
+
 /// What `path` is, when it holds more than a project.
 fn too_much(path: &Path, home: Option<&Path>) -> Option<String> {
     if path == Path::new("/") {

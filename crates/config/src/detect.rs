@@ -62,11 +62,42 @@ impl fmt::Display for Why {
 /// # Errors
 /// When the project cannot be read, or an image of the table were malformed.
 pub fn for_command(program: &str, files: &impl ProjectFiles, config: Option<&ImageRef>) -> Result<Detected> {
-    let base_name = program.rsplit('/').next().unwrap_or(program);
-    match languages::of_command(base_name) {
-        Some(language) => detected(language.image, Why::Command(base_name.to_owned())),
+    match by_command(program) {
+        Some(found) => found,
         None => for_project(files, config),
     }
+}
+
+fn by_command(program: &str) -> Option<Result<Detected>> {
+    let base_name = program.rsplit('/').next().unwrap_or(program);
+    let language = languages::of_command(base_name)?;
+    Some(detected(language.image, Why::Command(base_name.to_owned())))
+}
+
+/// The names under which a Dockerfile is looked for, the likeliest first.
+const DOCKERFILES: [&str; 6] = [
+    "Dockerfile",
+    "dockerfile",
+    "Dockerfile.dev",
+    "Dockerfile.development",
+    "Dockerfile.prod",
+    "Dockerfile.production",
+];
+
+/// The Dockerfile among the names of a project's direct children.
+#[must_use]
+pub fn dockerfile(names: &[String]) -> Option<&'static str> {
+    DOCKERFILES.into_iter().find(|known| names.iter().any(|name| name == known))
+}
+
+/// The image for a project that is served rather than run: its files and its Procfile decide before `program` does.
+///
+/// # Errors
+/// As [`for_command`].
+pub fn for_server(program: Option<&str>, files: &impl ProjectFiles) -> Result<Detected> {
+    let found = for_project(files, None)?;
+    let by_command = program.filter(|_| found.why == Why::Default).and_then(by_command);
+    by_command.unwrap_or(Ok(found))
 }
 
 /// The image for a project: its files, its Procfile, then `config`, the image that its found configuration names.

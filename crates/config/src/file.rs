@@ -1,56 +1,86 @@
-//! `agentkernel.toml`: its keys and what each may say.
-//!
-//! To add a key: one word in [`KEYS`], one field of [`Config`], one line in [`Config::parse`].
+//! `agentkernel.toml`: what it may say, as values.
 
 use crate::{
-    languages,
-    section::{Section, check_top},
+    account::Account,
+    agent::{Agent, GitIdentity},
+    bound::LONGEST_SCRIPT,
+    build::Build,
+    document::Document,
+    entry::{self, FileBody, FileEntry},
+    key::SECCOMP,
+    languages::Runtime,
+    section::Section,
     source::Source,
+    template::TemplateInfo,
+    workspace::{MountRequest, WorkspaceRequest},
 };
 use agentkernel_model::{
     Error, Kind, Result,
+    command::EnvVar,
+    guard::GuardedName,
     image::ImageRef,
-    name::SandboxName,
+    name::{Label, SandboxName},
+    path::GuestPath,
     policy::{NetworkSwitch, Profile},
     port::PublishedPort,
-    size::{ByteSize, Cpus},
+    seccomp::SeccompLevel,
+    size::{ByteSize, Cpus, parse_duration},
+    spec::Isolation,
     suggest,
     text::printable,
 };
-use std::str::FromStr;
+use std::{collections::HashSet, time::Duration};
 use toml::de::DeTable;
 
-/// Every key, as `table.key`, tables together.
-const KEYS: [&str; 10] = [
-    "sandbox.name",
-    "sandbox.base_image",
-    "sandbox.runtime",
-    "agent.preferred",
-    "resources.vcpus",
-    "resources.memory_mb",
-    "network.ports",
-    "security.profile",
-    "security.network",
-    "security.mount_cwd",
-];
+/// The longest configuration that is read, in bytes: room for all files that a sandbox may have, as base64.
+pub const MAX_LEN: usize = 4 * 1024 * 1024;
 
-/// The longest configuration that is read, in bytes.
-pub const MAX_LEN: usize = 1024 * 1024;
+/// Less is not enough for a shell to start.
+const LEAST_MEMORY: ByteSize = ByteSize::from_mib(4);
 
 /// What a file says. A field is `None` (or empty) when its key is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     pub name: Option<SandboxName>,
+    pub description: Option<String>,
     /// `sandbox.base_image`, else the image of `sandbox.runtime`.
     pub image: Option<ImageRef>,
+    /// Run with `sh -c` inside, as root there, once before the first command.
+    pub init_script: Option<String>,
+    pub user: Option<Account>,
+    pub workdir: Option<GuestPath>,
+    /// The name of a backend; whether there is one of that name is not known here.
+    pub backend: Option<String>,
+    pub isolation: Option<Isolation>,
+    /// Zero is "for ever".
+    pub ttl: Option<Duration>,
+    pub labels: Vec<Label>,
+    /// `[environment]`, in the order in which it stands; no key twice.
+    pub env: Vec<EnvVar>,
     pub agent: Option<Agent>,
+    pub git: Option<GitIdentity>,
     pub cpus: Option<Cpus>,
+    /// `resources.memory_mb` or `resources.memory`.
     pub memory: Option<ByteSize>,
+    pub pids: Option<u32>,
     pub ports: Vec<PublishedPort>,
     pub profile: Option<Profile>,
     pub network: Option<NetworkSwitch>,
     /// Whether the project's directory is mounted writable at `/workspace`.
     pub mount_cwd: Option<bool>,
+    pub seccomp: Option<SeccompLevel>,
+    pub allow_write: Vec<GuardedName>,
+    pub workspace: WorkspaceRequest,
+    pub mounts: Vec<MountRequest>,
+    pub files: Vec<FileEntry>,
+    pub build: Build,
+    pub template: TemplateInfo,
+    /// The lists that are written and empty, such as `network.ports`: they replace those of a template.
+    pub emptied: Vec<&'static str>,
+    /// Sections that configure parts which this version lacks: well formed, and without effect.
+    pub unused: Vec<String>,
+    /// Keys in those sections that hold a credential in clear.
+    pub credentials: Vec<String>,
 }
 
 impl Config {
@@ -58,10 +88,11 @@ impl Config {
     ///
     /// # Errors
     /// [`Kind::Config`] with file, line and column for broken TOML, unknown keys and values of the wrong type or out
-    /// of range, and for a text longer than [`MAX_LEN`].
+    /// of range, and for a text longer than [`MAX_LEN`]. [`Kind::Unsupported`], with the same place, for what this
+    /// version knows and cannot enforce.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         if text.len() > MAX_LEN {
-            return Err(Error::new(Kind::Config, format!("{} is longer than 1 MiB", printable(name)))
+            return Err(Error::new(Kind::Config, format!("{} is longer than 4 MiB", printable(name)))
                 .with_hint("is it really a configuration of agentkernel?"));
         }
         let source = Source { name, text };
@@ -72,71 +103,171 @@ impl Config {
                 .error(e.span().unwrap_or(0..0), what)
                 .with_hint("see https://toml.io for how TOML is written")
         })?;
-        let root = root.get_ref();
-        check_top(source, root, &KEYS)?;
-        let section = |name| Section::open(source, root, name, &KEYS);
-        let sandbox = section("sandbox")?;
-        let agent = section("agent")?;
-        let resources = section("resources")?;
-        let network = section("network")?;
-        let security = section("security")?;
+        let document = Document::new(source, root.get_ref())?;
+        let mut config = Self::default();
+        config.read_sandbox(&document.section("sandbox")?)?;
+        config.env = document.map("environment", EnvVar::new)?;
+        config.read_agent(&document.section("agent")?)?;
+        config.read_resources(&document.section("resources")?)?;
+        config.read_security(&document.section("security")?)?;
+        let ports = document.section("network")?.list("ports")?;
+        config.ports = config.listed("network.ports", ports);
+        config.workspace = WorkspaceRequest::read(&document.section("workspace")?)?;
+        config.read_lists(&document)?;
+        config.build = Build::read(&document.section("build")?)?;
+        config.template = TemplateInfo::read(&document.section("template")?)?;
+        document.section("git")?;
+        let unused = document.unused()?;
+        (config.unused, config.credentials) = (unused.sections, unused.credentials);
+        Ok(config)
+    }
+
+    fn read_sandbox(&mut self, sandbox: &Section<'_>) -> Result<()> {
+        self.name = sandbox.parsed("name")?;
+        self.description = sandbox.text_within("description", 1024)?;
         let runtime = sandbox.parsed::<Runtime>("runtime")?;
-        Ok(Self {
-            name: sandbox.parsed("name")?,
-            image: sandbox.parsed("base_image")?.or_else(|| runtime.map(|r| r.0)),
-            agent: agent.parsed("preferred")?,
-            cpus: resources.integer("vcpus", 1..=1024)?.map(|n| Cpus::from_milli(n * 1000)),
-            memory: resources.integer("memory_mb", 4..=16 * 1024 * 1024)?.map(ByteSize::from_mib),
-            ports: network.list("ports")?,
-            profile: security.parsed("profile")?,
-            network: security.boolean("network")?.map(|on| match on {
-                true => NetworkSwitch::On,
-                false => NetworkSwitch::Off,
-            }),
-            mount_cwd: security.boolean("mount_cwd")?,
-        })
+        self.image = sandbox.parsed("base_image")?.or_else(|| runtime.map(Runtime::into_image));
+        self.init_script = sandbox.text_within("init_script", LONGEST_SCRIPT)?;
+        self.user = sandbox.text_or_number("user", str::parse)?;
+        self.workdir = sandbox.parsed("workdir")?;
+        self.backend = sandbox.text("backend", backend)?;
+        self.isolation = sandbox.text("isolation", isolation)?;
+        self.ttl = sandbox.text_or_number("ttl", parse_duration)?;
+        self.labels = sandbox.map("labels", Label::new)?;
+        Ok(())
+    }
+
+    fn read_agent(&mut self, agent: &Section<'_>) -> Result<()> {
+        self.agent = agent.parsed("preferred")?;
+        let part = |key, what: &str| {
+            agent.text(key, |text| GitIdentity::check(what, text).map(|()| text.to_owned()))
+        };
+        self.git = match (part("git_name", "a name")?, part("git_email", "an address")?) {
+            (Some(name), Some(email)) => Some(GitIdentity::new(&name, &email)?),
+            (None, None) => None,
+            (Some(_), None) => return Err(half_identity(agent, "git_name", "git_email")),
+            (None, Some(_)) => return Err(half_identity(agent, "git_email", "git_name")),
+        };
+        Ok(())
+    }
+
+    fn read_resources(&mut self, resources: &Section<'_>) -> Result<()> {
+        self.cpus = resources.number("vcpus")?;
+        let whole = resources.integer("memory_mb")?.map(ByteSize::from_mib);
+        let size = resources.text("memory", memory)?;
+        if whole.is_some() && size.is_some() {
+            return Err(resources
+                .error_at("memory", "'resources.memory' and 'resources.memory_mb' say the same thing")
+                .with_hint("leave one of them out"));
+        }
+        self.memory = size.or(whole);
+        self.pids = resources.integer("pids")?;
+        Ok(())
+    }
+
+    fn read_security(&mut self, security: &Section<'_>) -> Result<()> {
+        self.profile = security.parsed("profile")?;
+        self.network = security.boolean("network")?.map(|on| match on {
+            true => NetworkSwitch::On,
+            false => NetworkSwitch::Off,
+        });
+        self.mount_cwd = security.boolean("mount_cwd")?;
+        self.seccomp = security.text("seccomp", seccomp)?;
+        let allow_write = security.list("allow_write")?;
+        self.allow_write = self.listed("security.allow_write", allow_write);
+        Ok(())
+    }
+
+    fn read_lists(&mut self, document: &Document<'_>) -> Result<()> {
+        let mounts = each(document, "mounts", "target", MountRequest::read, MountRequest::target)?;
+        self.mounts = self.listed("mounts", mounts);
+        let files = each(document, "files", "dest", FileEntry::read, FileEntry::dest)?;
+        self.files = self.listed("files", files);
+        entry::check_total(self.files.iter().filter_map(|file| match file.body() {
+            FileBody::Content(bytes) => Some(bytes.as_slice()),
+            FileBody::Source(_) => None,
+        }))
+    }
+
+    /// The list, and a note when it is written and empty.
+    fn listed<T>(&mut self, key: &'static str, list: Option<Vec<T>>) -> Vec<T> {
+        if list.as_ref().is_some_and(Vec::is_empty) {
+            self.emptied.push(key);
+        }
+        list.unwrap_or_default()
     }
 }
 
-/// A coding agent that a project prefers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Agent {
-    Claude,
-    Gemini,
-    Codex,
-    OpenCode,
-}
-
-impl Agent {
-    pub const NAMES: [&'static str; 4] = ["claude", "gemini", "codex", "opencode"];
-}
-
-impl FromStr for Agent {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "claude" => Ok(Self::Claude),
-            "gemini" => Ok(Self::Gemini),
-            "codex" => Ok(Self::Codex),
-            "opencode" => Ok(Self::OpenCode),
-            _ => Err(Error::invalid(format!("'{}' is not an agent", printable(text)))
-                .with_hint(suggest::hint(text, &Self::NAMES))),
+/// Each `[[table]]`, of which no two may have one `place` inside.
+fn each<T>(
+    document: &Document<'_>,
+    table: &'static str,
+    place: &str,
+    read: impl Fn(&Section<'_>) -> Result<T>,
+    place_of: impl Fn(&T) -> &GuestPath,
+) -> Result<Option<Vec<T>>> {
+    let Some(sections) = document.list(table)? else { return Ok(None) };
+    let mut seen = HashSet::new();
+    let mut all = Vec::with_capacity(sections.len());
+    for section in &sections {
+        let one = read(section)?;
+        let path = place_of(&one);
+        if !seen.insert(path.clone()) {
+            return Err(section
+                .error_at(place, format!("'{table}.{place}': there are two for '{path}'"))
+                .with_hint("take one of them out"));
         }
+        all.push(one);
+    }
+    Ok(Some(all))
+}
+
+fn half_identity(agent: &Section<'_>, there: &str, missing: &str) -> Error {
+    agent
+        .error_at(there, format!("'agent.{there}' is there without 'agent.{missing}'"))
+        .with_hint("write both, or neither")
+}
+
+fn backend(text: &str) -> Result<String> {
+    let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=32).contains(&text.len()) && text.bytes().all(word) {
+        return Ok(text.to_owned());
+    }
+    Err(Error::invalid(format!("'{}' is not the name of a backend", printable(text)))
+        .with_hint("'agentkernel doctor' names them"))
+}
+
+fn isolation(text: &str) -> Result<Isolation> {
+    match text {
+        "any" => Ok(Isolation::Any),
+        "vm" => Ok(Isolation::Vm),
+        _ => Err(Error::invalid(format!("'{}' is not a kind of isolation", printable(text)))
+            .with_hint(suggest::hint(text, &crate::key::ISOLATIONS))),
     }
 }
 
-/// The image that a `sandbox.runtime` stands for.
-struct Runtime(ImageRef);
+fn memory(text: &str) -> Result<ByteSize> {
+    let size: ByteSize = text.parse()?;
+    if size < LEAST_MEMORY {
+        return Err(Error::invalid(format!("a memory limit of {size} is too small for any command"))
+            .with_hint(format!("write {LEAST_MEMORY} or more")));
+    }
+    Ok(size)
+}
 
-impl FromStr for Runtime {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match languages::runtime_image(text) {
-            Some(image) => image.parse().map(Self),
-            None => Err(Error::invalid(format!("'{}' is not a runtime", printable(text)))
-                .with_hint(suggest::hint(text, &languages::RUNTIMES))),
+fn seccomp(text: &str) -> Result<SeccompLevel> {
+    match text {
+        "moderate" => Ok(SeccompLevel::Moderate),
+        "restrictive" => Ok(SeccompLevel::Restrictive),
+        _ if text.contains(['/', '.']) => {
+            let shown = printable(text);
+            Err(Error::new(
+                Kind::Unsupported,
+                format!("'{shown}' is a file, and lists of system calls are built in"),
+            )
+            .with_hint(format!("one of: {}", SECCOMP.join(", "))))
         }
+        _ => Err(Error::invalid(format!("'{}' is not a list of system calls", printable(text)))
+            .with_hint(suggest::hint(text, &SECCOMP))),
     }
 }

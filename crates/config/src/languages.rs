@@ -1,5 +1,8 @@
 //! The table of languages: their images, the files of their projects, their commands.
 
+use agentkernel_model::{Error, Result, image::ImageRef, suggest, text::printable};
+use std::str::FromStr;
+
 /// One row. Its place in [`LANGUAGES`] decides between languages whose files lie side by side.
 #[derive(Debug)]
 pub(crate) struct Language {
@@ -89,7 +92,7 @@ pub(crate) const LANGUAGES: [Language; 14] = [
 pub(crate) const RUNTIMES: [&str; 9] =
     ["base", "python", "node", "go", "rust", "ruby", "java", "c", "dotnet"];
 
-pub(crate) fn runtime_image(runtime: &str) -> Option<&'static str> {
+fn runtime_image(runtime: &str) -> Option<&'static str> {
     Some(match runtime {
         "base" => DEFAULT_IMAGE,
         "python" => "python:3.12-alpine",
@@ -102,6 +105,28 @@ pub(crate) fn runtime_image(runtime: &str) -> Option<&'static str> {
         "dotnet" => "mcr.microsoft.com/dotnet/sdk:8.0",
         _ => return None,
     })
+}
+
+/// The image that a `sandbox.runtime` stands for.
+#[derive(Debug)]
+pub(crate) struct Runtime(ImageRef);
+
+impl Runtime {
+    pub(crate) fn into_image(self) -> ImageRef {
+        self.0
+    }
+}
+
+impl FromStr for Runtime {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match runtime_image(text) {
+            Some(image) => image.parse().map(Self),
+            None => Err(Error::invalid(format!("'{}' is not a runtime", printable(text)))
+                .with_hint(suggest::hint(text, &RUNTIMES))),
+        }
+    }
 }
 
 /// The language that a program belongs to, by its exact base name.

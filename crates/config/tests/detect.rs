@@ -2,18 +2,18 @@
 
 use agentkernel_config::{
     ProjectFiles, Why,
-    detect::{for_command, for_project},
+    detect::{dockerfile, for_command, for_project, for_server},
     procfile,
 };
 use agentkernel_model::{Error, Result, image::ImageRef};
 use proptest::prelude::*;
 
-struct Tree {
-    names: Vec<&'static str>,
-    procfile: Option<&'static str>,
+struct Tree<'a> {
+    names: Vec<&'a str>,
+    procfile: Option<&'a str>,
 }
 
-impl ProjectFiles for Tree {
+impl ProjectFiles for Tree<'_> {
     fn names(&self) -> Result<Vec<String>> {
         Ok(self.names.iter().map(|n| (*n).to_owned()).collect())
     }
@@ -36,7 +36,7 @@ impl ProjectFiles for Unread {
     }
 }
 
-fn project(names: &[&'static str]) -> Tree {
+fn project<'a>(names: &[&'a str]) -> Tree<'a> {
     Tree { names: names.to_vec(), procfile: None }
 }
 
@@ -64,6 +64,95 @@ fn a_known_command_decides_alone() {
         assert_eq!(found.image.to_string(), image, "{program}");
         assert!(matches!(found.why, Why::Command(_)), "{program}");
     }
+}
+
+/// Section 3 of the behaviour, row by row: image, files, commands.
+const ROWS: [(&str, &str, &str); 14] = [
+    (
+        "node:22-alpine",
+        "package.json yarn.lock pnpm-lock.yaml package-lock.json bun.lockb",
+        "node npm npx yarn pnpm bun tsx ts-node",
+    ),
+    ("rust:1.85-alpine", "Cargo.toml Cargo.lock", "cargo rustc rustup rustfmt clippy"),
+    ("golang:1.23-alpine", "go.mod go.sum", "go gofmt"),
+    (
+        "python:3.12-alpine",
+        "pyproject.toml requirements.txt Pipfile setup.py setup.cfg poetry.lock uv.lock",
+        "python python3 pip poetry uv pip3 pytest ruff",
+    ),
+    ("ruby:3.3-alpine", "Gemfile Gemfile.lock x.gemspec", "ruby bundle rails gem bundler rake"),
+    (
+        "eclipse-temurin:21-alpine",
+        "pom.xml build.gradle build.gradle.kts settings.gradle",
+        "java mvn gradle javac gradlew",
+    ),
+    ("eclipse-temurin:21-alpine", "Main.kt", ""),
+    ("mcr.microsoft.com/dotnet/sdk:8.0", "x.csproj x.sln x.fsproj global.json", "dotnet csc fsc"),
+    (
+        "gcc:14-bookworm",
+        "Makefile CMakeLists.txt configure x.c x.cpp x.h",
+        "gcc g++ make cmake clang clang++ cc",
+    ),
+    ("php:8.3-alpine", "composer.json composer.lock x.php", "php composer"),
+    ("elixir:1.16-alpine", "mix.exs mix.lock", "elixir mix iex"),
+    ("alpine:3.20", "x.sh", "bash sh zsh ash"),
+    ("nickblah/lua:5.4-alpine", "x.lua .luacheckrc", "lua luajit luarocks"),
+    ("hashicorp/terraform:1.10", "x.tf x.tfvars terraform.tfstate", "terraform"),
+];
+
+#[test]
+fn the_table_is_the_whole_one_and_in_its_order() {
+    for (row, (image, files, commands)) in ROWS.iter().enumerate() {
+        for command in commands.split_whitespace() {
+            let found = for_command(command, &Unread, None).unwrap();
+            assert_eq!(found.image.to_string(), *image, "{command}");
+            assert_eq!(found.why, Why::Command(command.to_owned()));
+        }
+        for file in files.split_whitespace() {
+            assert_eq!(for_project(&project(&[file]), None).unwrap().image.to_string(), *image, "{file}");
+            // Beside a file of any later row it wins, whichever the directory lists first.
+            for (_, later, _) in &ROWS[row + 1..] {
+                let later = later.split_whitespace().next().unwrap();
+                for names in [[file, later], [later, file]] {
+                    assert_eq!(
+                        for_project(&project(&names), None).unwrap().why,
+                        Why::File(file.to_owned()),
+                        "{names:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_is_known_by_its_project_first() {
+    let by = |names: &[&'static str], program| for_server(program, &project(names)).unwrap().why;
+    assert_eq!(by(&["go.mod"], Some("npm")), Why::File("go.mod".to_owned()));
+    assert_eq!(by(&[], Some("/usr/bin/npm")), Why::Command("npm".to_owned()));
+    assert_eq!(by(&[], Some("htop")), Why::Default);
+    assert_eq!(by(&[], None), Why::Default);
+    let tree = Tree { names: vec!["Procfile"], procfile: Some("web: rails s") };
+    assert_eq!(for_server(Some("npm"), &tree).unwrap().why, Why::Procfile("rails".to_owned()));
+}
+
+#[test]
+fn the_likeliest_dockerfile_is_taken() {
+    let of = |names: &[&str]| dockerfile(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+    let all = [
+        "Dockerfile",
+        "dockerfile",
+        "Dockerfile.dev",
+        "Dockerfile.development",
+        "Dockerfile.prod",
+        "Dockerfile.production",
+    ];
+    for (index, name) in all.iter().enumerate() {
+        let mut names = all[index..].to_vec();
+        names.reverse();
+        assert_eq!(of(&names), Some(*name));
+    }
+    assert_eq!(of(&["Dockerfile.txt", "DOCKERFILE", "my.Dockerfile"]), None);
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn what_loosens_is_left_out_and_named() {
     assert_eq!(
         kept.note("./agentkernel.toml").unwrap(),
         "./agentkernel.toml was only found, so security.profile = \"permissive\", security.mount_cwd = true, \
-         network.ports is not applied; to allow it: --config ./agentkernel.toml"
+         network.ports is not applied; to allow it from now on: agentkernel trust; only this time, to allow it: \
+         --config ./agentkernel.toml"
     );
 }
 

@@ -17,6 +17,13 @@ pub(crate) fn rfc3339(at: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// `at` as `2026-11-24T09:12:55.042Z`.
+pub(crate) fn rfc3339_millis(at: i64) -> String {
+    let mut text = rfc3339(at);
+    text.pop();
+    format!("{text}.{:03}Z", at.rem_euclid(1000))
+}
+
 /// The date of a day counted from 1970-01-01, in the proleptic Gregorian calendar. Years are counted from March, so
 /// that the leap day is the last of its year and the lengths of the months follow one line.
 const fn civil(day: i64) -> (i64, i64, i64) {
@@ -36,7 +43,7 @@ const fn civil(day: i64) -> (i64, i64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc3339;
+    use super::{rfc3339, rfc3339_millis};
 
     #[test]
     fn dates_agree_with_the_calendar() {
@@ -56,5 +63,6 @@ mod tests {
         for (seconds, text) in known {
             assert_eq!(rfc3339(seconds * 1000), text);
         }
+        assert_eq!(rfc3339_millis(951_782_399_042), "2000-02-28T23:59:59.042Z");
     }
 }

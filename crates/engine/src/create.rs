@@ -5,18 +5,19 @@ use crate::{
     directories::{self, SandboxDir},
     engine::Engine,
     held::{self, Attempt},
-    lifecycle, query, record,
+    lifecycle, private, query, record,
     request::{CreateRequest, SandboxInfo},
     rootfs,
     select::{self, Selected},
 };
-use agentkernel_backend::CreateInputs;
+use agentkernel_backend::{CreateInputs, Lease};
 use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use agentkernel_store::{Intent, NewRecord, Writer};
 
 pub(crate) async fn create(engine: &Engine, request: CreateRequest) -> Result<SandboxInfo> {
     let mut selected = select::select(engine, &request.spec, request.backend.as_deref()).await?;
     directories::ensure(&engine.host)?;
+    private::check(&engine.host, &request.spec)?;
     loop {
         match attempt(engine, &request, &selected).await {
             Ok(()) => return query::info(engine, &request.name),
@@ -26,12 +27,12 @@ pub(crate) async fn create(engine: &Engine, request: CreateRequest) -> Result<Sa
 }
 
 async fn attempt(engine: &Engine, request: &CreateRequest, selected: &Selected) -> Result<()> {
-    let rootfs = rootfs::resolve(&request.spec.image, &engine.facts)?;
+    let rootfs = rootfs::resolve(engine, &request.spec)?;
     let id = SandboxId::new();
     let dir = SandboxDir::of(&engine.host, id);
     // Before the record: whoever finds it and can have this lock knows that nobody is at work on it.
     let _operations = dir.found()?;
-    let made = match intend(engine, request, selected, id).await {
+    let made = match intend(engine, request, selected, id, &rootfs).await {
         Ok(()) => {
             let inputs = CreateInputs { admitted: selected.admitted.clone(), id, rootfs };
             finish(engine, selected, inputs).await
@@ -46,9 +47,15 @@ async fn attempt(engine: &Engine, request: &CreateRequest, selected: &Selected) 
 }
 
 /// Writes the intent down. A name that belongs to an interrupted `create` is taken over from it.
-async fn intend(engine: &Engine, request: &CreateRequest, selected: &Selected, id: SandboxId) -> Result<()> {
+async fn intend(
+    engine: &Engine,
+    request: &CreateRequest,
+    selected: &Selected,
+    id: SandboxId,
+    rootfs: &Lease,
+) -> Result<()> {
     let database = directories::database(&engine.host);
-    let context = record::encode_context(&engine.facts)?;
+    let context = record::encode_context(&engine.facts, &rootfs.rootfs.identity)?;
     let backend = selected.backend.id();
     let by = boot::this_process();
     let new = NewRecord {

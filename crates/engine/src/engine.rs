@@ -1,18 +1,40 @@
 //! The engine: one value per process, cheap to make, safe to share.
 
 use crate::{
-    create, doctor, exec, gc, keeper, lifecycle, query,
+    audit::{self, Audit, AuditPage, AuditQuery},
+    benchmark::{self, BenchmarkReport, BenchmarkRequest},
+    build::{self, BuildRequest, Builder, Built},
+    clean::{self, CleanReport, Live, Stored},
+    copy, create, directories, doctor, exec, gc,
+    images::{self, Checked, Freed, ImagePlaces, ImageRow, Obtained, Origin, Prune},
+    keeper, lifecycle, query,
     request::{
-        BackendReport, Check, Choice, CreateRequest, Effect, Filter, GcReport, RunRequest, Running,
-        SandboxInfo, Stopped,
+        BackendReport, Check, Choice, Copied, CopySource, CreateRequest, Effect, Filter, GcReport,
+        RunRequest, Running, SandboxInfo, Stopped, VolumeInfo,
     },
     run, select,
+    stats::{self, Stats},
+    templates, trusted, volumes,
 };
 use agentkernel_backend::{Backend, Driver, Host, Process, Registry};
-use agentkernel_image::HostFacts;
-use agentkernel_model::{Result, command::ExecSpec, id::SandboxId, name::SandboxName, spec::SandboxSpec};
+use agentkernel_image::{HostFacts, Images, Progress, PullPolicy, Pulled};
+use agentkernel_model::{
+    Result,
+    command::{ExecSpec, User},
+    id::SandboxId,
+    image::{Digest, ImageRef, Reference},
+    mount::{Access, Mount},
+    name::{SandboxName, TemplateName, VolumeName},
+    path::GuestPath,
+    size::ByteSize,
+    spec::SandboxSpec,
+};
 use std::{
     collections::BTreeMap,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,15 +45,292 @@ pub struct Engine {
     pub(crate) registry: Registry,
     /// For the built-in `host` image.
     pub(crate) facts: HostFacts,
+    /// Where settings and credentials of registries are.
+    pub(crate) places: ImagePlaces,
     /// Each backend is built once, when it is first needed.
     built: Mutex<BTreeMap<&'static str, Arc<dyn Backend>>>,
+    pub(crate) audit: Audit,
 }
 
 impl Engine {
     /// Does no I/O: directories and the database are made when first needed.
     #[must_use]
     pub fn new(host: Host, registry: Registry, facts: HostFacts) -> Self {
-        Self { host, registry, facts, built: Mutex::default() }
+        Self {
+            host,
+            registry,
+            facts,
+            places: ImagePlaces::default(),
+            built: Mutex::default(),
+            audit: Audit::off(),
+        }
+    }
+
+    /// The same, and what is done with it is written down in `audit`.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// The same engine, which knows where this user's registries are set up.
+    #[must_use]
+    pub fn with_image_places(mut self, places: ImagePlaces) -> Self {
+        self.places = places;
+        self
+    }
+
+    /// The images of this user. Does no I/O.
+    #[must_use]
+    pub fn images(&self) -> Images {
+        Images::new(self.host.data.join("images"), self.host.uid)
+    }
+
+    /// Has `wanted` on this machine, or what takes its place. Blocks, and leaves no thread behind: before a sandbox is
+    /// started.
+    ///
+    /// # Errors
+    /// When a named image cannot be had. A detected one then gives way to the built-in image, unless what came was
+    /// forged or broken.
+    pub fn obtain_image(
+        &self,
+        wanted: &ImageRef,
+        origin: &Origin,
+        pull: Option<PullPolicy>,
+        progress: &dyn Progress,
+    ) -> Result<Obtained> {
+        images::obtain(self, wanted, origin, pull, progress)
+    }
+
+    /// The number of the user that `name` (or `name:group`) is in `image`.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](agentkernel_model::Kind::Invalid) when the image has none of that name.
+    pub fn user_of(&self, image: &ImageRef, name: &str) -> Result<User> {
+        images::user(self, image, name)
+    }
+
+    /// Fetches an image anew. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound), `Unavailable`, `Denied`, `Exhausted`; `Invalid` when what
+    /// came is not what it should be.
+    pub fn pull_image(&self, reference: &Reference, progress: &dyn Progress) -> Result<Pulled> {
+        images::pull(self, reference, progress)
+    }
+
+    /// The images that are here, and which sandboxes were made from them.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn list_images(&self) -> Result<Vec<ImageRow>> {
+        images::list(self)
+    }
+
+    /// Removes images that no sandbox was made from and nothing runs, broken downloads and unused layers.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn prune_images(&self, which: Prune, effect: Effect) -> Result<Freed> {
+        images::prune(self, which, effect)
+    }
+
+    /// Removes a name, and the image when it was its last and no sandbox was made from it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Conflict` while a sandbox needs it.
+    pub fn remove_image(&self, reference: &Reference) -> Result<()> {
+        images::remove(self, reference)
+    }
+
+    /// Looks through the store of images: drops names whose content is missing, and content that nothing names.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn check_images(&self) -> Result<Checked> {
+        images::check(self)
+    }
+
+    /// Takes in what a docker-archive or an OCI layout holds. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Invalid` for what is neither.
+    pub fn import_images(
+        &self,
+        source: &Path,
+        name: Option<&Reference>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<ImageRow>> {
+        images::import(self, source, name, progress)
+    }
+
+    /// The image of a Dockerfile, built by the first of `builders` that answers, unless it is here. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`](agentkernel_model::Kind::Unavailable) without a builder; `Conflict` when the build
+    /// fails.
+    pub fn build_image(
+        &self,
+        request: &BuildRequest,
+        builders: &[Builder],
+        output: impl Fn() -> io::Result<Stdio>,
+        progress: &dyn Progress,
+    ) -> Result<Built> {
+        build::build(self, request, builders, output, progress)
+    }
+
+    /// What the image of a Dockerfile is called; builds nothing.
+    ///
+    /// # Errors
+    /// When the context cannot be read.
+    pub fn built_reference(&self, request: &BuildRequest) -> Result<Reference> {
+        build::reference(request)
+    }
+
+    /// Copies what `from` names on this machine to `to` inside. A stopped sandbox is started for it and stopped again.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound), `Invalid`, `Denied`; what was copied before stays.
+    pub async fn copy_in(
+        &self,
+        name: &SandboxName,
+        from: &CopySource<PathBuf>,
+        to: &GuestPath,
+    ) -> Result<Copied> {
+        let copied = self.audit.watched(name, copy::copy_in(self, name, from, to).await)?;
+        self.audit.file_written(name, to);
+        Ok(copied)
+    }
+
+    /// Copies what `from` names inside to `to` on this machine. What comes out is hostile: nothing is written but at `to`
+    /// and below, and no link is followed.
+    ///
+    /// # Errors
+    /// As [`Engine::copy_in`].
+    pub async fn copy_out(
+        &self,
+        name: &SandboxName,
+        from: &CopySource<GuestPath>,
+        to: &Path,
+    ) -> Result<Copied> {
+        let copied = self.audit.watched(name, copy::copy_out(self, name, from, to).await)?;
+        self.audit.file_read(name, &from.path);
+        Ok(copied)
+    }
+
+    /// Writes the sandbox's own files, not what is mounted, to `to` as a tar archive.
+    ///
+    /// # Errors
+    /// As [`Engine::copy_in`]; what was written before stays.
+    pub async fn export(&self, name: &SandboxName, to: OwnedFd) -> Result<()> {
+        copy::export(self, name, to).await
+    }
+
+    /// Makes a managed volume.
+    ///
+    /// # Errors
+    /// [`Kind::AlreadyExists`](agentkernel_model::Kind::AlreadyExists); `Unsupported` for a size, which nothing enforces.
+    pub fn create_volume(&self, name: &VolumeName, size: Option<ByteSize>) -> Result<VolumeInfo> {
+        volumes::create(self, name, size)
+    }
+
+    /// # Errors
+    /// When they cannot be read.
+    pub fn volumes(&self) -> Result<Vec<VolumeInfo>> {
+        volumes::list(self)
+    }
+
+    /// The names alone, for a person who is typing one.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn volume_names(&self) -> Result<Vec<VolumeName>> {
+        volumes::names(self)
+    }
+
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound).
+    pub fn volume(&self, name: &VolumeName) -> Result<VolumeInfo> {
+        volumes::info(self, name)
+    }
+
+    /// What `--volume NAME:TARGET` stands for.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound).
+    pub fn volume_mount(&self, name: &VolumeName, target: &GuestPath, access: Access) -> Result<Mount> {
+        volumes::mount(self, name, target, access)
+    }
+
+    /// # Errors
+    /// [`Kind::Conflict`](agentkernel_model::Kind::Conflict) while it is used, or holds what `content` keeps.
+    pub fn delete_volume(&self, name: &VolumeName, content: volumes::Content) -> Result<()> {
+        volumes::delete(self, name, content)
+    }
+
+    /// The text of a template that somebody saved.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn saved_template(&self, name: &TemplateName) -> Result<Option<String>> {
+        templates::read(self, name)
+    }
+
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn saved_templates(&self) -> Result<Vec<TemplateName>> {
+        templates::list(self)
+    }
+
+    /// # Errors
+    /// [`Kind::AlreadyExists`](agentkernel_model::Kind::AlreadyExists) when it may not be replaced.
+    pub fn save_template(&self, name: &TemplateName, text: &str, replace: templates::Replace) -> Result<()> {
+        templates::save(self, name, text, replace)
+    }
+
+    /// Whether there was one.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_template(&self, name: &TemplateName) -> Result<bool> {
+        templates::remove(self, name)
+    }
+
+    /// What is at an https URL, at most `limit` bytes. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound), `Unavailable`; `Invalid` for more than `limit` bytes.
+    pub fn download(&self, url: &str, limit: usize) -> Result<Vec<u8>> {
+        agentkernel_image::fetch(url, limit as u64)
+    }
+
+    /// Whether a person trusts `file` with this content.
+    ///
+    /// # Errors
+    /// When what is trusted cannot be read.
+    pub fn is_trusted(&self, file: &Path, content: &[u8]) -> Result<bool> {
+        trusted::is_trusted(self, file, content)
+    }
+
+    /// Trusts `file` with this content; the path is returned as the file system resolves it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound).
+    pub fn trust(&self, file: &Path, content: &[u8]) -> Result<PathBuf> {
+        trusted::trust(self, file, content)
+    }
+
+    /// Whether it was trusted.
+    ///
+    /// # Errors
+    /// When what is trusted cannot be read or written.
+    pub fn revoke_trust(&self, file: &Path) -> Result<bool> {
+        trusted::revoke(self, file)
+    }
+
+    /// # Errors
+    /// When what is trusted cannot be read.
+    pub fn trusted(&self) -> Result<Vec<(PathBuf, Digest)>> {
+        trusted::list(self)
     }
 
     /// The backend of `driver`.
@@ -59,7 +358,15 @@ impl Engine {
     /// # Errors
     /// After an error nothing is left. Cancelling leaves at most what [`Engine::gc`] finds.
     pub async fn run(&self, request: RunRequest) -> Result<Running> {
-        run::run(self, request).await
+        let begun = self.audit.command(None, &request.command);
+        let image = request.spec.image.to_string();
+        match run::run(self, request).await {
+            Ok(Running { process, choice }) => {
+                let place = audit::Place::Known { backend: Some(choice.backend.to_string()), image };
+                Ok(Running { process: begun.follow(process, place), choice })
+            }
+            Err(error) => Err(begun.never_ran(error, audit::Place::Known { backend: None, image })),
+        }
     }
 
     /// Makes a sandbox and does not start it.
@@ -68,7 +375,10 @@ impl Engine {
     /// [`Kind::AlreadyExists`](agentkernel_model::Kind::AlreadyExists) when the name is taken. After an error nothing is
     /// left; what cancelling leaves is undone by [`Engine::gc`], or by the next `create` of that name.
     pub async fn create(&self, request: CreateRequest) -> Result<SandboxInfo> {
-        create::create(self, request).await
+        let name = request.name.clone();
+        let made = create::create(self, request).await;
+        self.audit.created(&name, &made);
+        made
     }
 
     /// Idempotent. Cancelling does not stop a start that is under way.
@@ -76,7 +386,7 @@ impl Engine {
     /// # Errors
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Conflict` when it has expired, or a port is taken.
     pub async fn start(&self, name: &SandboxName) -> Result<SandboxInfo> {
-        lifecycle::start(self, name).await
+        self.audit.watched(name, lifecycle::start(self, name).await)
     }
 
     /// Keeps the disk. Idempotent. Without `grace` it is killed at once.
@@ -84,7 +394,7 @@ impl Engine {
     /// # Errors
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Timeout` when its keeper does not answer.
     pub async fn stop(&self, name: &SandboxName, grace: Duration) -> Result<SandboxInfo> {
-        lifecycle::stop(self, name, grace).await
+        self.audit.watched(name, lifecycle::stop(self, name, grace).await)
     }
 
     /// Removes a sandbox, running or not, and everything of it. One that a crash left half removed can be removed.
@@ -92,7 +402,9 @@ impl Engine {
     /// # Errors
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); after any other error, calling again continues.
     pub async fn remove(&self, name: &SandboxName) -> Result<()> {
-        lifecycle::remove(self, name).await
+        self.audit.watched(name, lifecycle::remove(self, name).await)?;
+        self.audit.removed(name.as_str());
+        Ok(())
     }
 
     /// By name. What is only being created is left out.
@@ -117,7 +429,22 @@ impl Engine {
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound), `Conflict`, and those of
     /// [`Sandbox::exec`](agentkernel_backend::Sandbox::exec).
     pub async fn exec(&self, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
-        exec::exec(self, name, command).await
+        let begun = self.audit.command(Some(name), command);
+        let place = audit::Place::Recorded { database: directories::database(&self.host) };
+        match exec::exec(self, name, command).await {
+            Ok(process) => Ok(begun.follow(process, place)),
+            Err(error) => Err(begun.never_ran(error, place)),
+        }
+    }
+
+    /// As [`Engine::exec`], for a person who works in the sandbox.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`].
+    pub async fn attach(&self, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
+        let process = self.audit.watched(name, exec::exec(self, name, command).await)?;
+        self.audit.session(name);
+        Ok(process)
     }
 
     /// Removes what has expired and what crashes left. Running sandboxes that have not expired are never touched,
@@ -126,7 +453,59 @@ impl Engine {
     /// # Errors
     /// When the records cannot be read. What could not be removed stands in [`GcReport::failures`].
     pub async fn gc(&self, filter: &Filter, stopped: Stopped, effect: Effect) -> Result<GcReport> {
-        gc::gc(self, filter, stopped, effect).await
+        let report = gc::gc(self, filter, stopped, effect).await?;
+        if effect == Effect::Apply {
+            self.audit.collected(&report);
+        }
+        Ok(report)
+    }
+
+    /// Removes stopped sandboxes, with [`Live::Remove`] running ones too, and everything that [`Engine::gc`] would; with
+    /// [`Stored::Remove`] then what [`Engine::prune_images`] would.
+    ///
+    /// # Errors
+    /// When the records cannot be read. What could not be removed stands in [`CleanReport::failures`].
+    pub async fn clean(&self, live: Live, stored: Stored, effect: Effect) -> Result<CleanReport> {
+        clean::clean(self, live, stored, effect).await
+    }
+
+    /// The newest events of the log, whether or not this engine writes to it.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn events(&self, query: &AuditQuery) -> Result<AuditPage> {
+        audit::read(&self.host, query)
+    }
+
+    /// Where the log of events is, or would be.
+    #[must_use]
+    pub fn events_path(&self) -> PathBuf {
+        audit::path(&self.host)
+    }
+
+    /// How agentkernel was used, as far as the log goes back.
+    ///
+    /// # Errors
+    /// When the log or the records cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        stats::stats(self)
+    }
+
+    /// Measures the life of sandboxes on backends. Nothing of it stays.
+    ///
+    /// # Errors
+    /// [`Kind::Cancelled`](agentkernel_model::Kind::Cancelled) when `request.stop` was set. A backend that is not in this
+    /// build or does not work is told in the report.
+    pub async fn benchmark(&self, request: &BenchmarkRequest<'_>) -> Result<BenchmarkReport> {
+        benchmark::benchmark(self, request).await
+    }
+
+    /// The names of sandboxes, for a person who is typing one: asks the records alone.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub fn names(&self) -> Result<Vec<SandboxName>> {
+        query::names(self)
     }
 
     /// Probes every backend of this build, anew.

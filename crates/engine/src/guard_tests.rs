@@ -1,7 +1,7 @@
 use super::*;
 use agentkernel_model::{
     image::ImageRef,
-    mount::Workspace,
+    mount::{VolumeArg, Workspace},
     policy::{EffectivePolicy, Profile},
     spec::{Isolation, Lifetime},
 };
@@ -22,9 +22,16 @@ fn project(files: &[&str]) -> TempDir {
     dir
 }
 
+fn mount(text: &str) -> Mount {
+    match VolumeArg::parse(text, Path::new("/")).unwrap() {
+        VolumeArg::Host(mount) => mount,
+        VolumeArg::Managed { .. } => panic!("{text} is no path"),
+    }
+}
+
 fn spec(workspace: Workspace, mounts: &[&str]) -> SandboxSpec {
     let mut policy = EffectivePolicy::of_profile(Profile::Moderate);
-    policy.mounts = mounts.iter().map(|text| Mount::parse(text, Path::new("/")).unwrap()).collect();
+    policy.mounts = mounts.iter().copied().map(mount).collect();
     SandboxSpec {
         image: ImageRef::Host,
         workspace,
@@ -35,6 +42,8 @@ fn spec(workspace: Workspace, mounts: &[&str]) -> SandboxSpec {
         policy,
         isolation: Isolation::Any,
         lifetime: Lifetime::Named,
+        files: Vec::new(),
+        init_script: None,
     }
 }
 

@@ -4,21 +4,30 @@
 //! knows no backend by name, prints nothing and reads no environment variable.
 #![forbid(unsafe_code)]
 
+pub mod audit;
+pub mod benchmark;
 mod boot;
+pub mod build;
+pub mod clean;
 mod clock;
+mod copy;
 mod create;
 mod directories;
 mod doctor;
 pub mod engine;
+mod entrypoint;
 mod exec;
 mod gc;
 pub mod guard;
 mod held;
+pub mod images;
+mod initscript;
 mod keeper;
 mod lifecycle;
 mod lock;
 mod outside;
 mod ports;
+mod private;
 mod probe;
 mod published;
 mod query;
@@ -27,5 +36,9 @@ pub mod request;
 mod rootfs;
 mod run;
 mod select;
+pub mod stats;
+pub mod templates;
+pub mod trusted;
+pub mod volumes;
 
 pub use engine::Engine;

@@ -22,6 +22,7 @@ pub(crate) async fn start(engine: &Engine, name: &SandboxName) -> Result<Sandbox
         return Err(record::expired(name));
     }
     keeper::launch(&engine.host, held.record.id, &held.lock).await?;
+    engine.audit.started(&held.record);
     query::info(engine, name)
 }
 
@@ -30,6 +31,7 @@ pub(crate) async fn stop(engine: &Engine, name: &SandboxName, grace: Duration) -
     record::check_finished(name, held.record.intent)?;
     if held.dir.is_kept()? {
         keeper::stop(&held.dir, grace).await?;
+        engine.audit.stopped(name, None);
     }
     // Still "running" is what a keeper leaves that was killed, or that could not write it down.
     match query::by_id(engine, held.record.id)? {
@@ -47,7 +49,9 @@ async fn settle(engine: &Engine, record: &Record) -> Result<()> {
     let state = backend.stop(record.id, &state, Duration::ZERO).await?;
     let text = record::encode_state(&state)?;
     let stopped = Stopped { state: &text, reason: reason.as_deref() };
-    Writer::open(&directories::database(&engine.host))?.set_stopped(record.id, stopped)
+    Writer::open(&directories::database(&engine.host))?.set_stopped(record.id, stopped)?;
+    engine.audit.stopped(&record.name, reason.as_deref());
+    Ok(())
 }
 
 pub(crate) async fn remove(engine: &Engine, name: &SandboxName) -> Result<()> {

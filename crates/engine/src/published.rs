@@ -1,14 +1,17 @@
-//! One command in a sandbox of its own whose ports are published. The short road gives no sandbox to connect to, so
-//! this process is the keeper of an ephemeral one.
+//! One command in a sandbox of its own whose ports are published, or whose init script comes first. The short road gives
+//! no sandbox to connect to, so this process is the keeper of an ephemeral one.
 
 use crate::{
     directories::{self, SandboxDir},
     engine::Engine,
+    initscript,
     lock::Lock,
     outside,
     ports::Listeners,
 };
-use agentkernel_backend::{Backend, CreateInputs, DriverState, Exit, Process, Sandbox, process::ExitFuture};
+use agentkernel_backend::{
+    Backend, CreateInputs, DriverState, Exit, Lease, Process, Sandbox, process::ExitFuture,
+};
 use agentkernel_egress::PublicGateway;
 use agentkernel_model::{Result, command::ExecSpec, id::SandboxId};
 use std::sync::Arc;
@@ -28,10 +31,11 @@ pub(crate) async fn run(
     let lock = dir.found()?;
     let remains = Remains { id: inputs.id, backend, dir, state: None, lock };
     let mut guard = Guard(Some(remains));
+    let image = inputs.rootfs.clone();
     match bring_up(&mut guard, command, inputs, gateway.as_ref()).await {
         Ok((sandbox, process)) => {
             let ports = listeners.serve(&sandbox);
-            Ok(whole(process, Ending { guard, ports, sandbox, gateway }))
+            Ok(whole(process, Ending { guard, ports, sandbox, gateway, image }))
         }
         Err(error) => {
             guard.clear().await?;
@@ -49,10 +53,14 @@ async fn bring_up(
     let Some(remains) = &mut guard.0 else { unreachable!("a guard is cleared once, at the end") };
     let again =
         CreateInputs { admitted: inputs.admitted.clone(), id: inputs.id, rootfs: inputs.rootfs.clone() };
+    let script = inputs.admitted.spec().init_script.clone();
     let state = remains.backend.create(inputs).await?;
     let state = remains.state.insert(state);
     let (state, sandbox) = remains.backend.start(again, state, outside::of_seam(gateway)).await?;
     remains.state = Some(state);
+    if let Some(script) = script {
+        initscript::run(sandbox.as_ref(), &script).await?;
+    }
     let process = sandbox.exec(command).await?;
     Ok((sandbox, process))
 }
@@ -105,6 +113,8 @@ struct Ending {
     ports: JoinSet<()>,
     sandbox: Arc<dyn Sandbox>,
     gateway: Option<Arc<PublicGateway>>,
+    /// Nobody removes it meanwhile.
+    image: Lease,
 }
 
 impl Ending {
@@ -116,6 +126,7 @@ impl Ending {
         if let Some(gateway) = self.gateway {
             gateway.finish().await;
         }
+        drop(self.image);
         ended
     }
 }

@@ -46,6 +46,11 @@ pub(crate) fn list(engine: &Engine, filter: &Filter) -> Result<Vec<SandboxInfo>>
     wanted.map(|record| record::info(record, &engine.host, &engine.registry)).collect()
 }
 
+pub(crate) fn names(engine: &Engine) -> Result<Vec<SandboxName>> {
+    let reader = Reader::open(&directories::database(&engine.host))?;
+    reader.map_or_else(|| Ok(Vec::new()), |reader| reader.names())
+}
+
 pub(crate) fn info(engine: &Engine, name: &SandboxName) -> Result<SandboxInfo> {
     let record = by_name(engine, name)?;
     if !record::is_shown(&record) {

@@ -7,7 +7,7 @@ use crate::{
 };
 use agentkernel_backend::{DriverState, Host, Registry};
 use agentkernel_image::HostFacts;
-use agentkernel_model::{Error, Kind, Result, name::SandboxName};
+use agentkernel_model::{Error, Kind, Result, image::Digest, name::SandboxName};
 use agentkernel_store::{Cached, Intent, Record};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -72,6 +72,7 @@ pub(crate) fn info(record: &Record, host: &Host, registry: &Registry) -> Result<
         ip: None,
         created_at: clock::rfc3339(record.created_at),
         expires_at: record.expires_at.map(clock::rfc3339),
+        ttl_seconds: record.ttl.map(|ttl| ttl.as_secs()),
         ports,
         labels: record.labels.clone(),
         description: record.description.clone(),
@@ -120,31 +121,44 @@ pub(crate) fn decode_state(text: Option<&str>) -> Result<Option<DriverState>> {
     text.map(decode).transpose()
 }
 
-/// What the engine remembers beside the spec: the caller's tool installations, so that a sandbox is started with the
-/// ones that it was created with, whoever starts it. Paths that are not UTF-8 are left out.
+/// What the engine remembers beside the spec: the caller's tool installations and the very image, so that a sandbox is
+/// started with those that it was created with, whoever starts it. Paths that are not UTF-8 are left out.
 #[derive(Debug, Serialize, Deserialize)]
 struct Context {
     path: Vec<String>,
     home: Option<String>,
+    /// The config digest of an OCI image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<Digest>,
 }
 
-pub(crate) fn encode_context(facts: &HostFacts) -> Result<String> {
+/// `identity` is that of the root file system.
+pub(crate) fn encode_context(facts: &HostFacts, identity: &str) -> Result<String> {
     let text = |path: &PathBuf| path.to_str().map(str::to_owned);
     let context = Context {
         path: facts.path.iter().filter_map(text).collect(),
         home: facts.home.as_ref().and_then(text),
+        image: identity.parse().ok(),
     };
     serde_json::to_string(&context).map_err(|e| Error::internal("cannot encode a record").with_source(e))
 }
 
-/// The facts of `record`, or `fallback` when it has none.
-pub(crate) fn facts(record: &Record, fallback: &HostFacts) -> Result<HostFacts> {
-    let Some(text) = &record.context else { return Ok(fallback.clone()) };
+/// What a sandbox was made from, beside its spec.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    pub(crate) facts: HostFacts,
+    pub(crate) image: Option<Digest>,
+}
+
+/// The origins of `record`, with `fallback` when it tells none.
+pub(crate) fn origins(record: &Record, fallback: &HostFacts) -> Result<Origins> {
+    let Some(text) = &record.context else { return Ok(Origins { facts: fallback.clone(), image: None }) };
     let context: Context = serde_json::from_str(text).map_err(|e| {
         Error::internal(format!("the record of sandbox '{}' is damaged", record.name)).with_source(e)
     })?;
-    Ok(HostFacts {
+    let facts = HostFacts {
         path: context.path.into_iter().map(PathBuf::from).collect(),
         home: context.home.map(PathBuf::from),
-    })
+    };
+    Ok(Origins { facts, image: context.image })
 }

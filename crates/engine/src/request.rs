@@ -4,12 +4,12 @@ use agentkernel_backend::Process;
 use agentkernel_model::{
     command::ExecSpec,
     id::{BackendId, SandboxId},
-    name::{Label, SandboxName},
+    name::{Label, SandboxName, VolumeName},
     port::PublishedPort,
     spec::SandboxSpec,
 };
 use serde::Serialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// One ephemeral run.
 #[derive(Debug, Clone)]
@@ -74,6 +74,9 @@ pub struct SandboxInfo {
     pub created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    /// The whole time that it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PublishedPort>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -85,6 +88,46 @@ pub struct SandboxInfo {
     /// The whole resolved spec and policy; only from `info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<SandboxSpec>,
+}
+
+/// What is copied: a file, a directory, or with [`CopySource::contents`] only what is in the directory.
+#[derive(Debug, Clone)]
+pub struct CopySource<P> {
+    pub path: P,
+    /// It was written with `/.` at its end, as for cp(1).
+    pub contents: bool,
+}
+
+/// A managed volume.
+#[derive(Debug, Clone, Serialize)]
+pub struct VolumeInfo {
+    pub name: VolumeName,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+    /// Bytes on disk.
+    pub used_bytes: u64,
+    /// Names of the sandboxes that mount it.
+    pub sandboxes: Vec<String>,
+    /// Where its content is on this machine.
+    pub path: PathBuf,
+}
+
+/// What a copy moved.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Copied {
+    pub bytes: u64,
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Sockets and devices, which are never copied.
+    pub skipped: u64,
+}
+
+impl SandboxInfo {
+    /// The whole time that it was given.
+    #[must_use]
+    pub fn ttl(&self) -> Option<Duration> {
+        self.ttl_seconds.map(Duration::from_secs)
+    }
 }
 
 /// Which sandboxes; all conditions must hold, none means all.

@@ -2,17 +2,18 @@
 
 use crate::{
     engine::Engine,
-    outside, published,
+    entrypoint, outside, private, published,
     request::{RunRequest, Running},
     rootfs,
     select::{self, Selected},
 };
-use agentkernel_backend::{CreateInputs, Process};
+use agentkernel_backend::{CreateInputs, Lease, Process};
 use agentkernel_egress::PublicGateway;
-use agentkernel_model::{Result, id::SandboxId};
+use agentkernel_model::{Result, command::ExecSpec, id::SandboxId};
 use std::sync::Arc;
 
-pub(crate) async fn run(engine: &Engine, request: RunRequest) -> Result<Running> {
+pub(crate) async fn run(engine: &Engine, mut request: RunRequest) -> Result<Running> {
+    private::cover(&engine.host, &mut request.spec)?;
     let mut selected = select::select(engine, &request.spec, request.backend.as_deref()).await?;
     loop {
         match attempt(engine, &request, &selected).await {
@@ -23,27 +24,29 @@ pub(crate) async fn run(engine: &Engine, request: RunRequest) -> Result<Running>
 }
 
 async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> Result<Process> {
-    let rootfs = rootfs::resolve(&request.spec.image, &engine.facts)?;
+    let rootfs = rootfs::resolve(engine, &request.spec)?;
+    let argv = entrypoint::before(&rootfs.rootfs.defaults.entrypoint, &request.command.argv)?;
+    let command = &ExecSpec { argv, ..request.command.clone() };
     let gateway = outside::gateway(&request.spec.policy.network)?;
+    // Nobody removes the image while the command runs.
+    let image = rootfs.clone();
     let inputs = CreateInputs { admitted: selected.admitted.clone(), id: SandboxId::new(), rootfs };
-    if !request.spec.ports.is_empty() {
-        return published::run(engine, &request.command, Arc::clone(&selected.backend), inputs, gateway)
-            .await;
+    if !request.spec.ports.is_empty() || request.spec.init_script.is_some() {
+        return published::run(engine, command, Arc::clone(&selected.backend), inputs, gateway).await;
     }
-    let process =
-        selected.backend.run_once(inputs, &request.command, outside::of_seam(gateway.as_ref())).await?;
-    Ok(match gateway {
-        Some(gateway) => until_finished(process, gateway),
-        None => process,
-    })
+    let process = selected.backend.run_once(inputs, command, outside::of_seam(gateway.as_ref())).await?;
+    Ok(until_finished(process, gateway, image))
 }
 
-/// `process`, whose end waits for the last bytes that it sent through `gateway`.
-fn until_finished(process: Process, gateway: Arc<PublicGateway>) -> Process {
+/// `process`, whose end waits for the last bytes that it sent through `gateway`, and which holds `image`.
+fn until_finished(process: Process, gateway: Option<Arc<PublicGateway>>, image: Lease) -> Process {
     let Process { stdin, stdout, stderr, control, exit } = process;
     let exit = Box::pin(async move {
         let ended = exit.await;
-        gateway.finish().await;
+        if let Some(gateway) = gateway {
+            gateway.finish().await;
+        }
+        drop(image);
         ended
     });
     Process { stdin, stdout, stderr, control, exit }

@@ -4,8 +4,10 @@
 //! shown: /run, /var, homes, and whatever holds keys or accounts (/etc/shadow, /etc/ssl/private, kube configuration).
 
 use crate::toolchains;
-use agentkernel_backend::{GeneratedFile, Graft, Lease, Owners, Rootfs, gateway, rootfs::Layer};
-use agentkernel_model::{Error, Kind, Result, path::GuestPath};
+use agentkernel_backend::{
+    GeneratedFile, Graft, ImageDefaults, Lease, Owners, Rootfs, gateway, rootfs::Layer,
+};
+use agentkernel_model::{Error, Kind, Result, command::User, path::GuestPath, text::printable};
 use std::path::{Path, PathBuf};
 
 /// Facts about the caller that this crate does not read from the environment itself.
@@ -64,6 +66,7 @@ pub fn host_rootfs(facts: &HostFacts) -> Result<Lease> {
         directories: directories()?,
         files: files()?,
         env: Vec::new(),
+        defaults: ImageDefaults::default(),
         owners: Owners::Single,
     };
     for path in PROGRAMS {
@@ -88,6 +91,29 @@ pub fn host_rootfs(facts: &HostFacts) -> Result<Lease> {
     rootfs.env.extend(tools.env);
     rootfs.grafts.extend(tools.grafts);
     Ok(Lease::unguarded(rootfs))
+}
+
+/// The number of a user of the `host` image, whose table is made up here.
+///
+/// # Errors
+/// [`Kind::Invalid`] when it has none of that name.
+pub fn host_user(name: &str) -> Result<User> {
+    let (user, group) = name.split_once(':').unwrap_or((name, ""));
+    let find = |table: &str, name: &str, field: usize| {
+        let line =
+            table.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|line| line[0] == name)?;
+        line.get(field)?.parse::<u32>().ok()
+    };
+    let found = find(PASSWD, user, 2).and_then(|uid| {
+        let own = find(PASSWD, user, 3)?;
+        let gid =
+            if group.is_empty() { own } else { find(GROUP, group, 2).or_else(|| group.parse().ok())? };
+        Some(User { uid, gid })
+    });
+    found.ok_or_else(|| {
+        Error::invalid(format!("the image 'host' has no user '{}'", printable(name)))
+            .with_hint("it has root, user (1000) and nobody; or write UID:GID")
+    })
 }
 
 /// Adds `source` to the image as what it is: a link stays a link, a directory or file becomes a graft, anything else
@@ -138,19 +164,25 @@ fn directories() -> Result<Vec<(GuestPath, u32)>> {
 }
 
 fn files() -> Result<Vec<GeneratedFile>> {
+    let mut files = network_files()?;
+    for (target, content) in
+        [("/etc/passwd", PASSWD), ("/etc/group", GROUP), ("/etc/nsswitch.conf", NSSWITCH)]
+    {
+        files.push(file(target, content)?);
+    }
+    Ok(files)
+}
+
+/// What every sandbox knows of its network, whatever image it runs.
+pub(crate) fn network_files() -> Result<Vec<GeneratedFile>> {
     let resolv = format!("nameserver {}\noptions timeout:5 attempts:2\n", gateway::RESOLVER);
-    let list = [
-        ("/etc/passwd", PASSWD),
-        ("/etc/group", GROUP),
-        ("/etc/hosts", HOSTS),
-        ("/etc/hostname", "agentkernel\n"),
-        ("/etc/nsswitch.conf", NSSWITCH),
-        ("/etc/resolv.conf", resolv.as_str()),
-    ];
-    let file = |(target, content): (&str, &str)| {
-        Ok(GeneratedFile { target: target.parse()?, mode: 0o644, content: content.as_bytes().to_vec() })
-    };
-    list.into_iter().map(file).collect()
+    let list =
+        [("/etc/hosts", HOSTS), ("/etc/hostname", "agentkernel\n"), ("/etc/resolv.conf", resolv.as_str())];
+    list.into_iter().map(|(target, content)| file(target, content)).collect()
+}
+
+fn file(target: &str, content: &str) -> Result<GeneratedFile> {
+    Ok(GeneratedFile { target: target.parse()?, mode: 0o644, content: content.as_bytes().to_vec() })
 }
 
 #[cfg(test)]

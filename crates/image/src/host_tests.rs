@@ -52,3 +52,14 @@ fn a_link_to_a_toolchain_is_not_followed() {
     let lease = host_rootfs(&facts).unwrap();
     assert!(!shown(&lease).iter().any(|s| s.contains("pyenv")));
 }
+
+#[test]
+fn its_users_have_numbers() {
+    let user = |name| host_user(name).map(|user| user.to_string());
+    assert_eq!(user("user").unwrap(), "1000:1000");
+    assert_eq!(user("user:tty").unwrap(), "1000:5");
+    assert_eq!(user("nobody:7").unwrap(), "65534:7");
+    for name in ["", "ada", "user:nogroups", "x:"] {
+        assert!(user(name).is_err(), "{name}");
+    }
+}

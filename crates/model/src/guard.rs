@@ -18,8 +18,9 @@ pub const REPOSITORY: &str = ".git";
 pub const IN_REPOSITORY: [&str; 6] =
     [".git/commondir", ".git/config", ".git/config.worktree", ".git/hooks", ".git/modules", ".git/worktrees"];
 
-/// What else is kept, by what obeys it: git's hooks kept outside of the repository, shells, direnv, editors, agents.
-pub const IN_PROJECT: [&str; 39] = [
+/// What else is kept, by what obeys it: git's hooks kept outside of the repository, shells, direnv, editors, agents,
+/// agentkernel itself.
+pub const IN_PROJECT: [&str; 41] = [
     ".husky",
     ".bash_aliases",
     ".bash_login",
@@ -38,6 +39,8 @@ pub const IN_PROJECT: [&str; 39] = [
     ".zshrc",
     ".envrc",
     ".devcontainer",
+    ".devcontainer.json",
+    "agentkernel.toml",
     ".dir-locals.el",
     ".emacs",
     ".exrc",

@@ -1,6 +1,6 @@
 //! Host directories and files shown inside a sandbox.
 
-use crate::{Error, Result, path::GuestPath, text::printable};
+use crate::{Error, Result, name::VolumeName, path::GuestPath, text::printable};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,18 @@ pub struct Mount {
 /// Places inside that belong to the sandbox itself: nothing may be mounted on or below them.
 const RESERVED: [&str; 3] = ["/proc", "/dev", "/sys"];
 
-impl Mount {
-    /// Parses `SOURCE:TARGET[:ro|:rw]`; a relative source is taken from `cwd`, read-write is the default.
+/// What `--volume` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VolumeArg {
+    /// A directory or file of this machine.
+    Host(Mount),
+    /// A managed volume, by name.
+    Managed { name: VolumeName, target: GuestPath, access: Access },
+}
+
+impl VolumeArg {
+    /// Parses `SOURCE:TARGET[:ro|:rw]`; read-write is the default. A source with a slash (or `.` or `..`) is a path, taken
+    /// from `cwd` when it is relative; any other is the name of a volume.
     ///
     /// # Errors
     /// [`crate::Kind::Invalid`] when the text breaks the grammar or the target is `/` or a kernel file system.
@@ -43,15 +53,28 @@ impl Mount {
         if source.is_empty() {
             return Err(fail("has no source"));
         }
-        if !source.contains('/') && source != "." && source != ".." {
-            return Err(fail("names a managed volume, which this version does not have")
-                .with_hint(format!("for a directory here write ./{source}:{target}")));
-        }
         let target: GuestPath = target.parse()?;
-        Self::check_target(&target)?;
-        Ok(Self { source: cwd.join(source), target, access })
+        Mount::check_target(&target)?;
+        if source.contains('/') || source == "." || source == ".." {
+            return Ok(Self::Host(Mount { source: cwd.join(source), target, access }));
+        }
+        let name = source.parse().map_err(|_| {
+            fail("names no volume and no path")
+                .with_hint(format!("for a directory here write ./{}:{target}", printable(source)))
+        })?;
+        Ok(Self::Managed { name, target, access })
     }
 
+    #[must_use]
+    pub const fn target(&self) -> &GuestPath {
+        match self {
+            Self::Host(mount) => &mount.target,
+            Self::Managed { target, .. } => target,
+        }
+    }
+}
+
+impl Mount {
     /// # Errors
     /// [`crate::Kind::Invalid`] when `target` is `/` or belongs to the sandbox itself.
     pub fn check_target(target: &GuestPath) -> Result<()> {

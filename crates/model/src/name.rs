@@ -1,62 +1,92 @@
-//! Names of sandboxes and their labels.
+//! Names of sandboxes, volumes and templates, and labels.
 
 use crate::{Error, Result, text::printable};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// 1 to 63 ASCII letters, digits, `-` and `_`; starts and ends with a letter or digit, no two separators in a row.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SandboxName(String);
+/// The longest name, in bytes.
+const MAX: usize = 63;
 
-impl SandboxName {
-    pub const MAX: usize = 63;
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let separator = |b: &u8| matches!(b, b'-' | b'_');
+    (1..=MAX).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || separator(b))
+        && !bytes.first().is_some_and(separator)
+        && !bytes.last().is_some_and(separator)
+        && !bytes.windows(2).any(|w| w.iter().all(separator))
 }
 
-impl FromStr for SandboxName {
-    type Err = Error;
+/// A type of names with one grammar, which is safe as the name of a file.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        ///
+        /// 1 to 63 ASCII letters, digits, `-` and `_`; starts and ends with a letter or digit, no two separators in a row.
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
 
-    fn from_str(text: &str) -> Result<Self> {
-        let bytes = text.as_bytes();
-        let separator = |b: &u8| matches!(b, b'-' | b'_');
-        let valid = (1..=Self::MAX).contains(&bytes.len())
-            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || separator(b))
-            && !bytes.first().is_some_and(separator)
-            && !bytes.last().is_some_and(separator)
-            && !bytes.windows(2).any(|w| w.iter().all(separator));
-        if valid {
-            return Ok(Self(text.to_owned()));
+        impl $name {
+            pub const MAX: usize = MAX;
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-        Err(Error::invalid(format!("'{}' is not a valid sandbox name", printable(text))).with_hint(
-            "use 1 to 63 letters, digits, '-' and '_'; start and end with a letter or digit, no two separators in a row",
-        ))
-    }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                if is_name(text) {
+                    return Ok(Self(text.to_owned()));
+                }
+                Err(Error::invalid(format!(concat!("'{}' is not a valid ", $what, " name"), printable(text)))
+                    .with_hint(
+                        "use 1 to 63 letters, digits, '-' and '_'; start and end with a letter or digit, no two separators in a row",
+                    ))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
 }
 
-impl TryFrom<String> for SandboxName {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<SandboxName> for String {
-    fn from(name: SandboxName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for SandboxName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+name!(
+    /// The name of a sandbox.
+    SandboxName,
+    "sandbox"
+);
+name!(
+    /// The name of a managed volume.
+    VolumeName,
+    "volume"
+);
+name!(
+    /// The name of a template.
+    TemplateName,
+    "template"
+);
 
 /// A label `key=value`: key 1 to 63 of `[A-Za-z0-9._-]`, value 1 to 255 of the same and `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

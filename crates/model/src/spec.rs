@@ -26,6 +26,12 @@ pub struct SandboxSpec {
     pub policy: EffectivePolicy,
     pub isolation: Isolation,
     pub lifetime: Lifetime,
+    /// Small files that are there before the first command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<SpecFile>,
+    /// Run with `sh -c` inside, as root there, once before the first command; when it fails there is no sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_script: Option<String>,
 }
 
 /// The least isolation that the caller accepts.
@@ -47,4 +53,34 @@ pub enum Lifetime {
     Ephemeral,
     /// Its disk survives a stop.
     Named,
+}
+
+/// A file that a configuration puts inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecFile {
+    pub target: GuestPath,
+    /// Permission bits, at most 0o777.
+    pub mode: u32,
+    #[serde(with = "base64_text")]
+    pub content: Vec<u8>,
+}
+
+impl SpecFile {
+    /// The most bytes of all files of one sandbox together: they are kept in its record.
+    pub const MAX_TOTAL: usize = 1024 * 1024;
+}
+
+/// Bytes as base64 (RFC 4648) text.
+mod base64_text {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)
+    }
 }

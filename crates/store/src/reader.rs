@@ -92,6 +92,20 @@ impl Reader {
         self.checked(all())
     }
 
+    /// The names of all sandboxes that are not only being created, in order: a fraction of what whole records cost.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn names(&self) -> Result<Vec<SandboxName>> {
+        let all = || {
+            let sql = "SELECT name FROM sandboxes WHERE intent IS NOT 'create' ORDER BY name";
+            let mut statement = self.conn.prepare(sql)?;
+            let name = |row: &Row<'_>| row.get_ref(0)?.as_str()?.parse().map_err(|e| damaged(0, e));
+            statement.query_map([], name)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        self.checked(all())
+    }
+
     fn checked<T>(&self, result: rusqlite::Result<T>) -> Result<T> {
         result.map_err(|e| failure::database("read a record", &self.path, e))
     }

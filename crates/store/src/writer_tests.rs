@@ -24,6 +24,8 @@ fn a_full_disk_is_exhausted_and_loses_nothing() {
         policy: EffectivePolicy::resolve(PolicyRequest::default()),
         isolation: Isolation::Any,
         lifetime: Lifetime::Named,
+        files: Vec::new(),
+        init_script: None,
     };
     let new = NewRecord {
         id,

@@ -36,6 +36,8 @@ fn bench() -> Bench {
         policy,
         isolation: Isolation::Any,
         lifetime: Lifetime::Named,
+        files: Vec::new(),
+        init_script: None,
     };
     Bench { _dir: dir, db, spec }
 }
@@ -80,7 +82,9 @@ fn a_record_goes_through_its_life() {
     assert_eq!(begun.labels.get("team").map(String::as_str), Some("a/b"));
     assert_eq!(begun.description.as_deref(), Some("said \u{1b}[31m"));
 
+    assert!(reader.names().unwrap().is_empty(), "it is only being created");
     writer.complete(id, "{1}").unwrap();
+    assert_eq!(reader.names().unwrap(), [name("one")]);
     let handle = reader.handle(&name("one")).unwrap().unwrap();
     assert_eq!((handle.state.as_deref(), handle.intent), (Some("{1}"), None));
 

@@ -23,7 +23,7 @@ use agentkernel_backend::{
 use agentkernel_model::{
     Error, Kind, Result,
     capabilities::{Boundary, Capabilities, Class, Egress, Support},
-    command::ExecSpec,
+    command::{ExecSpec, User},
     id::{BackendId, SandboxId},
     mount::Workspace,
     policy::RootAccess,
@@ -79,12 +79,25 @@ struct State {
     map: IdMap,
     env: Vec<(String, String)>,
     workdir: agentkernel_model::path::GuestPath,
-    user: agentkernel_model::command::User,
+    user: User,
+    /// States of before images had users are about root's.
+    #[serde(default = "root")]
+    home_of: Option<User>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the type of the field")]
+const fn root() -> Option<User> {
+    Some(User::ROOT)
 }
 
 impl State {
     fn defaults(&self) -> Defaults {
-        Defaults { env: self.env.clone(), workdir: self.workdir.clone(), user: self.user }
+        Defaults {
+            env: self.env.clone(),
+            workdir: self.workdir.clone(),
+            user: self.user,
+            home_of: self.home_of,
+        }
     }
 }
 
@@ -318,8 +331,10 @@ impl Backend for Native {
             env: defaults.env,
             workdir: defaults.workdir,
             user: defaults.user,
+            home_of: defaults.home_of,
         };
-        let made = prepare(&plan).and_then(|()| {
+        let made = std::fs::create_dir_all(&dir).map_err(|e| cannot_make(&dir, e));
+        let made = made.and_then(|()| prepare(&plan)).and_then(|()| {
             let state = DriverState::encode(STATE_VERSION, &state)?;
             let json = serde_json::to_vec(&state)
                 .map_err(|e| Error::internal("cannot encode state").with_source(e))?;
@@ -347,9 +362,7 @@ impl Backend for Native {
         let dir = self.dir(inputs.id);
         let mut plan =
             Plan::new(&self.host, &inputs, None, &self.disk(dir.join("layers"), dir.join("root")))?;
-        // Files on disk belong to the ids of the map that they were written under.
-        plan.map = known.map.clone();
-        plan.confinement.has_groups = plan.map.has_groups();
+        plan.keep_map(known.map.clone());
         if let Some(stale) = self.group_of(&dir) {
             stale.remove().map_err(|e| Error::io("cannot remove the control group of the last start", e))?;
         }

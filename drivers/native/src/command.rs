@@ -8,6 +8,7 @@ use crate::{
     sys::{self, Forked, Instruction, StringArray},
     wire::{Exec, Fault, StartFault},
 };
+use agentkernel_archive::Ownership;
 use agentkernel_model::capset::CapSet;
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -71,6 +72,11 @@ impl Walls {
             filter: seccomp::compile(confinement.seccomp, confinement.host_files),
             confinement: confinement.clone(),
         }
+    }
+
+    /// Whom files of archives belong to here.
+    pub(crate) fn ownership(&self) -> Ownership {
+        self.confinement.ownership
     }
 
     /// Starts `exec`. Init must be single-threaded, which it is.

@@ -2,8 +2,9 @@
 
 use crate::{
     sys::{self, Forked},
-    wire::{Fault, OpenMode},
+    wire::{Fault, OpenMode, Reply, send},
 };
+use agentkernel_backend::FileKind;
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{CWD, FileType, Mode, OFlags, ResolveFlags},
@@ -39,18 +40,55 @@ pub(crate) fn open(path: &str, mode: OpenMode) -> Result<OwnedFd, Fault> {
     Ok(file)
 }
 
-/// [`open`] by a child of init, so that whatever blocks, blocks a process that nobody waits for. The answer goes to
-/// `answer` directly.
+/// What is at `path`; `None` when nothing is.
+fn look(path: &str) -> Result<Option<FileKind>, Fault> {
+    let open = |flags| {
+        let flags = OFlags::PATH | OFlags::CLOEXEC | flags;
+        rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)
+    };
+    let fault = |errno| Fault::new(format!("look at {path}"), errno);
+    let found = match open(OFlags::empty()) {
+        Ok(found) => found,
+        Err(Errno::NOTDIR) => return Ok(None),
+        // A link that leads nowhere is something, too.
+        Err(Errno::NOENT | Errno::LOOP) => {
+            return match open(OFlags::NOFOLLOW) {
+                Ok(_) => Ok(Some(FileKind::Other)),
+                Err(Errno::NOENT) => Ok(None),
+                Err(errno) => Err(fault(errno)),
+            };
+        }
+        Err(errno) => return Err(fault(errno)),
+    };
+    let stat = rustix::fs::fstat(&found).map_err(fault)?;
+    Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        _ => FileKind::Other,
+    }))
+}
+
+/// [`open`] by a child of init. The answer goes to `answer` directly.
 pub(crate) fn open_apart(answer: &OwnedFd, path: &str, mode: OpenMode) -> Result<(), Errno> {
+    apart(|| match open(path, mode) {
+        Ok(file) => send(answer.as_fd(), &Reply::Opened, &[file.as_fd()]),
+        Err(fault) => send(answer.as_fd(), &Reply::Refused(fault), &[]),
+    })
+}
+
+/// [`look`] by a child of init. The answer goes to `answer` directly.
+pub(crate) fn look_apart(answer: &OwnedFd, path: &str) -> Result<(), Errno> {
+    apart(|| {
+        let reply = look(path).map_or_else(Reply::Refused, |kind| Reply::Looked { kind });
+        send(answer.as_fd(), &reply, &[])
+    })
+}
+
+/// So that whatever blocks, blocks a process that nobody waits for.
+fn apart(work: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
     // SAFETY: init has one thread.
     match unsafe { sys::clone_single_threaded(0, None) }? {
         Forked::Parent(_) => Ok(()),
-        Forked::Child => {
-            let sent = match open(path, mode) {
-                Ok(file) => crate::wire::send(answer.as_fd(), &crate::wire::Reply::Opened, &[file.as_fd()]),
-                Err(fault) => crate::wire::send(answer.as_fd(), &crate::wire::Reply::Refused(fault), &[]),
-            };
-            sys::exit_now(i32::from(sent.is_err()))
-        }
+        Forked::Child => sys::exit_now(i32::from(work().is_err())),
     }
 }

@@ -41,7 +41,7 @@ pub(crate) fn clone_tree(
 ) -> Result<OwnedFd, Errno> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let tree = if origin == Origin::Image || crate::mutation::off("source-symlinks") {
+    let tree = if origin != Origin::Caller || crate::mutation::off("source-symlinks") {
         rustix::mount::open_tree(CWD, path, flags)?
     } else {
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -56,7 +56,11 @@ pub(crate) fn clone_tree(
     // Usually all in one; where a file system below cannot translate owners, in parts.
     let userns_fd = u64::from(userns.as_raw_fd().cast_unsigned());
     let all = MountAttr { set: set | crate::sys::MOUNT_IDMAP, userns_fd, ..attr };
-    if mount_setattr(tree.as_fd(), Depth::Recursive, &all).is_err() {
+    if let Err(errno) = mount_setattr(tree.as_fd(), Depth::Recursive, &all) {
+        // Root inside would own nothing of its root.
+        if origin == Origin::Layer {
+            return Err(errno);
+        }
         mount_setattr(tree.as_fd(), Depth::Recursive, &attr)?;
         translate(&tree, userns_fd)?;
     }
@@ -101,8 +105,8 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(),
     rustix::mount::move_mount(tree, "", target, "", flags)
 }
 
-/// Opens `path` (absolute, of the sandbox) as a place to mount on. A symbolic link anywhere on the way is refused: a
-/// sandbox that ran before could have put one there to have a mount appear elsewhere.
+/// Opens `path` (absolute, of the sandbox) as a place to mount on. A symbolic link anywhere on the way is refused: an
+/// image, or a sandbox that ran before, could have put one there to have a mount appear elsewhere.
 pub(crate) fn open_target(path: &str) -> Result<OwnedFd, Errno> {
     let relative = path.trim_start_matches('/');
     let relative = if relative.is_empty() { "." } else { relative };
@@ -145,7 +149,7 @@ pub(crate) fn make_directory(path: &str, mode: u32) -> Result<(), Errno> {
 pub(crate) enum Trust {
     /// Nobody: the root was made a moment ago, or the path lies in a kernel file system.
     Fresh,
-    /// A command of an earlier start.
+    /// A command of an earlier start, or an image.
     Written,
 }
 

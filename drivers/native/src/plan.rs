@@ -2,6 +2,7 @@
 //! weighed afterwards.
 
 use crate::idmap::{IdMap, Need};
+use agentkernel_archive::Ownership;
 use agentkernel_backend::{CreateInputs, Host, Owners, Rootfs, rootfs::Layer};
 use agentkernel_model::{
     Result,
@@ -21,6 +22,7 @@ use std::{path::PathBuf, sync::Arc};
 pub(crate) struct Plan {
     pub(crate) map: IdMap,
     pub(crate) base: Base,
+    pub(crate) lifetime: Lifetime,
     pub(crate) root: RootAccess,
     pub(crate) image: Arc<Rootfs>,
     pub(crate) pieces: Vec<Piece>,
@@ -39,6 +41,33 @@ pub(crate) enum Base {
     Memory,
     /// On disk; `history` says whether commands of an earlier start may have changed it.
     Disk { root: PathBuf, history: History },
+    /// The layers of an image, topmost first, and one of the sandbox's own that takes what is written.
+    Layers { below: Vec<PathBuf>, upper: LayerStore, history: History },
+}
+
+impl Base {
+    /// Nothing that a read-only root gets lasts: it is made anew at every start.
+    fn new(spec: &SandboxSpec, image: &Rootfs, disk: &Disk) -> Self {
+        let named = spec.lifetime == Lifetime::Named;
+        match (image.layers.as_slice(), named) {
+            ([], false) => Self::Memory,
+            ([], true) => Self::Disk { root: disk.root.clone(), history: disk.history },
+            (below, true) if spec.policy.root == RootAccess::ReadWrite => {
+                let upper = LayerStore::Disk(disk.layers.join("root"));
+                Self::Layers { below: below.to_vec(), upper, history: disk.history }
+            }
+            (below, _) => {
+                Self::Layers { below: below.to_vec(), upper: LayerStore::Memory, history: History::New }
+            }
+        }
+    }
+
+    pub(crate) const fn history(&self) -> History {
+        match self {
+            Self::Memory => History::New,
+            Self::Disk { history, .. } | Self::Layers { history, .. } => *history,
+        }
+    }
 }
 
 /// A host directory or file shown inside.
@@ -62,6 +91,8 @@ pub(crate) enum History {
 pub(crate) enum Origin {
     /// The image, or agentkernel itself: fixed places of this machine, and the private data directory.
     Image,
+    /// A layer of the image in the private data directory, whose files must have their owners inside.
+    Layer,
     /// A caller. A sandbox that can write beside the source could have put a link in its place, so none is followed, on
     /// the host or inside.
     Caller,
@@ -111,6 +142,8 @@ pub(crate) struct Confinement {
     pub(crate) writable: Vec<String>,
     pub(crate) pids: Option<u32>,
     pub(crate) has_groups: bool,
+    /// Whom files of archives belong to.
+    pub(crate) ownership: Ownership,
     pub(crate) host_files: HostFiles,
     /// Without Landlock no command is started.
     pub(crate) needs_landlock: bool,
@@ -122,6 +155,8 @@ pub(crate) struct Defaults {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) workdir: GuestPath,
     pub(crate) user: User,
+    /// Whose HOME the one in `env` is; `None` when a caller chose it, for everybody.
+    pub(crate) home_of: Option<User>,
 }
 
 /// Where the layers of one sandbox live on disk.
@@ -149,9 +184,7 @@ impl Plan {
         let spec = inputs.admitted.spec();
         let image = Arc::clone(&inputs.rootfs.rootfs);
         let map = IdMap::choose(host.uid, host.gid, &host.login, need(spec, user, &image), Some(inputs.id));
-        let named = spec.lifetime == Lifetime::Named;
-        let base =
-            if named { Base::Disk { root: disk.root.clone(), history: disk.history } } else { Base::Memory };
+        let base = Base::new(spec, &image, disk);
         let pieces = pieces(spec, &image, &map, disk)?;
         let shared = pieces.iter().any(|p| p.show == Show::ReadWrite);
         let host_files = if shared { HostFiles::Writable } else { HostFiles::ReadOnly };
@@ -168,9 +201,11 @@ impl Plan {
             writable: writable(spec, &pieces),
             pids: spec.policy.limits.pids.map(agentkernel_model::limits::Limit::value),
             has_groups: map.has_groups(),
+            ownership: ownership(&map, host_files),
         };
         Ok(Self {
             base,
+            lifetime: spec.lifetime,
             root: spec.policy.root,
             pieces,
             memory_bytes: memory_bytes(&spec.policy.limits),
@@ -183,6 +218,13 @@ impl Plan {
         })
     }
 
+    /// As if `map` had been chosen: files on disk belong to the ids of the map that they were written under.
+    pub(crate) fn keep_map(&mut self, map: IdMap) {
+        self.confinement.has_groups = map.has_groups();
+        self.confinement.ownership = ownership(&map, self.confinement.host_files);
+        self.map = map;
+    }
+
     /// The command `spec` in this sandbox, with every default filled in.
     pub(crate) fn command(&self, spec: &ExecSpec) -> crate::wire::Exec {
         self.defaults.command(spec)
@@ -193,8 +235,9 @@ impl Defaults {
     pub(crate) fn command(&self, spec: &ExecSpec) -> crate::wire::Exec {
         let mut env = self.env.clone();
         let user = spec.user.unwrap_or(self.user);
-        if !user.is_root() {
-            set(&mut env, "HOME", "/home/user");
+        let is_anothers = self.home_of.is_some_and(|owner| owner.uid != user.uid);
+        if is_anothers || !env.iter().any(|(key, _)| key == "HOME") {
+            set(&mut env, "HOME", if user.uid == 0 { "/root" } else { "/home/user" });
         }
         for var in &spec.env {
             set(&mut env, var.key(), var.value());
@@ -223,7 +266,7 @@ fn set(env: &mut Vec<(String, String)>, key: &str, value: &str) {
 
 /// Sandboxes that live on get ranges where there are any, because a later `exec` may ask for another user.
 fn need(spec: &SandboxSpec, user: Option<User>, image: &Rootfs) -> Need {
-    let other_user = user.or(spec.user).is_some_and(|u| !u.is_root());
+    let other_user = user.or(spec.user).or(image.defaults.user).is_some_and(|u| !u.is_root());
     if other_user || image.owners == Owners::Many || spec.lifetime == Lifetime::Named {
         Need::Many
     } else {
@@ -329,10 +372,25 @@ fn defaults(spec: &SandboxSpec, image: &Rootfs) -> Result<Defaults> {
     for var in &spec.env {
         set(&mut env, var.key(), var.value());
     }
-    let workdir = match (&spec.workdir, &spec.workspace) {
-        (Some(workdir), _) => workdir.clone(),
-        (None, Workspace::None) => "/".parse()?,
-        (None, _) => "/workspace".parse()?,
+    let workdir = match (&spec.workdir, &spec.workspace, &image.defaults.workdir) {
+        (Some(workdir), _, _) | (None, Workspace::None, Some(workdir)) => workdir.clone(),
+        (None, Workspace::None, None) => "/".parse()?,
+        (None, _, _) => "/workspace".parse()?,
     };
-    Ok(Defaults { env, workdir, user: spec.user.unwrap_or_default() })
+    let images = image.defaults.user.unwrap_or_default();
+    let home_of = spec.env.iter().all(|var| var.key() != "HOME").then_some(images);
+    Ok(Defaults { env, workdir, user: spec.user.unwrap_or(images), home_of })
 }
+
+/// Where others see the files, none may make its reader somebody else.
+fn ownership(map: &IdMap, host_files: HostFiles) -> Ownership {
+    match (map.has(User::MAX_ID), host_files) {
+        (false, _) => Ownership::Caller,
+        (true, HostFiles::Writable) => Ownership::ArchivePlain,
+        (true, HostFiles::ReadOnly) => Ownership::Archive,
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

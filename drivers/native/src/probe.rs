@@ -8,7 +8,8 @@ use crate::{
     plan::{Base, Confinement, Defaults, HostFiles, LayerStore, Net, Origin, Piece, PieceKind, Plan, Show},
     wire::{Fault, Inbox, Reply},
 };
-use agentkernel_backend::{Health, Host, Owners, Rootfs};
+use agentkernel_archive::Ownership;
+use agentkernel_backend::{Health, Host, ImageDefaults, Owners, Rootfs};
 use agentkernel_model::{
     Error,
     capset::CapSet,
@@ -17,6 +18,7 @@ use agentkernel_model::{
     policy::RootAccess,
     seccomp::SeccompLevel,
     size::{ByteSize, Cpus},
+    spec::Lifetime,
 };
 use rustix::{
     io::Errno,
@@ -68,10 +70,12 @@ pub(crate) fn plan(map: IdMap) -> Result<Plan, Fault> {
         directories: Vec::new(),
         files: Vec::new(),
         env: Vec::new(),
+        defaults: ImageDefaults::default(),
         owners: Owners::Single,
     };
     Ok(Plan {
         base: Base::Memory,
+        lifetime: Lifetime::Ephemeral,
         root: RootAccess::ReadOnly,
         image: Arc::new(image),
         pieces: vec![usr],
@@ -84,10 +88,16 @@ pub(crate) fn plan(map: IdMap) -> Result<Plan, Fault> {
             writable: Vec::new(),
             pids: None,
             has_groups: map.has_groups(),
+            ownership: Ownership::Caller,
             host_files: HostFiles::ReadOnly,
             needs_landlock: map.is_users(),
         },
-        defaults: Defaults { env: Vec::new(), workdir: "/".parse().map_err(bug)?, user: User::ROOT },
+        defaults: Defaults {
+            env: Vec::new(),
+            workdir: "/".parse().map_err(bug)?,
+            user: User::ROOT,
+            home_of: None,
+        },
         map,
     })
 }

@@ -110,7 +110,7 @@ pub(crate) fn set_up_failed(fault: &Fault) -> Error {
     }
     if fault.errno == libc::ELOOP {
         return Error::new(Kind::Conflict, message).with_source(fault.io_error()).with_hint(
-            "a link stands where a directory was when the sandbox was made; links are not followed here",
+            "a link of the image or of an earlier command stands where something is mounted; links are not followed here",
         );
     }
     Error::io(message, fault.io_error())

@@ -1,19 +1,18 @@
 //! Builds the sandbox's root and leaves the host's: runs in init, alone in its new mount namespace.
 
 use crate::{
-    devices, kernelfs,
+    devices, kernelfs, layers,
     mounts::{Place, Step, Trust, clone_mount, make_directory, mount_at, new_filesystem, tmpfs},
     plan::{Base, History, LayerStore, Origin, Piece, PieceKind, Plan, Show},
+    skeleton::{self, Ground},
     sources::Sources,
     sys::{Depth, MOUNT_RDONLY, MountAttr, mount_setattr},
     wire::Fault,
 };
-use agentkernel_backend::Rootfs;
-use agentkernel_model::policy::RootAccess;
+use agentkernel_model::{policy::RootAccess, spec::Lifetime};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::Mode,
-    io::Errno,
     mount::{MountAttrFlags, UnmountFlags},
 };
 use std::collections::VecDeque;
@@ -49,17 +48,22 @@ impl Materials {
 /// Leaves init in a root of its own at `/`, complete. `sources` was opened for this very plan.
 pub(crate) fn build(plan: &Plan, sources: &mut Sources, materials: Materials) -> Result<(), Fault> {
     let mut memory = Memory::open(plan)?;
-    let root = match memory.root.take() {
-        Some(root) => root,
-        None => sources.take()?,
+    let root = match (&plan.base, memory.root.take()) {
+        (_, Some(root)) => root,
+        (Base::Layers { below, upper, .. }, None) => layers::stack(below, upper, sources, SCRATCH)?,
+        (Base::Memory | Base::Disk { .. }, None) => sources.take()?,
     };
     enter(&root)?;
-    let trust = match &plan.base {
-        Base::Memory => Trust::Fresh,
-        Base::Disk { .. } => Trust::Written,
+    let (trust, ground) = match &plan.base {
+        Base::Memory => (Trust::Fresh, Ground::Empty),
+        Base::Disk { .. } => (Trust::Written, Ground::Empty),
+        Base::Layers { .. } => (Trust::Written, Ground::Layers),
     };
-    if !matches!(&plan.base, Base::Disk { history: History::Used, .. }) {
-        skeleton(&plan.image)?;
+    if plan.base.history() == History::New {
+        skeleton::lay(&plan.image, ground)?;
+    }
+    if ground == Ground::Layers {
+        skeleton::make_workdir(plan.defaults.workdir.as_str());
     }
     make_directory(SCRATCH, 0o555).step(|| "make /proc".to_owned())?;
     for piece in &plan.pieces {
@@ -70,7 +74,7 @@ pub(crate) fn build(plan: &Plan, sources: &mut Sources, materials: Materials) ->
             Show::ReadOnly | Show::ReadWrite => None,
         };
         let trust = if piece.origin == Origin::Caller { Trust::Written } else { trust };
-        place(piece, &tree, layer, trust, &plan.base)?;
+        place(piece, &tree, layer, trust, plan.lifetime)?;
     }
     materials.devices.mount(&memory.dev, &memory.shm, trust)?;
     materials.kernel.mount(&memory.empty, trust)?;
@@ -106,7 +110,7 @@ impl Memory {
         }
         let root = match &plan.base {
             Base::Memory => Some(part("root", 0o755)?),
-            Base::Disk { .. } => None,
+            Base::Disk { .. } | Base::Layers { .. } => None,
         };
         Ok(Self {
             root,
@@ -131,40 +135,12 @@ fn enter(root: &OwnedFd) -> Result<(), Fault> {
     rustix::process::chdir("/").step(|| "enter the root".to_owned())
 }
 
-/// Directories, links and generated files of the image. What a layer of the image already holds stays.
-fn skeleton(image: &Rootfs) -> Result<(), Fault> {
-    use rustix::fs::OFlags;
-    for (path, mode) in &image.directories {
-        make_directory(path.as_str(), *mode).step(|| format!("make {path}"))?;
-    }
-    for (path, says) in &image.links {
-        if let Some((parent, _)) = path.as_str().rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) {
-            make_directory(parent, 0o755).step(|| format!("make {parent}"))?;
-        }
-        match rustix::fs::symlink(says.as_str(), path.as_str()) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Fault::new(format!("link {path}"), errno)),
-        }
-    }
-    for file in &image.files {
-        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(file.target.as_str(), flags, Mode::from_raw_mode(file.mode));
-        let opened = opened.step(|| format!("make {}", file.target))?;
-        let mut rest = file.content.as_slice();
-        while !rest.is_empty() {
-            let written = rustix::io::write(&opened, rest).step(|| format!("write {}", file.target))?;
-            rest = &rest[written..];
-        }
-    }
-    Ok(())
-}
-
 fn place(
     piece: &Piece,
     tree: &OwnedFd,
     layer: Option<OwnedFd>,
     trust: Trust,
-    base: &Base,
+    lifetime: Lifetime,
 ) -> Result<(), Fault> {
     let target = piece.target.as_str();
     let kind = match piece.kind {
@@ -174,14 +150,14 @@ fn place(
     let mounted = mount_at(tree.as_fd(), target, kind, trust);
     mounted.step(|| format!("mount {} on {target}", piece.source.display()))?;
     match (&piece.show, layer) {
-        (Show::Overlay(_), Some(layer)) => overlay(target, layer.as_fd(), trust, base),
+        (Show::Overlay(_), Some(layer)) => overlay(target, layer.as_fd(), trust, lifetime),
         _ => Ok(()),
     }
 }
 
 /// Covers `target` with an overlay of itself and `layer`. Extended attributes of the overlay are `user.overlay.*`,
 /// which need no privilege, for root and for users alike: one format on disk.
-fn overlay(target: &str, layer: BorrowedFd<'_>, trust: Trust, base: &Base) -> Result<(), Fault> {
+fn overlay(target: &str, layer: BorrowedFd<'_>, trust: Trust, lifetime: Lifetime) -> Result<(), Fault> {
     let what = || format!("make {target} writable");
     mount_at(layer, SCRATCH, Place::Directory, trust).step(what)?;
     let upper = format!("{SCRATCH}/upper");
@@ -190,8 +166,10 @@ fn overlay(target: &str, layer: BorrowedFd<'_>, trust: Trust, base: &Base) -> Re
     let lower: String = target.chars().flat_map(escape).collect();
     let options = [("source", "agentkernel"), ("lowerdir", &lower), ("upperdir", &upper), ("workdir", &work)];
     // A layer that is thrown away need not reach the disk when it is unmounted.
-    let flags: &[&str] =
-        if matches!(base, Base::Memory) { &["userxattr", "volatile"] } else { &["userxattr"] };
+    let flags: &[&str] = match lifetime {
+        Lifetime::Ephemeral => &["userxattr", "volatile"],
+        Lifetime::Named => &["userxattr"],
+    };
     let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let made = new_filesystem("overlay", &options, flags, plain).step(what)?;
     rustix::mount::unmount(SCRATCH, UnmountFlags::DETACH).step(what)?;

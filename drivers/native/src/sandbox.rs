@@ -7,10 +7,10 @@ use crate::{
     launch::Init,
     plan::Defaults,
     process::{self, NativeControl, Pipes},
-    wire::{Exec, Fault, OpenMode, Reply, Request, VERSION},
+    wire::{Exec, Fault, Reply, Request, VERSION},
 };
 use agentkernel_backend::{ByteSource, ByteStream, Files, Process, Sandbox, Stats};
-use agentkernel_model::{Error, Kind, Result, command::ExecSpec, path::GuestPath};
+use agentkernel_model::{Error, Kind, Result, command::ExecSpec};
 use async_trait::async_trait;
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -19,7 +19,6 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with},
 };
 use std::{
-    io::{Read, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -85,7 +84,7 @@ pub(crate) struct NativeSandbox {
 }
 
 impl NativeSandbox {
-    fn dial(&self) -> Result<Conversation> {
+    pub(crate) fn dial(&self) -> Result<Conversation> {
         let socket = connect(&self.dir)?.ok_or_else(|| {
             Error::new(Kind::Conflict, "the sandbox is not running").with_hint("start it first")
         })?;
@@ -95,18 +94,24 @@ impl NativeSandbox {
     }
 
     /// Asks init for a descriptor.
-    async fn ask(&self, request: &Request) -> Result<Result<OwnedFd, Fault>> {
+    pub(crate) async fn ask(&self, request: &Request) -> Result<Result<OwnedFd, Fault>> {
+        let (conversation, reply) = self.query(request).await?;
+        match reply {
+            Some(Reply::Opened) => Ok(Ok(conversation.take_fd()?)),
+            Some(Reply::Refused(fault)) => Ok(Err(fault)),
+            other => Err(process::unexpected(other, &Exec::none())),
+        }
+    }
+
+    /// Asks init for something that is there at once.
+    pub(crate) async fn query(&self, request: &Request) -> Result<(Conversation, Option<Reply>)> {
         let conversation = self.dial()?;
         conversation.send(request, &[])?;
         // The process that answers can be killed or stopped by others inside.
         let reply = tokio::time::timeout(ANSWER, conversation.recv()).await.map_err(|_| {
             Error::new(Kind::Timeout, format!("the sandbox did not answer within {} s", ANSWER.as_secs()))
         })?;
-        match reply? {
-            Some(Reply::Opened) => Ok(Ok(conversation.take_fd()?)),
-            Some(Reply::Refused(fault)) => Ok(Err(fault)),
-            other => Err(process::unexpected(other, &Exec::none())),
-        }
+        Ok((conversation, reply?))
     }
 }
 
@@ -174,44 +179,6 @@ impl Sandbox for NativeSandbox {
     fn files(&self) -> &dyn Files {
         self
     }
-}
-
-#[async_trait]
-impl Files for NativeSandbox {
-    async fn read(&self, path: &GuestPath, limit: u64) -> Result<Vec<u8>> {
-        let request = Request::Open { path: path.to_string(), mode: OpenMode::Read };
-        let file = self.ask(&request).await?.map_err(|fault| file_error(path, &fault))?;
-        let mut content = Vec::new();
-        let file = std::fs::File::from(file);
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut content)
-            .map_err(|e| Error::io(format!("cannot read {path} in the sandbox"), e))?;
-        if u64::try_from(content.len()).unwrap_or(u64::MAX) > limit {
-            return Err(Error::new(Kind::Exhausted, format!("{path} is longer than {limit} bytes")));
-        }
-        Ok(content)
-    }
-
-    async fn write(&self, path: &GuestPath, mode: u32, content: &[u8]) -> Result<()> {
-        let request = Request::Open { path: path.to_string(), mode: OpenMode::Write { mode } };
-        let file = self.ask(&request).await?.map_err(|fault| file_error(path, &fault))?;
-        let written = std::fs::File::from(file).write_all(content);
-        written.map_err(|e| Error::io(format!("cannot write {path} in the sandbox"), e))
-    }
-}
-
-fn file_error(path: &GuestPath, fault: &Fault) -> Error {
-    let kind = match fault.errno {
-        libc::ENOENT | libc::ENOTDIR => Kind::NotFound,
-        libc::EROFS | libc::EACCES | libc::EPERM => Kind::Denied,
-        libc::ENOSPC | libc::EDQUOT => Kind::Exhausted,
-        libc::EINVAL | libc::EISDIR | libc::ELOOP | libc::ENXIO => Kind::Invalid,
-        _ => Kind::Internal,
-    };
-    let message = format!("cannot open {path} in the sandbox");
-    let message =
-        if kind == Kind::Invalid { format!("{path} in the sandbox is not a regular file") } else { message };
-    Error::new(kind, message).with_source(fault.io_error())
 }
 
 /// A user that the sandbox's map does not have cannot be become.

@@ -5,6 +5,7 @@ use crate::{
     files,
     mounts::Step,
     network, sys, terminal,
+    transfer::{self, Task},
     wire::{Exec, Fault, Filled, Inbox, Reply, Request, StartFault, VERSION, send},
 };
 use rustix::{
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 /// More than this many callers at once wait in the listener's queue.
 const MAX_CALLERS: usize = 1024;
 
-/// One connection of the host: it asks for one command, or for a file or socket.
+/// One connection of the host: it asks for one command, or for a file, an archive or a socket.
 #[derive(Debug)]
 struct Caller {
     socket: OwnedFd,
@@ -220,6 +221,25 @@ impl Service {
                 Err(fault) => reply(caller, Reply::Refused(fault), &[]),
             },
             Request::Open { path, mode } => files::open_apart(&caller.socket, &path, mode),
+            Request::Look { path } => files::look_apart(&caller.socket, &path),
+            Request::Pack { path, name } => self.transfer(index, &Task::Pack { path, name }),
+            Request::Unpack { path } => {
+                let ownership = self.walls.ownership();
+                self.transfer(index, &Task::Unpack { path, ownership })
+            }
+        }
+    }
+
+    /// The child that does it counts as the caller's command: when it is killed, the caller is told.
+    fn transfer(&mut self, index: usize, task: &Task) -> Result<(), Errno> {
+        let caller = &mut self.callers[index];
+        let pipe = caller.inbox.take_fd().ok_or(Errno::PROTO)?;
+        match transfer::start(caller.socket.as_fd(), task, pipe) {
+            Ok(pid) => {
+                caller.command = Some(pid);
+                Ok(())
+            }
+            Err(fault) => send(caller.socket.as_fd(), &Reply::Refused(fault), &[]),
         }
     }
 

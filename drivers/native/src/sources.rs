@@ -34,6 +34,17 @@ impl Sources {
             let tree = clone_tree(root, Origin::Image, MOUNT_NOSUID | MOUNT_NODEV, None);
             trees.push_back(tree.step(|| format!("open the root directory {}", root.display()))?);
         }
+        if let Base::Layers { below, upper, .. } = &plan.base {
+            for layer in below {
+                let flags = MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV;
+                let tree = clone_tree(layer, Origin::Layer, flags, userns);
+                trees.push_back(tree.step(|| format!("show the layer {} with its owners", layer.display()))?);
+            }
+            if let LayerStore::Disk(layer) = upper {
+                let tree = clone_tree(layer, Origin::Image, MOUNT_NOSUID | MOUNT_NODEV, None);
+                trees.push_back(tree.step(|| format!("open the layer {}", layer.display()))?);
+            }
+        }
         for piece in &plan.pieces {
             let read_only = if piece.show == Show::ReadWrite { 0 } else { MOUNT_RDONLY };
             let nosuid = if crate::mutation::off("nosuid") { 0 } else { MOUNT_NOSUID };
@@ -66,12 +77,12 @@ pub(crate) struct Directory<'a> {
 impl Directory<'_> {
     /// Gives the directory its owner and mode: root inside and 0755, or those of what it covers.
     pub(crate) fn own(&self, map: &IdMap) -> io::Result<()> {
-        let mut owner = (0, 0);
+        let (mut owner, mut mode) = ((0, 0), 0o755);
         if let Some(like) = self.like {
             let meta = std::fs::symlink_metadata(like)?;
-            std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(meta.mode() & 0o1777))?;
-            owner = (meta.uid(), meta.gid());
+            (owner, mode) = ((meta.uid(), meta.gid()), meta.mode() & 0o1777);
         }
+        std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(mode))?;
         // A user's own directories belong to root inside already, and to nobody else's ids may a user give them.
         let IdMap::Shifted { base } = map else { return Ok(()) };
         let inside = |id: u32| Some(base + if map.has(id) { id } else { 0 });
@@ -84,6 +95,9 @@ pub(crate) fn directories(plan: &Plan) -> Vec<Directory<'_>> {
     let mut directories = Vec::new();
     if let Base::Disk { root, .. } = &plan.base {
         directories.push(Directory { path: root.clone(), like: None });
+    }
+    if let Base::Layers { upper: LayerStore::Disk(layer), .. } = &plan.base {
+        directories.extend(["upper", "work"].map(|half| Directory { path: layer.join(half), like: None }));
     }
     for piece in &plan.pieces {
         if let Show::Overlay(LayerStore::Disk(layer)) = &piece.show {

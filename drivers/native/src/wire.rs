@@ -4,6 +4,8 @@
 //! Both ends are the same binary or two versions of it, so [`VERSION`] goes first. Init reads from the host only, and
 //! the host reads from an init that no guest can reach; both bound what they read all the same.
 
+use agentkernel_backend::FileKind;
+use agentkernel_model::{Error, Kind, text::printable};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
@@ -58,6 +60,19 @@ pub(crate) enum Request {
         path: String,
         mode: OpenMode,
     },
+    /// What is at this path.
+    Look {
+        path: String,
+    },
+    /// What is at `path` as an archive, whose entries are called `name`; the pipe that it goes to comes along.
+    Pack {
+        path: String,
+        name: String,
+    },
+    /// An archive into the directory `path`; the pipe that it comes from comes along.
+    Unpack {
+        path: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -111,6 +126,12 @@ pub(crate) enum Reply {
     /// The socket or file that was asked for comes along.
     Opened,
     Refused(Fault),
+    Looked {
+        kind: Option<FileKind>,
+    },
+    /// The archive was written, or read to its end.
+    Transferred,
+    NotTransferred(Failure),
 }
 
 /// A step that failed, and the kernel's reason.
@@ -137,6 +158,30 @@ pub(crate) enum StartFault {
     NotRunnable(i32),
     Workdir(i32),
     Other(Fault),
+}
+
+/// An error of the model, as far as it goes over a socket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    kind: String,
+    message: String,
+}
+
+impl Failure {
+    /// Characters of a message, at most: names that guests chose are in it.
+    const MAX_MESSAGE: usize = 2000;
+
+    pub(crate) fn of(error: &Error) -> Self {
+        let message = printable(&error.to_string()).chars().take(Self::MAX_MESSAGE).collect();
+        Self { kind: error.kind().as_str().to_owned(), message }
+    }
+
+    /// The error, as what failed to be done.
+    pub(crate) fn into_error(self, what: &str) -> Error {
+        // Whoever sent it was inside.
+        let text: String = printable(&self.message).chars().take(Self::MAX_MESSAGE).collect();
+        Error::new(Kind::from_spelling(&self.kind).unwrap_or(Kind::Internal), format!("{what}: {text}"))
+    }
 }
 
 /// Writes one frame with `fds` beside it.

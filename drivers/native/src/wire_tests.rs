@@ -48,3 +48,37 @@ fn garbage_is_an_error_and_not_a_message() {
     std::fs::File::from(a).write_all(b"\x03\0\0\0{x}").unwrap();
     assert_eq!(Inbox::default().recv::<Request>(&b).unwrap_err(), Errno::PROTO);
 }
+
+#[test]
+fn failures_keep_their_kind_and_not_their_length() {
+    let (a, b) = pair();
+    let error = Error::new(Kind::Denied, "a".repeat(3000) + "\x1b[2J");
+    send(a.as_fd(), &Reply::NotTransferred(Failure::of(&error)), &[]).unwrap();
+    let Some(Reply::NotTransferred(failure)) = Inbox::default().recv(&b).unwrap() else {
+        panic!("no failure")
+    };
+    let error = failure.into_error("cannot unpack");
+    assert_eq!(error.kind(), Kind::Denied);
+    assert!(error.message().starts_with("cannot unpack: aa") && error.message().len() < 2100);
+    let hostile = Failure { kind: "everything".to_owned(), message: "\x1b[2J".repeat(10_000) };
+    let error = hostile.into_error("x");
+    assert_eq!(error.kind(), Kind::Internal);
+    assert!(!error.message().contains('\x1b') && error.message().len() < 2100);
+}
+
+#[test]
+fn transfers_take_their_pipe_along() {
+    let (a, b) = pair();
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    send(a.as_fd(), &Request::Look { path: "/a".into() }, &[]).unwrap();
+    send(a.as_fd(), &Request::Pack { path: "/a".into(), name: "b".into() }, &[read.as_fd()]).unwrap();
+    let mut inbox = Inbox::default();
+    assert!(matches!(inbox.recv(&b).unwrap(), Some(Request::Look { path }) if path == "/a"));
+    assert!(
+        matches!(inbox.recv(&b).unwrap(), Some(Request::Pack { path, name }) if path == "/a" && name == "b")
+    );
+    assert!(inbox.take_fd().is_some() && inbox.take_fd().is_none());
+    send(b.as_fd(), &Reply::Looked { kind: Some(FileKind::Directory) }, &[]).unwrap();
+    let reply = Inbox::default().recv(&a).unwrap();
+    assert!(matches!(reply, Some(Reply::Looked { kind: Some(FileKind::Directory) })));
+}

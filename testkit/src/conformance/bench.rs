@@ -5,7 +5,7 @@ use super::{
     subject::{Subject, inputs},
 };
 use crate::leftovers::Scope;
-use agentkernel_backend::{Backend, CreateInputs, DriverState, Process, Sandbox, process::Output};
+use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Process, Sandbox, process::Output};
 use agentkernel_model::{
     Error,
     command::ExecSpec,
@@ -38,7 +38,7 @@ struct Inner {
 
 /// The place of one case; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Bench(Arc<Inner>);
+pub struct Bench(Arc<Inner>, Lease);
 
 /// A named sandbox that runs.
 #[derive(Debug, Clone)]
@@ -53,15 +53,22 @@ impl Bench {
     /// # Errors
     /// As the driver's constructor.
     pub fn new(subject: Subject, road: Road) -> Result<Self, Error> {
-        let backend = subject.build()?;
-        Ok(Self(Arc::new(Inner {
+        let (backend, rootfs) = (subject.build()?, subject.rootfs.clone());
+        let inner = Inner {
             subject,
             backend,
             road,
             made: Mutex::default(),
             ids: Mutex::default(),
             kept: Mutex::default(),
-        })))
+        };
+        Ok(Self(Arc::new(inner), rootfs))
+    }
+
+    /// The same bench with another root file system.
+    #[must_use]
+    pub fn of(&self, rootfs: Lease) -> Self {
+        Self(Arc::clone(&self.0), rootfs)
     }
 
     #[must_use]
@@ -91,7 +98,7 @@ impl Bench {
     /// # Errors
     /// The refusals, as text.
     pub fn inputs(&self, spec: &SandboxSpec, id: SandboxId) -> Result<CreateInputs, Failure> {
-        inputs(&**self.backend(), spec, id, &self.0.subject.rootfs)
+        inputs(&**self.backend(), spec, id, &self.1)
             .map_err(|refusals| Failure(format!("not admitted: {refusals:?}")))
     }
 

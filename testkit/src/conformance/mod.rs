@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod case;
 mod cases;
+pub mod image;
 pub mod skips;
 pub mod subject;
 

@@ -1,6 +1,8 @@
 //! What is under test, and the specs and commands that cases are made from.
 
-use agentkernel_backend::{Backend, CreateInputs, Driver, Host, Lease, Owners, Refusal, Rootfs};
+use agentkernel_backend::{
+    Backend, CreateInputs, Driver, Host, ImageDefaults, Lease, Owners, Refusal, Rootfs,
+};
 use agentkernel_model::{
     Result,
     command::{Argv, ExecSpec, Stdio},
@@ -65,6 +67,7 @@ pub fn bare_rootfs() -> Lease {
         directories: Vec::new(),
         files: Vec::new(),
         env: vec![("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())],
+        defaults: ImageDefaults::default(),
         owners: Owners::Single,
     })
 }
@@ -85,6 +88,8 @@ pub fn plain_spec() -> SandboxSpec {
         policy,
         isolation: Isolation::Any,
         lifetime: Lifetime::Named,
+        files: Vec::new(),
+        init_script: None,
     }
 }
 

@@ -5,13 +5,20 @@ use super::{
     control::{FakeControl, Step},
     store::Home,
 };
-use agentkernel_backend::Files;
+use agentkernel_archive::{
+    Bounds, Crossing, Existing, Ownership, PackOptions, UnpackOptions, Whiteouts, pack, unpack,
+};
+use agentkernel_backend::{FileKind, Files};
 use agentkernel_model::{Error, Kind, Result, path::GuestPath};
 use async_trait::async_trait;
-use rustix::fs::{FileType, Mode, OFlags, fchmod, fstat};
+use rustix::{
+    fs::{FileType, Mode, OFlags, fchmod, fstat},
+    io::Errno,
+};
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
+    os::fd::{AsFd as _, OwnedFd},
 };
 
 #[derive(Debug)]
@@ -24,6 +31,11 @@ impl FakeFiles {
     fn open(&self, path: &GuestPath, flags: OFlags, mode: Mode) -> io::Result<File> {
         // NONBLOCK: opening a FIFO must not wait for its other end.
         in_root(&self.home.root(), path.relative(), flags | OFlags::NONBLOCK, mode).map(File::from)
+    }
+
+    /// Without opening it.
+    fn find(&self, path: &GuestPath, flags: OFlags) -> io::Result<File> {
+        in_root(&self.home.root(), path.relative(), flags | OFlags::PATH, Mode::empty()).map(File::from)
     }
 }
 
@@ -63,6 +75,67 @@ impl Files for FakeFiles {
         };
         file.write_all(content).map_err(|e| fault("write", path, e))
     }
+
+    async fn kind(&self, path: &GuestPath) -> Result<Option<FileKind>> {
+        self.control.pass(Step::FileRead).await?;
+        let look = |flags| self.find(path, flags);
+        let found = match look(OFlags::empty()) {
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+            // A link that leads nowhere is something, too.
+            Err(e)
+                if [Errno::NOENT, Errno::LOOP]
+                    .map(|e| Some(e.raw_os_error()))
+                    .contains(&e.raw_os_error()) =>
+            {
+                return Ok(look(OFlags::NOFOLLOW).ok().map(|_| FileKind::Other));
+            }
+            found => found.map_err(|e| fault("look at", path, e))?,
+        };
+        let status = fstat(&found).map_err(|e| fault("look at", path, e.into()))?;
+        Ok(Some(match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile => FileKind::File,
+            FileType::Directory => FileKind::Directory,
+            _ => FileKind::Other,
+        }))
+    }
+
+    async fn pack(&self, path: &GuestPath, name: &str, into: OwnedFd) -> Result<()> {
+        self.control.pass(Step::FileRead).await?;
+        let found = self.find(path, OFlags::NOFOLLOW);
+        let found = found.map_err(|e| fault("pack", path, e))?;
+        let source = if regular(&found, path).is_ok() {
+            let file = self.open(path, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty());
+            file.map_err(|e| fault("pack", path, e))?
+        } else {
+            found
+        };
+        let (name, options) = (name.to_owned(), PackOptions { crossing: Crossing::Stay });
+        apart(move || pack(source.as_fd(), &name, blocking(into)?, &options).map(drop)).await
+    }
+
+    async fn unpack(&self, path: &GuestPath, from: OwnedFd) -> Result<()> {
+        self.control.pass(Step::FileWrite).await?;
+        let into = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty());
+        let into = into.map_err(|e| fault("unpack into", path, e))?;
+        let options = UnpackOptions {
+            bounds: Bounds { bytes: 1 << 40, entries: 1 << 24 },
+            ownership: Ownership::Caller,
+            whiteouts: Whiteouts::Plain,
+            existing: Existing::Replace,
+        };
+        apart(move || unpack(blocking(from)?, into.as_fd(), &options).map(drop)).await
+    }
+}
+
+/// On a thread of its own: the other end of the pipe may be waited for by this one.
+async fn apart(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::internal("an archive's thread ended").with_source(e))?
+}
+
+fn blocking(pipe: OwnedFd) -> Result<File> {
+    rustix::io::ioctl_fionbio(&pipe, false).map_err(|e| Error::io("cannot use the pipe", e.into()))?;
+    Ok(File::from(pipe))
 }
 
 fn regular(file: &File, path: &GuestPath) -> Result<()> {

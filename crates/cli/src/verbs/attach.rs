@@ -72,7 +72,7 @@ impl Attach {
             Plan { output: OutputTo::Caller, input: InputFrom::Terminal(Detach::OnKeys), timeout: None };
         let engine = context.engine();
         context.block_on(async {
-            let process = engine.exec(&self.name, &command).await?;
+            let process = engine.attach(&self.name, &command).await?;
             let ended = pump::drive(process, plan).await?;
             report::finish(context, ended, None)
         })

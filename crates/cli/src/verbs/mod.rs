@@ -1,13 +1,25 @@
 //! The verbs: one file each, holding its flags, its help and its one call of the engine.
 
 mod attach;
+mod audit;
+mod benchmark;
+mod completions;
 mod doctor;
 mod exec;
+mod images;
+mod init;
 mod keeper;
+mod man;
 mod report;
 mod run;
 mod sandbox;
 mod setup;
+mod stats;
+mod template;
+mod trust;
+mod volume;
+
+pub(crate) use completions::{Shell, answer};
 
 use crate::{context::Context, printer::Form};
 use agentkernel_model::Result;
@@ -24,10 +36,33 @@ pub(crate) enum Verb {
     /// Named sandboxes: create, start, stop, remove, list, info, gc
     #[command(subcommand, visible_alias = "sb")]
     Sandbox(sandbox::Verb),
+    /// Write an agentkernel.toml for this project
+    Init(init::Init),
+    /// Pre-configured sandboxes: list, save, add, remove
+    #[command(subcommand)]
+    Template(template::Verb),
+    /// Images on this machine: list, pull, import, prune
+    #[command(subcommand)]
+    Images(images::Verb),
+    /// Directories that outlive sandboxes: create, list, info, delete
+    #[command(subcommand)]
+    Volume(volume::Verb),
+    /// Let a configuration that was found in a project take full effect
+    Trust(trust::Trust),
     /// See which backends work here, and what is missing for the others
     Setup(setup::Setup),
     /// Look for trouble with backends, sandboxes and storage
     Doctor(doctor::Doctor),
+    /// Show what was done: the log of events
+    Audit(audit::Audit),
+    /// Show how much agentkernel was used, and for what
+    Stats(stats::Stats),
+    /// Measure how fast sandboxes are on this machine
+    Benchmark(benchmark::Benchmark),
+    /// Print the script that completes verbs, flags and names in your shell
+    Completions(completions::Completions),
+    /// Print a page of the manual, or write all of them
+    Man(man::Man),
     #[command(hide = true)]
     Keeper(keeper::Keeper),
     /// Older spellings of `sandbox VERB`.
@@ -51,6 +86,8 @@ pub(crate) enum Older {
     Info(sandbox::info::Info),
     #[command(hide = true)]
     Gc(sandbox::gc::Gc),
+    #[command(hide = true)]
+    Clean(sandbox::clean::Clean),
 }
 
 impl Older {
@@ -63,6 +100,7 @@ impl Older {
             Self::List(verb) => sandbox::Verb::List(verb),
             Self::Info(verb) => sandbox::Verb::Info(verb),
             Self::Gc(verb) => sandbox::Verb::Gc(verb),
+            Self::Clean(verb) => sandbox::Verb::Clean(verb),
         }
     }
 }
@@ -75,8 +113,16 @@ impl Verb {
             Self::Exec(verb) => verb.json,
             Self::Doctor(verb) => verb.json,
             Self::Setup(verb) => verb.json,
-            Self::Attach(_) | Self::Keeper(_) => false,
+            Self::Audit(verb) => verb.json,
+            Self::Stats(verb) => verb.json,
+            Self::Benchmark(verb) => verb.json,
+            Self::Attach(_) | Self::Keeper(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Sandbox(verb) => verb.json(),
+            Self::Template(verb) => verb.json(),
+            Self::Images(verb) => verb.json(),
+            Self::Init(_) => false,
+            Self::Volume(verb) => verb.json(),
+            Self::Trust(verb) => verb.json,
             Self::Older(Older::Create(verb)) => verb.json,
             Self::Older(Older::Start(verb)) => verb.json,
             Self::Older(Older::Stop(verb)) => verb.json,
@@ -84,6 +130,7 @@ impl Verb {
             Self::Older(Older::List(verb)) => verb.json,
             Self::Older(Older::Info(verb)) => verb.json,
             Self::Older(Older::Gc(verb)) => verb.json,
+            Self::Older(Older::Clean(verb)) => verb.json,
         };
         Form::from_flag(json)
     }
@@ -95,8 +142,18 @@ impl Verb {
             Self::Exec(verb) => verb.execute(context),
             Self::Attach(verb) => verb.execute(context),
             Self::Sandbox(verb) => verb.execute(context),
+            Self::Init(verb) => verb.execute(context),
+            Self::Template(verb) => verb.execute(context),
+            Self::Images(verb) => verb.execute(context),
+            Self::Volume(verb) => verb.execute(context),
+            Self::Trust(verb) => verb.execute(context),
             Self::Setup(verb) => verb.execute(context),
             Self::Doctor(verb) => verb.execute(context),
+            Self::Audit(verb) => verb.execute(context),
+            Self::Stats(verb) => verb.execute(context),
+            Self::Benchmark(verb) => verb.execute(context),
+            Self::Completions(verb) => verb.execute(context),
+            Self::Man(verb) => verb.execute(context),
             Self::Keeper(verb) => verb.execute(context),
             Self::Older(verb) => verb.newer().execute(context),
         }

@@ -3,17 +3,19 @@
 use super::report::{self, Surroundings};
 use crate::{
     args::{IoArgs, SandboxArgs},
+    branch,
     context::Context,
-    pump, render,
+    image::Having,
+    pump, render, settings,
     spec::{self, Prepared, ProjectUse, Purpose},
 };
 use agentkernel_backend::Process;
 use agentkernel_engine::{
     Engine,
-    request::{Choice, CreateRequest, RunRequest},
+    request::{Choice, CreateRequest, RunRequest, SandboxInfo},
 };
 use agentkernel_model::{
-    Result,
+    Kind, Result,
     command::{Argv, ExecSpec},
     id::SandboxId,
     name::SandboxName,
@@ -32,6 +34,10 @@ Examples:
   agentkernel run --profile restrictive python3 app.py
   agentkernel run --memory 2GB --timeout 10m cargo build
   agentkernel run --json -- sh -c 'echo out; echo err >&2'
+  agentkernel run --image ubuntu:24.04 apt-get --version
+  agentkernel run --template python-ci pytest
+  agentkernel run --build npm test                     in the image of ./Dockerfile
+  agentkernel run --branch npm test                    in a sandbox that this git branch keeps
   agentkernel run --dry-run npm test                   shows what would be done
   tar c src | agentkernel run wc -c                    stdin passes through
 
@@ -49,6 +55,10 @@ pub(crate) struct Run {
     /// Keep the sandbox, and say how to enter and remove it
     #[arg(short, long)]
     keep: bool,
+
+    /// Run in the sandbox of the git branch that is checked out, which is made when there is none, and stays
+    #[arg(long, conflicts_with = "keep")]
+    branch: bool,
 
     /// End the command after this time, such as 30s or 10m
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -74,10 +84,15 @@ pub(crate) struct Run {
 impl Run {
     pub(super) fn execute(self, context: &Context) -> Result<u8> {
         let argv = Argv::new(self.command.clone())?;
-        let lifetime = if self.keep { Lifetime::Named } else { Lifetime::Ephemeral };
+        let lifetime = if self.keep || self.branch { Lifetime::Named } else { Lifetime::Ephemeral };
         let project = if self.no_workspace { ProjectUse::None } else { ProjectUse::Automatic };
         let purpose = Purpose::Run { program: argv.program(), project, lifetime };
-        let prepared = spec::prepare(&context.settings, &self.sandbox, purpose)?;
+        let engine = context.engine();
+        let having = match self.dry_run {
+            true => Having::Tell,
+            false => Having::Get { printer: &context.printer, json: self.json },
+        };
+        let prepared = spec::prepare(&engine, &context.settings, &self.sandbox, purpose, having)?;
         let command = ExecSpec {
             env: report::terminal_env(context, &self.io, &self.sandbox.env),
             argv,
@@ -85,8 +100,7 @@ impl Run {
             user: None,
             stdio: report::stdio(&self.io),
         };
-        let backend = self.sandbox.backend.clone();
-        let engine = context.engine();
+        let backend = prepared.about.backend.clone();
         if self.dry_run {
             let choice = context.block_on(engine.choose(&prepared.spec, backend.as_deref()))?;
             return self.show(context, &prepared, &command, choice);
@@ -94,7 +108,7 @@ impl Run {
         if !self.json {
             context.tell(&prepared.notes, &prepared.remarks);
         }
-        if self.keep {
+        if self.keep || self.branch {
             return context.block_on(self.run_kept(context, &engine, prepared, command));
         }
         let Prepared { spec, mut notes, .. } = prepared;
@@ -130,15 +144,17 @@ impl Run {
         prepared: Prepared,
         command: ExecSpec,
     ) -> Result<u8> {
-        let name = random_name()?;
-        let image = prepared.spec.image.to_string();
-        let request = kept_request(name.clone(), prepared.spec, self.sandbox.backend.clone());
-        let info = engine.create(request).await?;
+        let name = if self.branch { branch::name(&settings::current_dir()?)? } else { random_name()? };
+        let notes = prepared.notes.clone();
+        let (info, made) = kept(engine, &name, prepared).await?;
         if let Err(error) = engine.start(&name).await {
             // Nobody asked for a sandbox that cannot start. The first error is the one to tell.
-            let _ = engine.remove(&name).await;
+            if made == Made::Now {
+                let _ = engine.remove(&name).await;
+            }
             return Err(error);
         }
+        let image = info.image.clone();
         if !self.json {
             tell_choice(context, &[], &info.unenforced);
         }
@@ -146,7 +162,7 @@ impl Run {
             sandbox: Some(name.to_string()),
             backend: Some(info.backend.to_string()),
             image: Some(image),
-            notes: prepared.notes,
+            notes,
             unenforced: info.unenforced,
         };
         let result = match engine.exec(&name, &command).await {
@@ -154,7 +170,7 @@ impl Run {
             Err(error) => Err(error),
         };
         // Also after a failure: the sandbox is there.
-        if !self.json {
+        if !self.json && made == Made::Now {
             context.printer.note(format_args!(
                 "kept as '{name}'; enter it with 'agentkernel attach {name}', \
                  remove it with 'agentkernel sandbox remove {name}'"
@@ -171,6 +187,7 @@ impl Run {
                 dry_run: true,
                 backend: choice.backend.to_string(),
                 command: command.argv.words(),
+                image_from: &prepared.image_from,
                 spec: &prepared.spec,
                 notes,
                 unenforced: choice.unenforced,
@@ -180,6 +197,7 @@ impl Run {
         let mut rows =
             vec![("Command", command.argv.words().join(" ")), ("Backend", choice.backend.to_string())];
         rows.extend(render::spec(&prepared.spec));
+        rows.insert(3, ("Image from", prepared.image_from.clone()));
         if !choice.unenforced.is_empty() {
             rows.push(("Not enforced", choice.unenforced.join(", ")));
         }
@@ -195,6 +213,8 @@ struct DryRun<'a> {
     dry_run: bool,
     backend: String,
     command: &'a [String],
+    /// What led to the image.
+    image_from: &'a str,
     spec: &'a SandboxSpec,
     notes: Vec<String>,
     unenforced: Vec<String>,
@@ -210,8 +230,35 @@ fn tell_choice(context: &Context, notes: &[String], unenforced: &[String]) {
     }
 }
 
-fn kept_request(name: SandboxName, spec: SandboxSpec, backend: Option<String>) -> CreateRequest {
-    CreateRequest { name, spec, backend, labels: Vec::new(), ttl: None, description: None }
+/// Whether a sandbox that stays was made by this command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Now,
+    Before,
+}
+
+/// The sandbox `name`, made when there is none.
+async fn kept(engine: &Engine, name: &SandboxName, prepared: Prepared) -> Result<(SandboxInfo, Made)> {
+    match engine.info(name).await {
+        Ok(info) => return Ok((info, Made::Before)),
+        Err(error) if error.kind() == Kind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let about = prepared.about;
+    let request = CreateRequest {
+        name: name.clone(),
+        spec: prepared.spec,
+        backend: about.backend,
+        labels: about.labels,
+        ttl: about.ttl.filter(|ttl| !ttl.is_zero()),
+        description: about.description,
+    };
+    match engine.create(request).await {
+        Ok(info) => Ok((info, Made::Now)),
+        // By somebody else, between the two.
+        Err(error) if error.kind() == Kind::AlreadyExists => Ok((engine.info(name).await?, Made::Before)),
+        Err(error) => Err(error),
+    }
 }
 
 /// `run-` and eight hexadecimal digits of randomness.

@@ -5,13 +5,13 @@ use crate::{
     boot as machine, clock,
     directories::{self, SandboxDir},
     engine::Engine,
-    guard,
+    guard, initscript,
     lock::Lock,
     outside,
     ports::Listeners,
-    query, record, rootfs,
+    private, query, record, rootfs,
 };
-use agentkernel_backend::{Backend, CreateInputs, DriverState, Sandbox, admit::refused};
+use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::PublicGateway;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId, port::PublishedPort};
 use agentkernel_store::{Cached, Record, Started, Writer};
@@ -37,6 +37,8 @@ pub(super) struct Kept {
     pub(super) expires_at: Option<i64>,
     /// The fact that it runs.
     pub(super) lock: Lock,
+    /// Its image, which nobody removes meanwhile.
+    pub(super) image: Lease,
 }
 
 /// Starts the sandbox `id`. `inherited` is the starter's lock on the sandbox's operations, held until this returns.
@@ -79,10 +81,11 @@ struct Held {
 async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     let mut spec = record.spec()?;
     guard::look_again(&mut spec)?;
+    private::cover(&engine.host, &mut spec)?;
     let backend = engine.backend(engine.registry.find(record.backend.as_str())?)?;
     let admitted = backend.admit(&spec).map_err(|refusals| refused(&backend.id(), &refusals))?;
-    let facts = record::facts(&record, &engine.facts)?;
-    let rootfs = rootfs::resolve(&spec.image, &facts)?;
+    let origins = record::origins(&record, &engine.facts)?;
+    let rootfs = rootfs::resolve_again(engine, &spec, &origins.facts, origins.image.as_ref())?;
     let listeners = Listeners::bind(&spec.ports).await?;
     let ports = listeners.ports();
     let gateway = outside::gateway(&spec.policy.network)?;
@@ -93,11 +96,16 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
         // Its last keeper was killed: let the backend clear away what that one held.
         state = backend.stop(record.id, &state, Duration::ZERO).await?;
     }
+    // Held by this process for as long as the sandbox runs: its image stays.
+    let image = rootfs.clone();
     let inputs = CreateInputs { admitted, id: record.id, rootfs };
     let (state, sandbox) = backend.start(inputs, &state, outside::of_seam(gateway.as_ref())).await?;
-    let written = write(engine, record.id, &state, &ports);
-    if let Err(error) = written {
-        // Not written down is not started. The failure to write is the news.
+    let ready = match initscript::once(&held.dir, sandbox.as_ref(), spec.init_script.as_deref()).await {
+        Ok(()) => write(engine, record.id, &state, &ports),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ready {
+        // Not written down is not started. The first failure is the news.
         let _ = backend.stop(record.id, &state, Duration::ZERO).await;
         return Err(error);
     }
@@ -113,6 +121,7 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
         terminate: held.terminate,
         expires_at: record.expires_at,
         lock: held.lock,
+        image,
     })
 }
 

@@ -7,7 +7,7 @@ use super::{
     socket,
     visitors::{self, Order, Reception, StopRequest},
 };
-use crate::{directories, engine::Engine, record, record::reason};
+use crate::{directories, engine::Engine, query, record, record::reason};
 use agentkernel_backend::DriverState;
 use agentkernel_model::{Error, Result, id::SandboxId};
 use agentkernel_store::{Stopped, Writer};
@@ -38,8 +38,20 @@ enum End {
 /// # Errors
 /// When it could not be stopped in order, or that could not be written down.
 pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
-    let Kept { id, dir, backend, state, sandbox, gateway, ports, listener, mut terminate, expires_at, lock } =
-        kept;
+    let Kept {
+        id,
+        dir,
+        backend,
+        state,
+        sandbox,
+        gateway,
+        ports,
+        listener,
+        mut terminate,
+        expires_at,
+        lock,
+        image,
+    } = kept;
     let (demands, mut demanded) = mpsc::channel(MAX_VISITORS);
     let (phase, watched) = watch::channel(Phase::Running);
     let mut door = JoinSet::new();
@@ -75,7 +87,7 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
             (Err(error), None) => return Err(error),
         }
     };
-    drop(ports);
+    drop((ports, image));
     if let Some(gateway) = gateway {
         gateway.finish().await;
     }
@@ -120,5 +132,10 @@ async fn receive_all(listener: UnixListener, mut reception: Reception) {
 fn write_down(engine: &Engine, id: SandboxId, state: &DriverState, reason: Option<&str>) -> Result<()> {
     let state = record::encode_state(state)?;
     let stopped = Stopped { state: &state, reason };
-    Writer::open(&directories::database(&engine.host))?.set_stopped(id, stopped)
+    Writer::open(&directories::database(&engine.host))?.set_stopped(id, stopped)?;
+    // Who asked for it writes it down; what happens by itself only its keeper sees.
+    if let (Some(reason), Ok(Some(record))) = (reason, query::by_id(engine, id)) {
+        engine.audit.stopped(&record.name, Some(reason));
+    }
+    Ok(())
 }

@@ -90,6 +90,8 @@ pub(crate) fn spec() -> SandboxSpec {
         policy,
         isolation: Isolation::Any,
         lifetime: Lifetime::Named,
+        files: Vec::new(),
+        init_script: None,
     }
 }
 

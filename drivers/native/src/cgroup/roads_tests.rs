@@ -3,7 +3,7 @@
 use super::{ALL, Daemon, LONG, limits, me, mover, v2_root};
 use crate::cgroup::{Hierarchy, Version};
 use agentkernel_backend::{
-    Backend, CreateInputs, Exit, Graft, Health, Host, Lease, Owners, Rootfs, rootfs::Layer,
+    Backend, CreateInputs, Exit, Graft, Health, Host, ImageDefaults, Lease, Owners, Rootfs, rootfs::Layer,
 };
 use agentkernel_model::{
     Kind,
@@ -86,6 +86,8 @@ fn inputs(backend: &dyn Backend, id: SandboxId, lifetime: Lifetime) -> CreateInp
         policy,
         isolation: Isolation::Any,
         lifetime,
+        files: Vec::new(),
+        init_script: None,
     };
     let usr = Graft { source: "/usr".into(), target: "/usr".parse().unwrap(), layer: Layer::ReadOnly };
     let links = ["bin", "lib", "lib64"].map(|l| (format!("/{l}").parse().unwrap(), format!("usr/{l}")));
@@ -96,6 +98,7 @@ fn inputs(backend: &dyn Backend, id: SandboxId, lifetime: Lifetime) -> CreateInp
         links: links.to_vec(),
         directories: Vec::new(),
         files: Vec::new(),
+        defaults: ImageDefaults::default(),
         env: vec![("PATH".to_owned(), "/usr/bin".to_owned())],
         owners: Owners::Single,
     };

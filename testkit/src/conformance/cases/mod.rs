@@ -1,10 +1,12 @@
 //! The table of all cases.
 
 mod admission;
+mod archives;
 mod confinement;
 mod environment;
 mod exits;
 mod files;
+mod layers;
 mod lifecycle;
 mod limits;
 mod place;
@@ -25,29 +27,33 @@ use super::case::{
 
 /// `both`, `once` and `named` are the roads of a case; `none` has no road of its own.
 macro_rules! table {
-    ($($road:ident $module:ident :: $function:ident $needs:expr;)+) => {{
-        let mut cases: Vec<Case> = Vec::with_capacity(128);
-        $(table!(@ $road, cases, stringify!($function), &$needs, |bench| Box::pin($module::$function(bench)));)+
-        cases
-    }};
-    (@ both, $cases:ident, $name:expr, $needs:expr, $body:expr) => {
-        $cases.push(Case::new($name, Some(Road::Once), $needs, $body));
-        $cases.push(Case::new($name, Some(Road::Named), $needs, $body));
+    ($($road:ident $module:ident :: $function:ident $needs:expr;)+) => {
+        [$(table!(@ $road, stringify!($function), &$needs, |bench| Box::pin($module::$function(bench)))),+].concat()
     };
-    (@ once, $cases:ident, $name:expr, $needs:expr, $body:expr) => {
-        $cases.push(Case::new($name, Some(Road::Once), $needs, $body));
+    (@ both, $name:expr, $needs:expr, $body:expr) => {
+        vec![
+            Case::new($name, Some(Road::Once), $needs, $body),
+            Case::new($name, Some(Road::Named), $needs, $body),
+        ]
     };
-    (@ named, $cases:ident, $name:expr, $needs:expr, $body:expr) => {
-        $cases.push(Case::new($name, Some(Road::Named), $needs, $body));
+    (@ once, $name:expr, $needs:expr, $body:expr) => {
+        vec![Case::new($name, Some(Road::Once), $needs, $body)]
     };
-    (@ none, $cases:ident, $name:expr, $needs:expr, $body:expr) => {
-        $cases.push(Case::new($name, None, $needs, $body));
+    (@ named, $name:expr, $needs:expr, $body:expr) => {
+        vec![Case::new($name, Some(Road::Named), $needs, $body)]
+    };
+    (@ none, $name:expr, $needs:expr, $body:expr) => {
+        vec![Case::new($name, None, $needs, $body)]
     };
 }
 
 /// Every case on every road.
 #[must_use]
 pub fn cases() -> Vec<Case> {
+    [of_sandboxes(), of_trees()].concat()
+}
+
+fn of_sandboxes() -> Vec<Case> {
     table! {
         none admission::admit_is_pure [];
         none admission::admit_refuses_what_capabilities_lack [];
@@ -132,14 +138,43 @@ pub fn cases() -> Vec<Case> {
         named lifecycle::one_command_ends_another [];
         named lifecycle::stats_count_what_runs [];
 
+        named ports::forward_reaches_a_server_inside [PublishPorts];
+        named ports::forward_to_nothing_is_an_error [PublishPorts];
+    }
+}
+
+/// Of files, archives and images.
+fn of_trees() -> Vec<Case> {
+    table! {
         named files::what_is_written_is_read [];
         named files::a_written_program_runs [];
         named files::faults_have_their_kinds [];
         named files::special_files_are_refused_at_once [];
         named files::links_to_the_outside_stay_inside [];
 
-        named ports::forward_reaches_a_server_inside [PublishPorts];
-        named ports::forward_to_nothing_is_an_error [PublishPorts];
+        named archives::kinds_are_told [];
+        named archives::a_tree_comes_out_and_goes_in [];
+        named archives::a_hostile_archive_stays_inside [];
+        named archives::archives_of_links_stay_inside [];
+        named archives::faults_of_archives_have_their_kinds [];
+        named archives::a_read_only_root_takes_no_archive [ReadOnlyRoot];
+        named archives::owners_are_kept_where_they_exist [Users];
+        named archives::a_stop_ends_a_transfer [];
+        named archives::killing_the_transfer_is_told [Isolation];
+        named archives::what_the_host_sees_has_no_set_id_files [Mounts];
+
+        both layers::layers_are_seen_as_one [Isolation];
+        both layers::writes_stay_in_the_sandbox [Isolation];
+        named layers::what_is_written_lasts [Isolation];
+        both layers::layers_of_a_read_only_root_refuse_writes [Isolation, ReadOnlyRoot];
+        both layers::the_image_decides_where_nobody_else_does [Isolation];
+        both layers::the_user_of_the_image [Isolation, Users];
+        both layers::a_missing_workdir_is_made [Isolation];
+        both layers::a_missing_program_is_not_found [Isolation];
+        both layers::generated_files_replace_what_is_there [Isolation];
+        both layers::links_at_mount_targets_lead_nowhere [Isolation, WorkspaceView, Mounts];
+        both layers::set_user_id_files_are_nothing [Isolation, Users];
+        both layers::as_many_layers_as_an_image_has [Isolation];
     }
 }
 

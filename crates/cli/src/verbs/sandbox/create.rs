@@ -2,23 +2,32 @@
 
 use crate::{
     args::SandboxArgs,
+    branch,
     context::Context,
+    image::Having,
+    settings,
     spec::{self, Purpose},
 };
-use agentkernel_engine::request::CreateRequest;
+use agentkernel_engine::{
+    Engine,
+    request::{CreateRequest, SandboxInfo},
+};
 use agentkernel_model::{
-    Error, Result,
+    Error, Kind, Result,
     limits::Limit,
     name::{Label, SandboxName},
     size::parse_duration,
     spec::SandboxSpec,
+    text::printable,
 };
 use clap::Args;
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
 const EXAMPLES: &str = "\
 Examples:
   agentkernel sandbox create my-project --dir .         the project, writable, at /workspace
+  agentkernel sandbox create my-project --template python
+  agentkernel sandbox create --branch                   named after the git branch
   agentkernel sandbox create trial --dir .:view         a copy-on-write view of it
   agentkernel sandbox create ci --ttl 1h -l team=web
   agentkernel sandbox create api -P 8080:80 --memory 2GB
@@ -29,6 +38,10 @@ Examples:
 pub(crate) struct Create {
     /// The name; without one, sandbox.name of the configuration
     name: Option<SandboxName>,
+
+    /// Name it after the repository and the git branch that is checked out; if it is there, that is fine
+    #[arg(long, conflicts_with = "name")]
+    branch: bool,
 
     #[command(flatten)]
     sandbox: SandboxArgs,
@@ -55,23 +68,60 @@ pub(crate) struct Create {
 }
 
 impl Create {
+    /// For `import-config`.
+    pub(super) fn from_config(
+        name: Option<SandboxName>,
+        config: PathBuf,
+        backend: Option<String>,
+        json: bool,
+    ) -> Self {
+        Self {
+            name,
+            branch: false,
+            sandbox: SandboxArgs { config: Some(config), backend, ..SandboxArgs::default() },
+            dir: None,
+            label: Vec::new(),
+            ttl: None,
+            description: None,
+            json,
+        }
+    }
+
     pub(super) fn execute(self, context: &Context) -> Result<()> {
         let purpose = Purpose::Create { dir: self.dir.as_deref() };
-        let prepared = spec::prepare(&context.settings, &self.sandbox, purpose)?;
-        let name = self.name.or(prepared.name).ok_or_else(|| {
+        let engine = context.engine();
+        let named = match self.branch {
+            true => Some(branch::name(&settings::current_dir()?)?),
+            false => self.name,
+        };
+        if self.branch
+            && let Some(name) = &named
+            && let Some(there) = existing(context, &engine, name)?
+        {
+            return match self.json {
+                true => context.printer.json(&there),
+                false => context.printer.text(format_args!("'{name}' is there already")),
+            };
+        }
+        let having = Having::Get { printer: &context.printer, json: self.json };
+        let prepared = spec::prepare(&engine, &context.settings, &self.sandbox, purpose, having)?;
+        let about = prepared.about;
+        let name = named.or(about.name).ok_or_else(|| {
             Error::invalid("the sandbox has no name").with_hint("agentkernel sandbox create NAME")
         })?;
         context.tell(&prepared.notes, &prepared.remarks);
         let size = resources(&prepared.spec);
+        let mut labels = about.labels;
+        labels.retain(|label| !self.label.iter().any(|typed| typed.key == label.key));
+        labels.extend(self.label);
         let request = CreateRequest {
             name,
             spec: prepared.spec,
-            backend: self.sandbox.backend,
-            labels: self.label,
-            ttl: self.ttl.filter(|ttl| !ttl.is_zero()),
-            description: self.description,
+            backend: about.backend,
+            labels,
+            ttl: self.ttl.or(about.ttl).filter(|ttl| !ttl.is_zero()),
+            description: self.description.or(about.description),
         };
-        let engine = context.engine();
         let info = context.block_on(engine.create(request))?;
         if self.json {
             return context.printer.json(&info);
@@ -86,7 +136,23 @@ impl Create {
             text += &format!("\n  expires {at}");
         }
         text += &format!("\nstart it with 'agentkernel sandbox start {name}'");
+        if let Some(help) = about.help_text {
+            // Of a template, which others may have written.
+            let lines = help
+                .trim()
+                .lines()
+                .map(|line| format!("\n  {}", printable(&line.replace("NAME", name.as_str()))));
+            text += &lines.collect::<String>();
+        }
         context.printer.text(text)
+    }
+}
+
+fn existing(context: &Context, engine: &Engine, name: &SandboxName) -> Result<Option<SandboxInfo>> {
+    match context.block_on(engine.info(name)) {
+        Ok(info) => Ok(Some(info)),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,7 +1,12 @@
 //! `agentkernel sandbox VERB`.
 
+pub(super) mod clean;
+pub(super) mod cp;
 pub(super) mod create;
+pub(super) mod export;
+pub(super) mod export_config;
 pub(super) mod gc;
+pub(super) mod import_config;
 pub(super) mod info;
 pub(super) mod list;
 pub(super) mod remove;
@@ -9,7 +14,8 @@ pub(super) mod start;
 pub(super) mod stop;
 
 use crate::context::Context;
-use agentkernel_model::Result;
+use agentkernel_engine::request::SandboxInfo;
+use agentkernel_model::{Result, name::Label};
 use clap::Subcommand;
 
 const EXAMPLES: &str = "\
@@ -37,8 +43,23 @@ pub(crate) enum Verb {
     List(list::List),
     /// Show one sandbox with its resolved policy
     Info(info::Info),
+    /// Copy files and directories into a sandbox or out of it
+    Cp(cp::Cp),
+    /// Write a sandbox's files as a tar archive
+    Export(export::Export),
+    /// Write what a sandbox was made from as an agentkernel.toml
+    ExportConfig(export_config::ExportConfig),
+    /// Make a sandbox from a configuration of 'export-config'
+    ImportConfig(import_config::ImportConfig),
     /// Remove expired sandboxes and what crashes left behind
     Gc(gc::Gc),
+    /// Remove stopped sandboxes and leftovers; on request running ones and images too
+    Clean(clean::Clean),
+}
+
+/// The labels of a sandbox, as they were written.
+pub(super) fn labels(info: &SandboxInfo) -> Result<Vec<Label>> {
+    info.labels.iter().map(|(key, value)| Label::new(key, value)).collect()
 }
 
 impl Verb {
@@ -50,7 +71,11 @@ impl Verb {
             Self::Remove(verb) => verb.json,
             Self::List(verb) => verb.json,
             Self::Info(verb) => verb.json,
+            Self::Cp(verb) => verb.json,
+            Self::Export(_) | Self::ExportConfig(_) => false,
+            Self::ImportConfig(verb) => verb.json,
             Self::Gc(verb) => verb.json,
+            Self::Clean(verb) => verb.json,
         }
     }
 
@@ -62,7 +87,12 @@ impl Verb {
             Self::Remove(verb) => verb.execute(context),
             Self::List(verb) => verb.execute(context),
             Self::Info(verb) => verb.execute(context),
+            Self::Cp(verb) => verb.execute(context),
+            Self::Export(verb) => verb.execute(context),
+            Self::ExportConfig(verb) => verb.execute(context),
+            Self::ImportConfig(verb) => verb.execute(context),
             Self::Gc(verb) => verb.execute(context),
+            Self::Clean(verb) => verb.execute(context),
         }
         .map(|()| 0)
     }

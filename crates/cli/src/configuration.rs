@@ -1,0 +1,232 @@
+//! Which configuration takes effect: the file, template and devcontainer.json that a person named, and below them what
+//! was only found in the project.
+
+use crate::{
+    args::SandboxArgs,
+    project::{self, FOUND, Reach},
+    templates::Library,
+};
+use agentkernel_config::{
+    Build, Config, FileBody, FileEntry, MountRequest, devcontainer,
+    file::MAX_LEN,
+    template::{self, Origin, Specifier},
+    trust,
+};
+use agentkernel_engine::Engine;
+use agentkernel_model::{Error, Result, image::ImageRef, policy::Profile, text::printable};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Everything that files say, together. Sources of files are read, and every path in it is absolute: each layer has a
+/// directory of its own that its relative paths start from, and its own reach.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// What of it takes effect; the image stands apart.
+    pub(crate) config: Config,
+    /// The image that a person's own word leads to, and which word that was.
+    pub(crate) named: Option<(ImageRef, String)>,
+    /// The image of a file that was only found, and how far that file is trusted: detection asks it last.
+    pub(crate) found: Option<(ImageRef, Reach)>,
+    /// What `--build` builds, and how far its paths may lead.
+    pub(crate) build: (Build, Reach),
+    /// For stderr and `--json`.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A configuration, and where it came from.
+#[derive(Debug)]
+struct Layer {
+    config: Config,
+    /// Of a configuration that may not build by itself.
+    build: Build,
+    reach: Reach,
+    /// How its image is explained; `None` when it was only found.
+    word: Option<String>,
+    /// Relative paths start here.
+    base: PathBuf,
+    notes: Vec<String>,
+}
+
+/// # Errors
+/// For files that are not there or malformed; nothing was started.
+pub(crate) fn load(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<Loaded> {
+    let mut layers = Vec::new();
+    layers.extend(flags.config.as_deref().map(|path| named_file(path, cwd)).transpose()?);
+    layers.extend(flags.template.as_ref().map(|name| from_template(engine, flags, name, cwd)).transpose()?);
+    layers.extend(devcontainer_file(engine, flags, cwd)?);
+    let named = layers.iter().find_map(|layer| {
+        let image = layer.config.image.clone()?;
+        Some((image, layer.word.clone().unwrap_or_default()))
+    });
+    let mut found = None;
+    if flags.config.is_none() {
+        let profile = flags.profile.or_else(|| layers.iter().find_map(|layer| layer.config.profile));
+        if let Some(layer) = found_file(engine, profile, cwd)? {
+            found = layer.config.image.clone().map(|image| (image, layer.reach));
+            layers.push(layer);
+        }
+    }
+    let build = layers.iter().map(|layer| (layer.build(), layer.reach)).find(|(build, _)| !build.is_empty());
+    let build = build.unwrap_or((Build::default(), Reach::Project));
+    let mut notes: Vec<String> = Vec::new();
+    let mut config = Config::default();
+    for layer in layers {
+        notes.extend(layer.notes);
+        config = config.over(layer.config);
+    }
+    notes.extend(config.validate().iter().map(ToString::to_string));
+    if !config.unused.is_empty() {
+        notes.push(format!("no effect in this version: {}", printable(&config.unused.join(", "))));
+    }
+    Ok(Loaded { config, named, found, build, notes })
+}
+
+impl Layer {
+    fn new(config: Config, base: &Path) -> Self {
+        let base = base.to_owned();
+        Self { config, build: Build::default(), reach: Reach::Anywhere, word: None, base, notes: Vec::new() }
+    }
+
+    /// Only what a file may decide that nobody trusts, when `profile` is what was chosen; `shown` is how it is named.
+    fn restricted(mut self, profile: Option<Profile>, shown: &str) -> Self {
+        let restricted = trust::restrict(self.config, profile);
+        self.notes.extend(restricted.note(shown));
+        (self.config, self.build, self.reach) = (restricted.config, restricted.build, Reach::Project);
+        self
+    }
+
+    /// Reads the sources of files and makes paths absolute, from this layer's own directory.
+    fn anchored(mut self) -> Result<Self> {
+        for file in &mut self.config.files {
+            if let FileBody::Source(path) = file.body() {
+                let content = FileBody::Content(project::read_source(&self.base, path, self.reach)?);
+                *file = FileEntry::new(file.dest().clone(), file.mode(), content)?;
+            }
+        }
+        for mount in &mut self.config.mounts {
+            let is_path = mount.source().contains('/') || matches!(mount.source(), "." | "..");
+            if is_path {
+                let source = absolute(&self.base, mount.source())?;
+                *mount = MountRequest::new(&source, mount.target().clone(), mount.access())?;
+            }
+        }
+        let paths = [
+            &mut self.config.workspace.path,
+            &mut self.config.build.context,
+            &mut self.config.build.dockerfile,
+            &mut self.build.context,
+            &mut self.build.dockerfile,
+        ];
+        for path in paths.into_iter().flatten() {
+            *path = absolute(&self.base, path)?;
+        }
+        Ok(self)
+    }
+
+    fn build(&self) -> Build {
+        if self.config.build.is_empty() { self.build.clone() } else { self.config.build.clone() }
+    }
+}
+
+fn absolute(base: &Path, path: &str) -> Result<String> {
+    base.join(path).into_os_string().into_string().map_err(|path| {
+        Error::invalid(format!("the path {} is not UTF-8", printable(&path.to_string_lossy())))
+            .with_hint("rename the directory")
+    })
+}
+
+fn named_file(path: &Path, cwd: &Path) -> Result<Layer> {
+    let shown = printable(&path.to_string_lossy());
+    let whole = cwd.join(path);
+    let text = project::into_text(&shown, project::read_named(&whole, &shown)?)?;
+    let mut layer = Layer::new(Config::parse(&shown, &text)?, whole.parent().unwrap_or(cwd));
+    layer.word = Some(format!("--config {shown}"));
+    layer.anchored()
+}
+
+/// What a template says. One that others wrote is restricted as a found file is.
+fn from_template(engine: &Engine, flags: &SandboxArgs, specifier: &Specifier, cwd: &Path) -> Result<Layer> {
+    let found = template::resolve(specifier, &Library { engine, cwd })?;
+    let base = match specifier {
+        Specifier::Path(path) => cwd.join(path).parent().unwrap_or(cwd).to_owned(),
+        Specifier::Name(_) | Specifier::Github(_) => cwd.to_owned(),
+    };
+    let mut layer = Layer::new(found.config, &base);
+    layer.word = Some(format!("template {}", printable(&found.name)));
+    if found.origin == Origin::Fetched {
+        let restricted = trust::restrict(layer.config, flags.profile);
+        if !restricted.ignored.is_empty() {
+            layer.notes.push(format!(
+                "template {} was written by others, so {} is not applied; to allow it: download it, read it, and name \
+                 the file",
+                printable(&found.name),
+                restricted.ignored.join(", ")
+            ));
+        }
+        (layer.config, layer.build, layer.reach) = (restricted.config, restricted.build, Reach::Project);
+    }
+    layer.anchored()
+}
+
+/// Where `--auto-devcontainer` looks, in this order (containers.dev, "devcontainer.json").
+const DEVCONTAINERS: [&str; 2] = [".devcontainer/devcontainer.json", ".devcontainer.json"];
+
+fn devcontainer_file(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<Option<Layer>> {
+    let named = flags.devcontainer.clone();
+    let there = || DEVCONTAINERS.iter().find(|path| cwd.join(path).exists()).map(PathBuf::from);
+    let Some(path) = named.clone().or_else(|| flags.auto_devcontainer.then(there).flatten()) else {
+        return Ok(None);
+    };
+    let shown = printable(&path.to_string_lossy());
+    let whole = cwd.join(&path);
+    let content = project::read_named(&whole, &shown)?;
+    let trusted = named.is_none() && engine.is_trusted(&whole, &content)?;
+    let (root, folder) = devcontainer_project(&whole);
+    let name = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let place = devcontainer::Project { name: &name, folder: &folder };
+    let read = devcontainer::parse(&shown, &project::into_text(&shown, content)?, place)?;
+    let mut layer = Layer::new(read.config, root);
+    layer.word = Some(shown.clone());
+    layer.notes = read.notes;
+    if trusted {
+        layer.reach = Reach::Trusted;
+    } else if named.is_none() {
+        layer = layer.restricted(flags.profile, &shown);
+    }
+    layer.anchored().map(Some)
+}
+
+/// The directory of the project that a devcontainer.json belongs to, and where the file is in it.
+fn devcontainer_project(file: &Path) -> (&Path, String) {
+    const FOLDER: &str = ".devcontainer";
+    let parent = file.parent().unwrap_or(file);
+    let is_folder = |dir: &Path| dir.file_name().is_some_and(|name| name == FOLDER);
+    match parent.parent() {
+        Some(root) if is_folder(parent) => (root, FOLDER.to_owned()),
+        Some(folder) if is_folder(folder) => {
+            let name = parent.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            (folder.parent().unwrap_or(folder), format!("{FOLDER}/{name}"))
+        }
+        _ => (parent, String::new()),
+    }
+}
+
+/// The configuration in `cwd`, as far as it may decide. `profile` is what a person chose: it can only be tightened.
+fn found_file(engine: &Engine, profile: Option<Profile>, cwd: &Path) -> Result<Option<Layer>> {
+    let path = cwd.join(FOUND);
+    let content = match project::read_bounded(&path, MAX_LEN + 1) {
+        Ok(content) => content,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(project::unreadable(FOUND, e)),
+    };
+    let trusted = engine.is_trusted(&path, &content)?;
+    let mut layer = Layer::new(Config::parse(FOUND, &project::into_text(FOUND, content)?)?, cwd);
+    if trusted {
+        layer.reach = Reach::Trusted;
+    } else {
+        layer = layer.restricted(profile, &format!("./{FOUND}"));
+    }
+    layer.anchored().map(Some)
+}

@@ -1,0 +1,109 @@
+//! `agentkernel audit`.
+
+use crate::context::Context;
+use agentkernel_engine::audit::{AuditEntry, AuditQuery};
+use agentkernel_model::{Result, name::SandboxName, text::printable};
+use clap::Args;
+use serde_json::Value;
+
+const EXAMPLES: &str = "\
+Examples:
+  agentkernel audit
+  agentkernel audit -s my-project -l 100
+  agentkernel audit --json | jq 'select(.type == \"command_executed\") | .command'
+  tail -f \"$(agentkernel audit --path)\"
+
+It holds what was created, started, stopped, removed, run, copied and refused; never the value of an environment
+variable. Arguments of commands are in it: pass secrets through stdin or the environment. AGENTKERNEL_AUDIT=0 turns it off.";
+
+/// Characters of a line's details; all of them are in the JSON.
+const DETAILS: usize = 120;
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Audit {
+    /// Only what happened to this sandbox
+    #[arg(short, long, value_name = "NAME")]
+    sandbox: Option<SandboxName>,
+
+    /// The newest so many events
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+
+    /// Only print where the log is
+    #[arg(long)]
+    path: bool,
+
+    /// Answer with one JSON object per line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+const HEAD: [&str; 4] = ["TIMESTAMP", "EVENT", "SANDBOX", "DETAILS"];
+
+impl Audit {
+    pub(super) fn execute(self, context: &Context) -> Result<u8> {
+        let engine = context.engine();
+        if self.path {
+            context.printer.text(engine.events_path().display())?;
+            return Ok(0);
+        }
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let page = engine.events(&AuditQuery { sandbox: self.sandbox, limit })?;
+        if page.broken > 0 {
+            context.printer.note(format_args!("skipped {} broken lines of the log", page.broken));
+        }
+        if page.entries.is_empty() {
+            // stdout stays empty: a script that counts lines counts none.
+            if !self.json {
+                context.printer.note("no events found; 'agentkernel audit --path' says where they would be");
+            }
+            return Ok(0);
+        }
+        if self.json {
+            let lines: Vec<&str> = page.entries.iter().map(AuditEntry::as_json).collect();
+            context.printer.text(lines.join("\n"))?;
+        } else {
+            let rows: Vec<Vec<String>> = page.entries.iter().map(row).collect();
+            context.printer.table(&HEAD, &rows)?;
+        }
+        Ok(0)
+    }
+}
+
+fn row(entry: &AuditEntry) -> Vec<String> {
+    let shown = |text: &str| printable(text);
+    vec![
+        shown(entry.timestamp()),
+        shown(entry.event()),
+        shown(entry.sandbox().unwrap_or("-")),
+        shortened(shown(&details(entry))),
+    ]
+}
+
+/// What has no column of its own.
+fn details(entry: &AuditEntry) -> String {
+    let fields = entry.fields();
+    if let Some(Value::Array(words)) = fields.get("command") {
+        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+        let end = fields.get("exit_code").and_then(Value::as_u64);
+        let end = end.map_or_else(|| "not waited for".to_owned(), |code| format!("exit {code}"));
+        let took = fields.get("duration_ms").and_then(Value::as_u64).unwrap_or_default();
+        return format!("{end}, {took} ms: {}", words.join(" "));
+    }
+    let told = ["timestamp", "type", "pid", "user", "sandbox", "name"];
+    let rest = fields.iter().filter(|(key, _)| !told.contains(&key.as_str()));
+    rest.map(|(key, value)| match value {
+        Value::String(text) => format!("{key}={text}"),
+        other => format!("{key}={other}"),
+    })
+    .collect::<Vec<_>>()
+    .join(" ")
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(DETAILS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

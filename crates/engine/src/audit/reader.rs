@@ -1,0 +1,207 @@
+//! Reading events, the newest first, from both files and without holding more of them than was asked for.
+
+use super::{log, path};
+use agentkernel_backend::Host;
+use agentkernel_model::{Error, Result, name::SandboxName};
+use rustix::fs::{Mode, OFlags};
+use serde_json::{Map, Value};
+use std::{
+    fs::File,
+    io,
+    ops::ControlFlow,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
+};
+
+/// How much is read at once.
+const PIECE: usize = 64 * 1024;
+/// A line that is longer is none of ours.
+const LONGEST: usize = 64 * 1024;
+
+/// Which events; all conditions must hold.
+#[derive(Debug, Clone, Default)]
+pub struct AuditQuery {
+    pub sandbox: Option<SandboxName>,
+    /// The newest so many.
+    pub limit: usize,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct AuditPage {
+    /// The oldest first.
+    pub entries: Vec<AuditEntry>,
+    /// Lines that are no events: damaged, or written by something else.
+    pub broken: usize,
+}
+
+/// One event as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    line: String,
+    fields: Map<String, Value>,
+}
+
+impl AuditEntry {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let line = str::from_utf8(line).ok()?;
+        let fields: Map<String, Value> = serde_json::from_str(line).ok()?;
+        let entry = Self { line: line.trim().to_owned(), fields };
+        (!entry.timestamp().is_empty() && !entry.event().is_empty()).then_some(entry)
+    }
+
+    /// The JSON object, on one line.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        &self.line
+    }
+
+    /// RFC 3339, UTC, with milliseconds.
+    #[must_use]
+    pub fn timestamp(&self) -> &str {
+        self.text("timestamp").unwrap_or_default()
+    }
+
+    /// What happened, such as `command_executed`.
+    #[must_use]
+    pub fn event(&self) -> &str {
+        self.text("type").unwrap_or_default()
+    }
+
+    /// The named sandbox that it happened to.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&str> {
+        self.text("sandbox").or_else(|| self.text("name"))
+    }
+
+    /// The field `key` where it is text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.fields.get(key)?.as_str()
+    }
+
+    /// Every field.
+    #[must_use]
+    pub const fn fields(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+}
+
+/// The newest events that `query` wants.
+pub(crate) fn read(host: &Host, query: &AuditQuery) -> Result<AuditPage> {
+    let mut entries = Vec::new();
+    if query.limit == 0 {
+        return Ok(AuditPage::default());
+    }
+    let broken = backwards(host, |entry| {
+        let wanted = query.sandbox.as_ref().is_none_or(|name| entry.sandbox() == Some(name.as_str()));
+        if wanted {
+            entries.push(entry);
+        }
+        if entries.len() < query.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    entries.reverse();
+    Ok(AuditPage { entries, broken })
+}
+
+/// Hands out events, the newest first, until `each` has enough; the result is how many lines were broken.
+///
+/// # Errors
+/// When a file cannot be read. That there is none means that nothing has happened yet.
+pub(crate) fn backwards(host: &Host, mut each: impl FnMut(AuditEntry) -> ControlFlow<()>) -> Result<usize> {
+    let newer = path(host);
+    let older = log::old(&newer);
+    let fail = |path: &Path, e| Error::io(format!("cannot read '{}'", path.display()), e);
+    let mut broken = 0;
+    let mut seen = None;
+    for path in [&newer, &older] {
+        let Some(file) = open(path).map_err(|e| fail(path, e))? else { continue };
+        let found = file.metadata().map_err(|e| fail(path, e))?;
+        // Moved away between the two looks: it was read already.
+        if seen.replace((found.dev(), found.ino())) == Some((found.dev(), found.ino())) {
+            break;
+        }
+        let flow = lines(&file, found.len(), |line| match line.and_then(AuditEntry::parse) {
+            Some(entry) => each(entry),
+            None => {
+                broken += 1;
+                ControlFlow::Continue(())
+            }
+        });
+        if flow.map_err(|e| fail(path, e))?.is_break() {
+            break;
+        }
+    }
+    Ok(broken)
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => File::from(fd),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    if file.metadata()?.is_file() {
+        return Ok(Some(file));
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+}
+
+/// The lines of the first `len` bytes of `file`, the last one first; `None` stands for one that is too long.
+fn lines(
+    file: &File,
+    len: u64,
+    mut each: impl FnMut(Option<&[u8]>) -> ControlFlow<()>,
+) -> io::Result<ControlFlow<()>> {
+    let mut piece = vec![0; PIECE];
+    let mut end = len;
+    let mut line = Tail::default();
+    while end > 0 {
+        let start = end.saturating_sub(PIECE as u64);
+        let bytes = &mut piece[..usize::try_from(end - start).unwrap_or(PIECE)];
+        file.read_exact_at(bytes, start)?;
+        let mut rest = &bytes[..];
+        while let Some(at) = rest.iter().rposition(|b| *b == b'\n') {
+            line.prepend(&rest[at + 1..]);
+            if line.hand_out(&mut each).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            rest = &rest[..at];
+        }
+        line.prepend(rest);
+        end = start;
+    }
+    Ok(line.hand_out(&mut each))
+}
+
+/// The end of a line whose beginning is not read yet.
+#[derive(Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    too_long: bool,
+}
+
+impl Tail {
+    fn prepend(&mut self, bytes: &[u8]) {
+        self.too_long |= self.bytes.len() + bytes.len() > LONGEST;
+        if self.too_long {
+            self.bytes.clear();
+        } else {
+            self.bytes.splice(..0, bytes.iter().copied());
+        }
+    }
+
+    /// Hands it out unless it is empty, and starts anew.
+    fn hand_out(&mut self, each: &mut impl FnMut(Option<&[u8]>) -> ControlFlow<()>) -> ControlFlow<()> {
+        let whole = std::mem::take(self);
+        if whole.too_long {
+            return each(None);
+        }
+        if whole.bytes.is_empty() { ControlFlow::Continue(()) } else { each(Some(&whole.bytes)) }
+    }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

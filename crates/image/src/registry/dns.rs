@@ -1,0 +1,43 @@
+//! Names of registries to addresses, by the servers of /etc/resolv.conf and by /etc/hosts.
+//!
+//! Not by the C library's own resolver: that blocks a thread which nothing can end, so that neither a short timeout could
+//! be kept nor all threads be joined before the caller forks.
+
+use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
+
+/// Made at the first name: most pulls of a test or from this machine need none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Resolver(Arc<OnceLock<Result<TokioResolver, String>>>);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let this = self.clone();
+        Box::pin(async move {
+            // It is a promise of ours that plain http goes nowhere else, so no name server has a say.
+            if name.as_str() == "localhost" {
+                let own = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), (Ipv6Addr::LOCALHOST, 0).into()];
+                return Ok(Box::new(own.into_iter()) as Addrs);
+            }
+            let resolver = this.0.get_or_init(open).as_ref().map_err(|e| io::Error::other(e.clone()))?;
+            let found = resolver.lookup_ip(name.as_str()).await.map_err(|e| {
+                let nowhere = format!("no name server has an address for '{}'", name.as_str());
+                if e.is_no_records_found() { io::Error::other(nowhere) } else { io::Error::other(e) }
+            })?;
+            let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn open() -> Result<TokioResolver, String> {
+    let fail = |e: &dyn std::fmt::Display| format!("no name server: {e}");
+    let mut builder = TokioResolver::builder_tokio().map_err(|e| fail(&e))?;
+    builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    builder.build().map_err(|e| fail(&e))
+}
