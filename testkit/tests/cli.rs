@@ -15,6 +15,7 @@ mod cli {
     mod crash;
     mod errors;
     mod guard;
+    mod images;
     mod lifecycle;
     mod machine;
     mod policy;

@@ -127,7 +127,19 @@ fn fetch(
         Err(error) if error.kind() == Kind::Unavailable => mark.set(),
         _ => mark.clear(),
     }
-    pulled.map(drop)
+    pulled.map(drop).map_err(|error| about(reference, error))
+}
+
+/// `error` of a registry, as one about the image that somebody wants.
+fn about(reference: &Reference, error: Error) -> Error {
+    if error.message().contains(&format!("'{reference}'")) {
+        return error;
+    }
+    let told = Error::new(error.kind(), format!("image '{reference}' cannot be had: {error}"));
+    match error.hint() {
+        Some(hint) => told.with_hint(hint),
+        None => told,
+    }
 }
 
 /// A repository that somebody cloned does not make us talk to this machine or its network.

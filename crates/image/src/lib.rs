@@ -37,6 +37,7 @@ mod registry;
 mod rootfs;
 mod secret;
 mod store;
+mod sweep;
 mod toolchains;
 mod tree;
 mod users;

@@ -8,6 +8,10 @@
 //!
 //! ["registry.example.com"]
 //! blocked = true
+//!
+//! ["quay.io"]
+//! mirrors = ["https://mirror.example.com"]
+//! mirrors_only = true                         # the registry itself is never asked
 //! ```
 
 use crate::registry::Origin;
@@ -20,7 +24,7 @@ use toml::{
 
 /// The longest file that is read, in bytes.
 pub const MAX_REGISTRIES: usize = 1 << 20;
-const KEYS: [&str; 2] = ["mirrors", "blocked"];
+const KEYS: [&str; 3] = ["mirrors", "mirrors_only", "blocked"];
 const PULL: [&str; 3] = ["missing", "always", "never"];
 
 /// The rules of one machine. The default has none: every registry is asked itself.
@@ -51,6 +55,7 @@ struct Rule {
 enum Access {
     #[default]
     Open,
+    MirrorsOnly,
     Blocked,
 }
 
@@ -102,14 +107,24 @@ impl Registries {
         self.rules.get(registry).map_or(&[], |rule| &rule.mirrors)
     }
 
+    /// Whether the registry itself is asked, when its mirrors have nothing.
+    pub(crate) fn asks_itself(&self, registry: &str) -> bool {
+        self.rules.get(registry).is_none_or(|rule| rule.access == Access::Open)
+    }
+
     /// # Errors
-    /// [`Kind::Denied`] when the machine's owner has blocked it.
+    /// [`Kind::Denied`] when the machine's owner has blocked it, or left it without any mirror to ask.
     pub(crate) fn admit(&self, registry: &str) -> Result<()> {
         match self.rules.get(registry).map(|rule| rule.access) {
             Some(Access::Blocked) => {
                 Err(Error::new(Kind::Denied, format!("registry '{registry}' is blocked on this machine"))
                     .with_hint("see 'blocked' in agentkernel's registries.toml"))
             }
+            Some(Access::MirrorsOnly) if self.mirrors(registry).is_empty() => Err(Error::new(
+                Kind::Denied,
+                format!("registry '{registry}' is to be asked through mirrors only, and has none"),
+            )
+            .with_hint("see 'mirrors' in agentkernel's registries.toml")),
             _ => Ok(()),
         }
     }
@@ -183,13 +198,14 @@ impl Source<'_> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "mirrors" => rule.mirrors = self.mirrors(value)?,
-                "blocked" => {
-                    let Some(blocked) = value.get_ref().as_bool() else {
-                        let what = format!("'blocked' is of type {}", value.get_ref().type_str());
-                        return Err(self.error(value.span().start, &what).with_hint("write true or false"));
-                    };
-                    rule.access = if blocked { Access::Blocked } else { Access::Open };
+                "blocked" if self.boolean("blocked", value)? => rule.access = Access::Blocked,
+                "mirrors_only" if self.boolean("mirrors_only", value)? => {
+                    // To block says more, in whatever order the two stand.
+                    if rule.access == Access::Open {
+                        rule.access = Access::MirrorsOnly;
+                    }
                 }
+                "blocked" | "mirrors_only" => {}
                 other => {
                     let what = format!("unknown key '{}' in [\"{host}\"]", printable(other));
                     let hint = suggest::hint(other, &KEYS);
@@ -198,6 +214,13 @@ impl Source<'_> {
             }
         }
         Ok(rule)
+    }
+
+    fn boolean(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<bool> {
+        value.get_ref().as_bool().ok_or_else(|| {
+            let what = format!("'{key}' is of type {}", value.get_ref().type_str());
+            self.error(value.span().start, &what).with_hint("write true or false")
+        })
     }
 
     fn mirrors(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<Origin>> {

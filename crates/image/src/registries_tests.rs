@@ -76,3 +76,14 @@ proptest! {
         let _ = parse(&text);
     }
 }
+
+#[test]
+fn a_registry_may_be_left_to_its_mirrors() {
+    let text = "[\"docker.io\"]\nmirrors = [\"https://m.example\"]\nmirrors_only = true\n[\"quay.io\"]\nmirrors_only = true\n\
+                [\"a.example\"]\nmirrors_only = true\nblocked = true\n";
+    let read = Registries::parse("f", text).unwrap();
+    assert!(read.admit("docker.io").is_ok() && !read.asks_itself("docker.io"));
+    assert!(read.asks_itself("ghcr.io"));
+    assert!(read.admit("quay.io").unwrap_err().to_string().contains("mirrors only"));
+    assert!(read.admit("a.example").unwrap_err().to_string().contains("blocked"));
+}

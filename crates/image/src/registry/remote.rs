@@ -51,8 +51,10 @@ impl<'a> Remote<'a> {
             let place = Place::Known(mirror.clone());
             sessions.push(Session::new(around, mirror.authority(), repository, place));
         }
-        let place = session::place_of(registry)?;
-        sessions.push(Session::new(around, registry.to_owned(), repository, place));
+        if registries.asks_itself(registry) {
+            let place = session::place_of(registry)?;
+            sessions.push(Session::new(around, registry.to_owned(), repository, place));
+        }
         Ok(Self { sessions, first: 0 })
     }
 

@@ -193,14 +193,27 @@ fn where_a_registry_leads_to_sees_no_credentials() {
 #[test]
 fn who_is_led_to_cannot_ask_who_we_are() {
     let picture = Picture::small("x");
-    let storage = Server::new(|_| Reply::status(401).header("www-authenticate", "Basic"));
-    let host = storage.host();
+    let host = Arc::new(OnceLock::<String>::new());
+    let storage = Server::new({
+        let host = Arc::clone(&host);
+        move |request| {
+            if request.path.starts_with("/token") {
+                return Reply::ok(r#"{"token":"t"}"#);
+            }
+            let challenge = format!(r#"Bearer realm="http://{}/token""#, host.get().unwrap());
+            Reply::status(401).header("www-authenticate", challenge)
+        }
+    });
+    host.set(storage.host()).unwrap();
     let server = picture.serve_but(move |request| {
-        request.path.contains("/blobs/").then(|| Reply::redirect(format!("http://{host}/x")))
+        let to = format!("http://{}/x", host.get().unwrap());
+        request.path.contains("/blobs/").then(|| Reply::redirect(to))
     });
     let store = Store::new();
-    let config = credentials(&store, &storage.host());
+    let config = credentials(&store, &server.host());
     pull(&store.images, &server, Some(config)).unwrap_err();
+    let asked: Vec<String> = storage.seen().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked, ["/x"], "no token is fetched for it");
     assert!(storage.seen().iter().all(|r| r.header("authorization").is_none()));
 }
 

@@ -205,16 +205,20 @@ fn what_is_broken_is_refused_and_nothing_of_it_kept() {
 
 #[test]
 fn blobs_that_are_not_what_they_are_named_after() {
-    let picture = Picture::small("x");
-    for victim in [digest(&picture.text()), picture.id(), picture.layer(0)] {
-        let store = Store::new();
-        let dir = store.dir.path().join("layout");
+    let unpacked = tar(&[("file", "x")]);
+    let picture = Picture::new(&[(gzip(&unpacked), unpacked.clone())], json!({}));
+    let config = picture.blobs[&picture.id()].clone();
+    // Each would do in its place, were it not for its digest.
+    for (victim, other) in [
+        (digest(&picture.text()), [picture.text(), b" ".to_vec()].concat()),
+        (picture.id(), [config, b" ".to_vec()].concat()),
+        (picture.layer(0), zstd(&unpacked)),
+    ] {
+        let (good, store) = (Store::new(), Store::new());
+        let dir = good.dir.path().join("layout");
         layout(&dir, &picture, json!([entry(&picture, json!({}))]));
-        let path = dir.join("blobs/sha256").join(victim.strip_prefix("sha256:").unwrap());
-        let mut content = fs::read(&path).unwrap();
-        let last = content.len() - 1;
-        content[last] ^= 1;
-        fs::write(&path, content).unwrap();
+        good.images.import(&dir, None, &Silent).unwrap();
+        fs::write(dir.join("blobs/sha256").join(victim.strip_prefix("sha256:").unwrap()), other).unwrap();
         let error = store.images.import(&dir, None, &Silent).unwrap_err();
         assert_eq!(error.kind(), Kind::Invalid, "{error}");
         store.assert_nothing_kept();
