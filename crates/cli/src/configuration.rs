@@ -13,7 +13,13 @@ use agentkernel_config::{
     trust,
 };
 use agentkernel_engine::Engine;
-use agentkernel_model::{Error, Result, image::ImageRef, policy::Profile, text::printable};
+use agentkernel_model::{
+    Error, Result,
+    image::ImageRef,
+    limits::{Limit, Limits},
+    policy::Profile,
+    text::printable,
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -29,6 +35,8 @@ pub(crate) struct Loaded {
     pub(crate) named: Option<(ImageRef, String)>,
     /// The image of a file that was only found, and how far that file is trusted: detection asks it last.
     pub(crate) found: Option<(ImageRef, Reach)>,
+    /// Sizes of a built-in template, where nothing else says any: nobody asked for them, so they are as good as a profile's.
+    pub(crate) sizes: Limits,
     /// What `--build` builds, and how far its paths may lead.
     pub(crate) build: (Build, Reach),
     /// For stderr and `--json`.
@@ -46,6 +54,7 @@ struct Layer {
     word: Option<String>,
     /// Relative paths start here.
     base: PathBuf,
+    sizes: Limits,
     notes: Vec<String>,
 }
 
@@ -72,7 +81,13 @@ pub(crate) fn load(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<L
     let build = build.unwrap_or((Build::default(), Reach::Project));
     let mut notes: Vec<String> = Vec::new();
     let mut config = Config::default();
+    let mut sizes = Limits { memory: None, cpus: None, pids: None };
     for layer in layers {
+        sizes = Limits {
+            memory: sizes.memory.or(layer.sizes.memory),
+            cpus: sizes.cpus.or(layer.sizes.cpus),
+            pids: sizes.pids.or(layer.sizes.pids),
+        };
         notes.extend(layer.notes);
         config = config.over(layer.config);
     }
@@ -80,13 +95,15 @@ pub(crate) fn load(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<L
     if !config.unused.is_empty() {
         notes.push(format!("no effect in this version: {}", printable(&config.unused.join(", "))));
     }
-    Ok(Loaded { config, named, found, build, notes })
+    Ok(Loaded { config, named, found, sizes, build, notes })
 }
 
 impl Layer {
     fn new(config: Config, base: &Path) -> Self {
         let base = base.to_owned();
-        Self { config, build: Build::default(), reach: Reach::Anywhere, word: None, base, notes: Vec::new() }
+        let sizes = Limits { memory: None, cpus: None, pids: None };
+        let (build, reach) = (Build::default(), Reach::Anywhere);
+        Self { config, build, reach, word: None, base, sizes, notes: Vec::new() }
     }
 
     /// Only what a file may decide that nobody trusts, when `profile` is what was chosen; `shown` is how it is named.
@@ -155,6 +172,13 @@ fn from_template(engine: &Engine, flags: &SandboxArgs, specifier: &Specifier, cw
     };
     let mut layer = Layer::new(found.config, &base);
     layer.word = Some(format!("template {}", printable(&found.name)));
+    if found.origin == Origin::BuiltIn {
+        layer.sizes = Limits {
+            memory: layer.config.memory.take().map(Limit::Default),
+            cpus: layer.config.cpus.take().map(Limit::Default),
+            pids: layer.config.pids.take().map(Limit::Default),
+        };
+    }
     if found.origin == Origin::Fetched {
         let restricted = trust::restrict(layer.config, flags.profile);
         if !restricted.ignored.is_empty() {

@@ -11,6 +11,7 @@ use agentkernel_config::{Account, Config, Ingredients, ingredients::Surroundings
 use agentkernel_engine::{Engine, guard};
 use agentkernel_model::{
     Error, Kind, Result,
+    limits::{Limit, Limits},
     mount::{Mount, VolumeArg, Workspace},
     name::{Label, SandboxName},
     policy::NetworkSwitch,
@@ -79,7 +80,7 @@ pub(crate) fn prepare(
         Purpose::Create { .. } => None,
     };
     let chosen = image::choose(engine, flags, &loaded, &cwd, program, having)?;
-    let Loaded { config, mut notes, .. } = loaded;
+    let Loaded { config, sizes, mut notes, .. } = loaded;
     notes.extend(chosen.note);
 
     let mut ingredients = config.ingredients(&cwd)?;
@@ -100,6 +101,7 @@ pub(crate) fn prepare(
         locale: settings.locale.clone(),
         lifetime: purpose.lifetime(),
     })?;
+    lay_sizes_under(&mut spec, sizes);
     guard::keep_read_only(&mut spec, &allow_write)?;
     let about = about(config, flags);
     Ok(Prepared { spec, image_from: chosen.from, notes, remarks: remark.into_iter().collect(), about })
@@ -143,6 +145,19 @@ fn lay_flags_over(ingredients: &mut Ingredients, flags: &SandboxArgs) {
     ingredients.isolation = flags.isolation.unwrap_or(ingredients.isolation);
     ingredients.ports.splice(0..0, flags.publish.iter().copied());
     ingredients.allow_write.extend(flags.allow_write.iter().cloned());
+}
+
+/// A size that somebody wrote stays; one of a template takes the place of the profile's.
+fn lay_sizes_under(spec: &mut SandboxSpec, sizes: Limits) {
+    fn under<T: Copy>(limit: &mut Option<Limit<T>>, size: Option<Limit<T>>) {
+        if !limit.is_some_and(|limit| limit.is_required()) {
+            *limit = size.or(*limit);
+        }
+    }
+    let limits = &mut spec.policy.limits;
+    under(&mut limits.memory, sizes.memory);
+    under(&mut limits.cpus, sizes.cpus);
+    under(&mut limits.pids, sizes.pids);
 }
 
 fn place(
