@@ -8,7 +8,9 @@ pub mod conformance;
 pub mod env;
 pub mod fake;
 pub mod leftovers;
+pub mod oci;
 pub mod proc;
+pub mod registry;
 
 pub use env::TestEnv;
 pub use fake::FakeBackend;

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask check | test | bench`. Development only; nothing ships from here.
+//! The project's chores, by `cargo xtask CHORE`. Development only; nothing ships from here.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program whose only output is the terminal")]
 
@@ -6,6 +6,8 @@ mod bench;
 mod cargo;
 mod check;
 mod deadline;
+mod fixtures;
+mod fuzz;
 mod person;
 mod suite;
 mod workspace;
@@ -22,6 +24,11 @@ cargo xtask test [STAGE...]          everything that must pass, as root and as a
 cargo xtask test --list              the stages
 cargo xtask bench [--quick] [--json] [--build] [--no-write]
                                      agentkernel beside bwrap, runc and Docker, in one interleaved run
+cargo xtask fuzz [TARGET...] [--seconds N] [--jobs N] [--keep] [--input FILE]
+                                     every parser against the committed corpus and what follows from it
+cargo xtask images [NAME...] --into DIR|URL
+cargo xtask registry [NAME...] [-- COMMAND...]
+                                     images for tests and examples, made from Debian packages
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +38,8 @@ fn main() -> ExitCode {
         Some((&"check", [])) => check::run(),
         Some((&"test", rest)) => suite::run(rest),
         Some((&"bench", rest)) => bench::run(rest),
+        Some((&chore @ ("images" | "registry"), rest)) => fixtures::run(chore, rest),
+        Some((&"fuzz", rest)) => fuzz::run(rest),
         // The half of a benchmark that `bench` starts as another user.
         Some((&"bench-worker", rest)) => bench::worker(rest),
         Some((&("help" | "--help" | "-h"), _)) => {

@@ -91,4 +91,5 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("strace", "strace"),
     ("ip", "iproute2"),
     ("busybox", "busybox-static"),
+    ("docker-registry", "docker-registry"),
 ];
