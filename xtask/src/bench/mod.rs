@@ -5,10 +5,12 @@
 
 mod command;
 mod crowd;
+mod images;
 mod numbers;
 mod pipe;
 mod proc;
 mod report;
+mod rounds;
 mod rows;
 mod stats;
 mod tools;
@@ -58,10 +60,14 @@ const CALLERS: usize = 16;
 const WORKER_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
+    if let Some((&"images", rest)) = words.split_first() {
+        return images::run(rest);
+    }
     if let Some(word) = words.iter().find(|w| !["--quick", "--json", "--build", "--no-write"].contains(w)) {
-        return Err(
-            format!("'{word}' is not an option of bench: --quick, --json, --build, --no-write").into()
-        );
+        return Err(format!(
+            "'{word}' is not an option of bench: images, --quick, --json, --build, --no-write"
+        )
+        .into());
     }
     let has = |word| words.contains(&word);
     let workspace = Workspace::load()?;
@@ -107,7 +113,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
     }
     // A quick look never replaces a measurement.
     if !has("--no-write") && !report.quick {
-        report::write_page(&workspace, &tables)?;
+        report::write_page(&workspace, report::PROCESSES, &tables)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -126,20 +132,13 @@ fn measure(
         amount.rounds,
         amount.pipes * 2
     );
-    let mut command = Command::new(worker);
-    person.become_in(&mut command, &home);
-    command.arg("bench-worker").arg(agentkernel).arg(&home);
-    command.args([amount.rounds.to_string(), amount.pipes.to_string()]);
-    let results = stage.path().join(format!("results-{who}.json"));
-    command.current_dir(&home).stdin(Stdio::null()).stdout(File::create(&results)?);
-    match deadline::run(&mut command, WORKER_LIMIT)? {
-        Ended::Exited(status) if status.success() => {}
-        Ended::Exited(status) => return Err(format!("the worker as {who} failed: {status}").into()),
-        Ended::TimedOut => {
-            return Err(format!("the worker as {who} hangs: a command it times does not end").into());
-        }
-    }
-    let value: Value = serde_json::from_reader(File::open(&results)?)?;
+    let words = [
+        agentkernel.display().to_string(),
+        home.display().to_string(),
+        amount.rounds.to_string(),
+        amount.pipes.to_string(),
+    ];
+    let value = Worker { program: worker, person, home: &home, dir: stage.path() }.ask(&words)?;
     let timings = rows::Timings::from_json(&value["timings"]).ok_or("the worker said something else")?;
     let pipe = pipe::Throughput::from_json(&value["pipe"])
         .ok_or_else(|| value["pipe"].as_str().unwrap_or("the worker said nothing").to_owned());
@@ -151,8 +150,40 @@ fn measure(
     Ok(HalfResult { timings, pipe, density, storm: Ok(storm) })
 }
 
-/// The worker: `AGENTKERNEL HOME ROUNDS PIPES`, its results as one JSON object on stdout.
+/// Where a half's worker is and lives.
+struct Worker<'a> {
+    program: &'a Path,
+    person: &'a Person,
+    home: &'a Path,
+    /// For its results.
+    dir: &'a Path,
+}
+
+impl Worker<'_> {
+    /// What it says when it is started with `words`.
+    fn ask(&self, words: &[String]) -> Outcome<Value> {
+        let who = self.person.half.as_str();
+        let mut command = Command::new(self.program);
+        self.person.become_in(&mut command, self.home);
+        command.arg("bench-worker").args(words);
+        let results = self.dir.join(format!("results-{who}.json"));
+        command.current_dir(self.home).stdin(Stdio::null()).stdout(File::create(&results)?);
+        match deadline::run(&mut command, WORKER_LIMIT)? {
+            Ended::Exited(status) if status.success() => {}
+            Ended::Exited(status) => return Err(format!("the worker as {who} failed: {status}").into()),
+            Ended::TimedOut => {
+                return Err(format!("the worker as {who} hangs: a command it times does not end").into());
+            }
+        }
+        Ok(serde_json::from_reader(File::open(&results)?)?)
+    }
+}
+
+/// The worker: `AGENTKERNEL HOME ROUNDS PIPES`, or `images` and its plan; its results as one JSON object on stdout.
 pub(crate) fn worker(words: &[&str]) -> Outcome<ExitCode> {
+    if let Some((&"images", rest)) = words.split_first() {
+        return images::worker(rest);
+    }
     let [agentkernel, home, rounds, pipes] = words else {
         return Err("bench-worker is started by bench, not by hand".into());
     };

@@ -5,8 +5,17 @@ use crate::{Outcome, cargo::cargo, workspace::Workspace};
 use serde_json::{Value, json};
 use std::{fmt::Write, fs, process::Command};
 
-const BEGIN: &str = "<!-- bench:begin, written by cargo xtask bench -->";
-const END: &str = "<!-- bench:end -->";
+/// A part of docs/benchmarks.md that a benchmark writes: what stands between these two lines.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) begin: &'static str,
+    pub(super) end: &'static str,
+}
+
+pub(super) const PROCESSES: Part =
+    Part { begin: "<!-- bench:begin, written by cargo xtask bench -->", end: "<!-- bench:end -->" };
+pub(super) const IMAGES: Part =
+    Part { begin: "<!-- images:begin, written by cargo xtask bench images -->", end: "<!-- images:end -->" };
 
 /// Where and when.
 #[derive(Debug, Clone)]
@@ -50,6 +59,18 @@ impl Setting {
             ("rustc", said("rustc", &["--version"]).unwrap_or_else(unknown)),
         ])
     }
+
+    pub(super) fn add(&mut self, name: &'static str, value: String) {
+        self.0.push((name, value));
+    }
+
+    pub(super) fn write(&self, out: &mut String) -> std::fmt::Result {
+        self.0.iter().try_for_each(|(name, value)| writeln!(out, "- {name}: {value}"))
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        Value::Object(self.0.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect())
+    }
 }
 
 pub(super) fn markdown(report: &Report) -> String {
@@ -58,9 +79,7 @@ pub(super) fn markdown(report: &Report) -> String {
 }
 
 fn write_markdown(report: &Report, out: &mut String) -> std::fmt::Result {
-    for (name, value) in &report.setting.0 {
-        writeln!(out, "- {name}: {value}")?;
-    }
+    report.setting.write(out)?;
     if report.quick {
         writeln!(out, "- quick: too few samples for a p99; not a measurement to keep")?;
     }
@@ -77,7 +96,7 @@ fn write_markdown(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_number(number: &Number, out: &mut String) -> std::fmt::Result {
+pub(super) fn write_number(number: &Number, out: &mut String) -> std::fmt::Result {
     let who = number.half.map_or("", Half::as_str);
     let value = match &number.value {
         Ok(value) => format!("{value:.2}{}", number.unit),
@@ -88,28 +107,7 @@ fn write_number(number: &Number, out: &mut String) -> std::fmt::Result {
 
 fn write_half(half: Half, result: &HalfResult, out: &mut String) -> std::fmt::Result {
     writeln!(out, "\n### As {}\n", half.as_str())?;
-    writeln!(
-        out,
-        "| whole process | samples | median ms | p99 ms | min ms | × fork+exec |\n|---|---|---|---|---|---|"
-    )?;
-    let spawn =
-        result.timings.rows.iter().find(|row| row.name == rows::SPAWN).and_then(|r| Stats::of(&r.samples));
-    for row in &result.timings.rows {
-        let Some(s) = Stats::of(&row.samples) else {
-            writeln!(out, "| `{}` | 0, {} failed | | | | |", row.name, row.failures)?;
-            continue;
-        };
-        let failed = if row.failures > 0 { format!(", {} failed", row.failures) } else { String::new() };
-        let ratio = spawn.map_or(String::new(), |spawn| format!("{:.2}", s.median / spawn.median));
-        writeln!(
-            out,
-            "| `{}` | {}{failed} | {:.2} | {:.2} | {:.2} | {ratio} |",
-            row.name, s.count, s.median, s.p99, s.min
-        )?;
-    }
-    for (row, why) in &result.timings.missing {
-        writeln!(out, "| `{row}` | not measured: {} | | | | |", cell(why))?;
-    }
+    write_rows(&result.timings, out)?;
     writeln!(out)?;
     if let Ok(pipe) = &result.pipe {
         writeln!(
@@ -140,12 +138,37 @@ fn write_half(half: Half, result: &HalfResult, out: &mut String) -> std::fmt::Re
     Ok(())
 }
 
+pub(super) fn write_rows(timings: &rows::Timings, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "| whole process | samples | median ms | p99 ms | min ms | × fork+exec |\n|---|---|---|---|---|---|"
+    )?;
+    let spawn = timings.rows.iter().find(|row| row.name == rows::SPAWN).and_then(|r| Stats::of(&r.samples));
+    for row in &timings.rows {
+        let Some(s) = Stats::of(&row.samples) else {
+            writeln!(out, "| `{}` | 0, {} failed | | | | |", row.name, row.failures)?;
+            continue;
+        };
+        let failed = if row.failures > 0 { format!(", {} failed", row.failures) } else { String::new() };
+        let ratio = spawn.map_or(String::new(), |spawn| format!("{:.2}", s.median / spawn.median));
+        writeln!(
+            out,
+            "| `{}` | {}{failed} | {:.2} | {:.2} | {:.2} | {ratio} |",
+            row.name, s.count, s.median, s.p99, s.min
+        )?;
+    }
+    for (row, why) in &timings.missing {
+        writeln!(out, "| `{row}` | not measured: {} | | | | |", cell(why))?;
+    }
+    Ok(())
+}
+
 fn write_left(left: &[String], out: &mut String) -> std::fmt::Result {
     left.iter().take(5).try_for_each(|what| writeln!(out, "  - left behind: {}", cell(what)))
 }
 
 /// What programs said may hold anything; a table cell may not.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('|', "\\|")
 }
 
@@ -164,7 +187,7 @@ pub(super) fn json(report: &Report) -> Value {
         })
     });
     json!({
-        "setting": report.setting.0.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>(),
+        "setting": report.setting.to_json(),
         "quick": report.quick,
         "numbers": report.numbers.iter().map(Number::to_json).collect::<Vec<_>>(),
         "halves": halves.collect::<Vec<_>>(),
@@ -172,22 +195,23 @@ pub(super) fn json(report: &Report) -> Value {
     })
 }
 
-/// Puts `tables` between the markers of docs/benchmarks.md.
-pub(super) fn write_page(workspace: &Workspace, tables: &str) -> Outcome<()> {
+/// Puts `tables` between the markers of `part` in docs/benchmarks.md.
+pub(super) fn write_page(workspace: &Workspace, part: Part, tables: &str) -> Outcome<()> {
     let path = workspace.root.join("docs/benchmarks.md");
     let page = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     fs::write(
         &path,
-        splice(&page, tables).ok_or_else(|| format!("{} has lost its markers", path.display()))?,
+        splice(&page, part, tables).ok_or_else(|| format!("{} has lost its markers", path.display()))?,
     )?;
     eprintln!("bench: wrote {}", workspace.relative(&path).display());
     Ok(())
 }
 
-fn splice(page: &str, tables: &str) -> Option<String> {
-    let (head, rest) = page.split_once(BEGIN)?;
-    let (_, tail) = rest.split_once(END)?;
-    Some(format!("{head}{BEGIN}\n\n{}\n\n{END}{tail}", tables.trim()))
+fn splice(page: &str, part: Part, tables: &str) -> Option<String> {
+    let Part { begin, end } = part;
+    let (head, rest) = page.split_once(begin)?;
+    let (_, tail) = rest.split_once(end)?;
+    Some(format!("{head}{begin}\n\n{}\n\n{end}{tail}", tables.trim()))
 }
 
 /// Minutes of a release build into an empty target directory.
@@ -210,11 +234,12 @@ mod tests {
 
     #[test]
     fn tables_replace_tables_and_nothing_else() {
-        let page = format!("# Title\n\n{BEGIN}\nold\n{END}\n\ntail\n");
-        let new = splice(&page, "new\n").unwrap();
-        assert_eq!(new, format!("# Title\n\n{BEGIN}\n\nnew\n\n{END}\n\ntail\n"));
-        assert_eq!(splice(&new, "new").unwrap(), new);
-        assert_eq!(splice("no markers", "x"), None);
+        let Part { begin, end } = IMAGES;
+        let page = format!("# Title\n\n{begin}\nold\n{end}\n\ntail\n");
+        let new = splice(&page, IMAGES, "new\n").unwrap();
+        assert_eq!(new, format!("# Title\n\n{begin}\n\nnew\n\n{end}\n\ntail\n"));
+        assert_eq!(splice(&new, IMAGES, "new").unwrap(), new);
+        assert_eq!(splice(&page, PROCESSES, "x"), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! machine disturbs them all alike.
 
 use super::{
-    command::{quiet, time},
+    command::quiet,
+    rounds::{Rounds, Subject, interleave},
     tools::{Docker, Runc, busybox_rootfs},
 };
 use crate::suite::on_path;
@@ -49,28 +50,13 @@ struct Bench {
 }
 
 pub(super) fn measure(agentkernel: &Path, dir: &Path, rounds: usize) -> Timings {
-    let mut bench = prepare(agentkernel, dir);
-    let mut missing = std::mem::take(&mut bench.missing);
-    // A row that cannot run at all is left out with its reason instead of failing a thousand times.
-    bench.commands.retain(|(name, words)| {
-        let tried = quiet(Command::new(&words[0]).args(&words[1..]), &dir.join("try.log"));
-        tried.map_err(|why| missing.push(((*name).to_owned(), why))).is_ok()
-    });
-    let commands = &bench.commands;
-    let mut rows: Vec<Row> =
-        commands.iter().map(|(name, _)| Row { name: (*name).to_owned(), ..Row::default() }).collect();
     const WARM_UP: usize = 3;
-    for round in 0..rounds + WARM_UP {
-        for turn in 0..commands.len() {
-            let index = (turn + round) % commands.len();
-            match time(&commands[index].1) {
-                Ok(_) if round < WARM_UP => {}
-                Ok(took) => rows[index].samples.push(took),
-                Err(_) => rows[index].failures += 1,
-            }
-        }
-    }
-    Timings { rows, missing }
+    let bench = prepare(agentkernel, dir);
+    let subjects = bench.commands.into_iter().map(|(name, words)| Subject::of_words(name, words)).collect();
+    let rounds = Rounds { timed: rounds, warm_up: WARM_UP };
+    let mut timings = interleave(subjects, rounds, &dir.join("try.log"));
+    timings.missing.splice(0..0, bench.missing);
+    timings
 }
 
 fn prepare(agentkernel: &Path, dir: &Path) -> Bench {
