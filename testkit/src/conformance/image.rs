@@ -35,6 +35,14 @@ impl Layer {
         mode: u32,
         owner: u32,
     ) -> Self {
+        // Where temporary directories have long names, so have the links to them.
+        let link = if link.len() > 100 {
+            let text = format!("{link}\0");
+            self = self.entry(EntryType::GNULongLink, "././@LongLink", "", text.as_bytes(), 0o644, 0);
+            ""
+        } else {
+            link
+        };
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(mode);

@@ -243,7 +243,7 @@ fn imports_follow_the_table() {
         "crates/store/Cargo.toml:15: testkit is for tests: make it a dev-dependency",
         "crates/store/Cargo.toml:16: nothing may import xtask",
         "crates/utils/Cargo.toml:1: crates/utils is not in the plan",
-        "drivers/native/Cargo.toml:15: drivers/native may not import engine; it may import model, backend",
+        "drivers/native/Cargo.toml:15: drivers/native may not import engine; it may import model, archive, backend",
         "drivers/wasm/Cargo.toml:15: drivers/wasm may not import drivers/native",
     ];
     for line in expected {

@@ -58,6 +58,18 @@ struct Archive(Vec<u8>);
 
 impl Archive {
     fn entry(mut self, kind: EntryType, name: &str, link: &str, content: &[u8], mode: u32) -> Self {
+        let link = if link.len() > 100 {
+            self = self.entry(
+                EntryType::GNULongLink,
+                "././@LongLink",
+                "",
+                format!("{link}\0").as_bytes(),
+                0o644,
+            );
+            ""
+        } else {
+            link
+        };
         let mut header = Header::new_ustar();
         header.set_entry_type(kind);
         header.set_mode(mode);
