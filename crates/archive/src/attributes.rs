@@ -29,9 +29,10 @@ pub(crate) fn set(fd: impl AsFd, attributes: &[Attribute], ownership: Ownership)
             continue;
         }
         match rustix::fs::fsetxattr(&fd, name.as_slice(), value, XattrFlags::empty()) {
-            Ok(()) | Err(Errno::OPNOTSUPP) => {}
-            // Who may not give capabilities away, or wrote none that the kernel knows: the file goes without.
-            Err(Errno::PERM | Errno::INVAL) if capability => {}
+            // PERM: a pipe, which has no attributes of users (xattr(7)), or who may not give capabilities away.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
+            // No capability that the kernel knows: the file goes without.
+            Err(Errno::INVAL) if capability => {}
             Err(errno) => return Err(errno),
         }
     }

@@ -203,7 +203,8 @@ fn number(field: &[u8], parse: impl FnOnce() -> std::io::Result<u64>) -> Result<
     if field.iter().all(|b| matches!(b, 0 | b' ')) {
         return Ok(0);
     }
-    parse().map_err(|e| Error::invalid("the archive has a number that is none").with_source(e))
+    // What the library says of it quotes the archive.
+    parse().map_err(|_| Error::invalid("the archive has a number that is none"))
 }
 
 /// The bytes after `size` bytes of content up to the next block.

@@ -71,13 +71,14 @@ fn address_of(arena: &Arena) -> u32 {
     u32::try_from((std::ptr::from_ref(arena) as usize >> 4) & 0x0fff_ffff).unwrap_or(1)
 }
 
-/// The socket by which the host asks init for commands, shown inside by a caller who mounts too much.
+/// The socket by which the host asks init for commands. The data directory is never shown, so the host gives the socket a
+/// second name in a directory that is.
 fn socket_of_init(arena: &Arena) -> Observation {
     use std::os::unix::fs::FileTypeExt as _;
-    arena.env.directory("home/.local/share/agentkernel");
+    let shown = arena.env.directory("shown");
     let sandboxes = arena.env.data().join("sandboxes");
     let (probe, data) =
-        (format!("{}:/probe:ro", arena.probe.display()), format!("{}:/data", arena.env.data().display()));
+        (format!("{}:/probe:ro", arena.probe.display()), format!("{}:/data", shown.display()));
     arena.must(&["sandbox", "create", "wide", "-i", "host", "--no-network", "-v", &probe, "-v", &data])?;
     arena.must(&["sandbox", "start", "wide"])?;
     let id = std::fs::read_dir(&sandboxes).map_err(|e| format!("set-up: {e}"))?;
@@ -86,9 +87,10 @@ fn socket_of_init(arena: &Arena) -> Observation {
     let sockets = std::fs::read_dir(&native).map_err(|e| format!("set-up: {e}"))?.filter_map(Result::ok);
     let socket = sockets.into_iter().find(|e| e.file_type().is_ok_and(|t| t.is_socket()));
     let socket = socket.ok_or("set-up: init has no socket")?.file_name();
-    let path = format!("/data/sandboxes/{}/native/{}", id.display(), socket.display());
-    let seen =
-        word(&arena.agentkernel(&["exec", "wide", "--", "/probe", "probe", "connect-path", &path]).run());
+    std::fs::hard_link(native.join(&socket), shown.join("socket")).map_err(|e| format!("set-up: {e}"))?;
+    let seen = word(
+        &arena.agentkernel(&["exec", "wide", "--", "/probe", "probe", "connect-path", "/data/socket"]).run(),
+    );
     arena.must(&["sandbox", "stop", "wide"])?;
     arena.must(&["sandbox", "remove", "wide"])?;
     seen
