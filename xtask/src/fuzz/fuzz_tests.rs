@@ -1,4 +1,8 @@
-use super::{corpus, round::Numbers, *};
+use super::{
+    corpus::{self, Input},
+    round::Numbers,
+    *,
+};
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("fuzz")
@@ -53,4 +57,31 @@ fn the_numbers_are_those_of_the_last_line() {
                 stat::number_of_executed_units: 52\n";
     assert_eq!(round::numbers(text), Numbers { executions: 52, edges: 119, inputs: 30 });
     assert_eq!(round::numbers("nothing of the kind"), Numbers::default());
+}
+
+fn input(name: &str, size: u64, edges: &[u32]) -> Input {
+    Input { path: name.into(), size, edges: edges.to_vec() }
+}
+
+#[test]
+fn a_measured_corpus_is_read() {
+    let text = "2\n0\n/c/a\n/c/b\nSTARTED 0 3\nFT 0 1 2\nCOV 0 7\nSTARTED 1 5\nFT 1 2\nCOV 1\n";
+    assert_eq!(corpus::parse(text).unwrap(), [input("/c/a", 3, &[1, 2]), input("/c/b", 5, &[2])]);
+    assert_eq!(corpus::parse("1\n0\n/c/a\nFT 0 1\n"), None);
+    assert_eq!(corpus::parse(""), None);
+}
+
+#[test]
+fn those_inputs_are_kept_that_add_something_most_first() {
+    let all = vec![
+        input("little", 1, &[1]),
+        input("much", 90, &[1, 2, 3]),
+        input("same", 91, &[1, 2, 3]),
+        input("more", 9, &[3, 4]),
+        input("huge", corpus::MAX_BYTES, &[5]),
+    ];
+    let names: Vec<PathBuf> = corpus::choose(all).into_iter().map(|input| input.path).collect();
+    assert_eq!(names, ["much", "more"].map(PathBuf::from));
+    let many = (0..500).map(|n| input("x", 1, &[n])).collect();
+    assert_eq!(corpus::choose(many).len(), corpus::MAX_FILES);
 }
