@@ -127,7 +127,10 @@ fn parse(text: &str) -> Option<Reference> {
         (None, None) => Some(DEFAULT_TAG),
         (tag, _) => tag,
     };
-    Some(Reference { registry: registry.to_owned(), repository, tag: tag.map(str::to_owned), digest })
+    let reference =
+        Reference { registry: registry.to_owned(), repository, tag: tag.map(str::to_owned), digest };
+    // With what was filled in it has to read back.
+    (reference.to_string().len() <= MAX_LEN).then_some(reference)
 }
 
 /// Whether the first part of a name is read as a registry.

@@ -88,6 +88,13 @@ fn what_is_no_reference_is_refused() {
 }
 
 #[test]
+fn what_is_too_long_when_it_is_whole_is_refused() {
+    let long = format!("{}a", "a/".repeat(124));
+    assert_eq!(reference(&long).to_string().len(), 256);
+    assert!(format!("a{long}").parse::<Reference>().is_err());
+}
+
+#[test]
 fn host_is_an_image_of_its_own() {
     assert_eq!("host".parse::<ImageRef>().unwrap(), ImageRef::Host);
     assert_eq!("host:1".parse::<ImageRef>().unwrap().to_string(), "host:1");

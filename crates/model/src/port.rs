@@ -26,7 +26,7 @@ impl FromStr for PublishedPort {
             Some((_, "udp")) => {
                 return Err(Error::new(
                     crate::Kind::Unsupported,
-                    format!("port '{text}': UDP cannot be published yet"),
+                    format!("port '{}': UDP cannot be published yet", printable(text)),
                 )
                 .with_hint("publish a TCP port"));
             }
