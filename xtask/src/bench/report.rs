@@ -56,6 +56,7 @@ impl Setting {
             ),
             ("bwrap", said("bwrap", &["--version"]).unwrap_or_else(unknown)),
             ("runc", said("runc", &["--version"]).unwrap_or_else(unknown)),
+            ("skopeo", said("skopeo", &["--version"]).unwrap_or_else(unknown)),
             ("rustc", said("rustc", &["--version"]).unwrap_or_else(unknown)),
         ])
     }

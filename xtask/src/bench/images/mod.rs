@@ -130,7 +130,10 @@ pub(super) fn run(words: &[&str]) -> Outcome<ExitCode> {
     };
     let registry = Registry::start(stage.path())?;
     let large = publish(&registry, stage.path(), &mut report.setting)?;
-    report.setting.add("load", load());
+    if let Some(binary) = &request.binary {
+        report.setting.add("binary", format!("{}, of whatever commit", binary.display()));
+    }
+    let mut loads = vec![format!("{} before", load())];
     for half in [Half::Root, Half::User] {
         let person = match Person::of(half)? {
             Ok(person) => person,
@@ -154,8 +157,9 @@ pub(super) fn run(words: &[&str]) -> Outcome<ExitCode> {
         let measured = Measured::from_json(&value).ok_or("the worker said something else")?;
         report.numbers.extend(page::numbers(half, &measured));
         report.halves.push((half, measured));
-        report.setting.add("load afterwards", load());
+        loads.push(format!("{} after the half as {}", load(), half.as_str()));
     }
+    report.setting.add("load", loads.join("; "));
     let tables = page::markdown(&report);
     if request.json {
         println!("{}", page::json(&report));
