@@ -39,8 +39,32 @@ pub(crate) fn set(fd: impl AsFd, attributes: &[Attribute], ownership: Ownership)
     Ok(())
 }
 
+/// Which attributes are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Travelling {
+    Users,
+    UsersAndCapabilities,
+}
+
+impl Travelling {
+    fn has(self, name: &[u8]) -> bool {
+        is_users(name) || self == Self::UsersAndCapabilities && name == CAPABILITY
+    }
+}
+
+/// Whether a directory hides those of the layers below it.
+pub(crate) fn is_opaque(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut value = [0_u8; 2];
+    match rustix::fs::fgetxattr(fd, OPAQUE, value.as_mut_slice()) {
+        Ok(length) => Ok(value[..length] == *b"y"),
+        // RANGE: something longer, which overlayfs does not read as this either.
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Those attributes of a file that travel, sorted by name.
-pub(crate) fn read(fd: BorrowedFd<'_>, name: &str) -> Result<Vec<Attribute>> {
+pub(crate) fn read(fd: BorrowedFd<'_>, name: &str, travelling: Travelling) -> Result<Vec<Attribute>> {
     let failed = |errno| fault(format!("cannot read the attributes of {name}"), errno);
     let mut buffer = vec![0; MAX_ONE];
     let length = match rustix::fs::flistxattr(fd, buffer.as_mut_slice()) {
@@ -50,7 +74,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>, name: &str) -> Result<Vec<Attribute>> {
     let list = buffer[..length].to_vec();
     let mut attributes = Vec::new();
     let mut all = 0;
-    for key in list.split(|b| *b == 0).filter(|key| is_users(key)) {
+    for key in list.split(|b| *b == 0).filter(|key| travelling.has(key)) {
         let length = match rustix::fs::fgetxattr(fd, key, buffer.as_mut_slice()) {
             // Gone since.
             Err(Errno::NODATA) => continue,

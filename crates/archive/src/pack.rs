@@ -1,12 +1,15 @@
 //! Packing.
 
 use crate::{
+    access::Unlocked,
     attributes,
     fault::fault,
     kernel::{self, Facts, Id},
     member::Attribute,
     name::{MAX_DEPTH, Name, shown},
     output::{Entry, Output},
+    repack::Form,
+    whiteout,
 };
 use agentkernel_model::{Error, Kind, Result};
 use rustix::{
@@ -52,14 +55,7 @@ pub struct Packed {
 pub fn pack(source: BorrowedFd<'_>, name: &str, to: impl Write, options: &PackOptions) -> Result<Packed> {
     let name = Name::parse(name.as_bytes())?;
     let facts = kernel::look(source).map_err(|e| fault(format!("cannot look at {name}"), e))?;
-    let mut packing = Packing {
-        crossing: options.crossing,
-        mount: facts.mount,
-        output: Output::new(to),
-        packed: Packed::default(),
-        linked: HashMap::new(),
-        names: 0,
-    };
+    let mut packing = Packing::new(options.crossing, Form::Files, facts.mount, to);
     let mut path = name.bytes().to_vec();
     match facts.kind {
         FileType::Directory => {
@@ -71,12 +67,12 @@ pub fn pack(source: BorrowedFd<'_>, name: &str, to: impl Write, options: &PackOp
         FileType::Fifo => packing.plain(EntryType::Fifo, &path, &facts, &[])?,
         _ => packing.packed.skipped += 1,
     }
-    packing.output.end()?;
-    Ok(packing.packed)
+    packing.end()
 }
 
-struct Packing<W: Write> {
+pub(crate) struct Packing<W: Write> {
     crossing: Crossing,
+    form: Form,
     /// The mount that the walk stays on.
     mount: u64,
     output: Output<W>,
@@ -95,7 +91,24 @@ struct Level {
 }
 
 impl<W: Write> Packing<W> {
-    fn tree(&mut self, root: OwnedFd, path: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn new(crossing: Crossing, form: Form, mount: u64, to: W) -> Self {
+        Self {
+            crossing,
+            form,
+            mount,
+            output: Output::new(to),
+            packed: Packed::default(),
+            linked: HashMap::new(),
+            names: 0,
+        }
+    }
+
+    pub(crate) fn end(self) -> Result<Packed> {
+        self.output.end()?;
+        Ok(self.packed)
+    }
+
+    pub(crate) fn tree(&mut self, root: OwnedFd, path: &mut Vec<u8>) -> Result<()> {
         let mut levels: Vec<Level> = self.directory(root, path)?.into_iter().collect();
         while let Some(level) = levels.last_mut() {
             path.truncate(level.path);
@@ -122,9 +135,12 @@ impl<W: Write> Packing<W> {
     fn directory(&mut self, fd: OwnedFd, path: &[u8]) -> Result<Option<Level>> {
         let failed = |errno| fault(format!("cannot read the directory {}", shown(path)), errno);
         let facts = kernel::look(&fd).map_err(failed)?;
-        let attributes = attributes::read(fd.as_fd(), &shown(path))?;
+        let attributes = attributes::read(fd.as_fd(), &shown(path), self.form.travelling())?;
         let name = [if path.is_empty() { b"." } else { path }, b"/"].concat();
         self.plain(EntryType::Directory, &name, &facts, &attributes)?;
+        if self.form.is_layer() && attributes::is_opaque(fd.as_fd()).map_err(failed)? {
+            self.whiteout(&whiteout::opaque(path), &facts)?;
+        }
         if self.is_elsewhere(&facts) {
             return Ok(None);
         }
@@ -150,12 +166,20 @@ impl<W: Write> Packing<W> {
             FileType::RegularFile => {
                 let flags =
                     OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-                let opened = rustix::fs::openat(parent, name, flags, Mode::empty());
-                let Some(fd) = still_there(opened).map_err(cannot)? else { return Ok(None) };
+                let fd = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+                    Err(Errno::ACCESS) if self.form.unlocks() => {
+                        return self.locked(parent, name, path, &facts);
+                    }
+                    opened => still_there(opened).map_err(cannot)?,
+                };
+                let Some(fd) = fd else { return Ok(None) };
                 let facts = kernel::look(&fd).map_err(cannot)?;
                 if facts.kind == FileType::RegularFile {
                     self.file(fd.as_fd(), path, &facts)?;
                 }
+            }
+            FileType::CharacterDevice if self.form.is_layer() && facts.is_whiteout() => {
+                self.whiteout(&whiteout::removed(path), &facts)?;
             }
             FileType::Symlink => self.symlink(parent, name, path, &facts)?,
             FileType::Fifo => self.plain(EntryType::Fifo, path, &facts, &[])?,
@@ -164,18 +188,45 @@ impl<W: Write> Packing<W> {
         Ok(None)
     }
 
+    /// Packs a file that its owner may not read.
+    fn locked(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        path: &[u8],
+        facts: &Facts,
+    ) -> Result<Option<OwnedFd>> {
+        let cannot = |errno| fault(format!("cannot read {}", shown(path)), errno);
+        let Some(file) = still_there(Unlocked::open(parent, name, facts)).map_err(cannot)? else {
+            return Ok(None);
+        };
+        let mode = file.mode();
+        let facts = Facts { mode, ..kernel::look(&file).map_err(cannot)? };
+        self.file(file.as_fd(), path, &facts)?;
+        Ok(None)
+    }
+
     fn file(&mut self, fd: BorrowedFd<'_>, path: &[u8], facts: &Facts) -> Result<()> {
-        check(path)?;
+        self.check(path)?;
         if let Some(first) = self.linked.get(&facts.id) {
             let kind = EntryType::Link;
+            let facts = &self.form.told(facts);
             let entry = Entry { name: path, kind, link: first, size: 0, facts, attributes: &[] };
             self.packed.entries += 1;
             return self.output.header(&entry);
         }
-        let attributes = attributes::read(fd, &shown(path))?;
+        let attributes = attributes::read(fd, &shown(path), self.form.travelling())?;
         let (kind, size) = (EntryType::Regular, facts.size);
+        let told = &self.form.told(facts);
         self.packed.entries += 1;
-        self.output.header(&Entry { name: path, kind, link: b"", size, facts, attributes: &attributes })?;
+        self.output.header(&Entry {
+            name: path,
+            kind,
+            link: b"",
+            size,
+            facts: told,
+            attributes: &attributes,
+        })?;
         self.output.content(fd, size, &shown(path))?;
         self.packed.bytes += size;
         // Past the bound, further links are packed as files of their own.
@@ -187,31 +238,46 @@ impl<W: Write> Packing<W> {
     }
 
     fn symlink(&mut self, at: BorrowedFd<'_>, name: &[u8], path: &[u8], facts: &Facts) -> Result<()> {
-        check(path)?;
+        self.check(path)?;
         let target = match rustix::fs::readlinkat(at, name, Vec::new()) {
             // Another file by now.
             Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
             other => other.map_err(|e| fault(format!("cannot read the link {}", shown(path)), e))?,
         };
         let (kind, link) = (EntryType::Symlink, target.as_bytes());
+        let facts = &self.form.told(facts);
         self.packed.entries += 1;
         self.output.header(&Entry { name: path, kind, link, size: 0, facts, attributes: &[] })
     }
 
     fn plain(&mut self, kind: EntryType, name: &[u8], facts: &Facts, attributes: &[Attribute]) -> Result<()> {
-        check(name)?;
+        self.check(name)?;
+        let facts = &self.form.told(facts);
         self.packed.entries += 1;
         self.output.header(&Entry { name, kind, link: b"", size: 0, facts, attributes })
+    }
+
+    /// An empty file whose name says that something of the lower layers is not to be seen.
+    fn whiteout(&mut self, name: &[u8], facts: &Facts) -> Result<()> {
+        Name::parse(name)?;
+        let facts = &Facts { mode: 0o600, ..self.form.told(facts) };
+        self.packed.entries += 1;
+        let kind = EntryType::Regular;
+        self.output.header(&Entry { name, kind, link: b"", size: 0, facts, attributes: &[] })
+    }
+
+    /// Whether we would unpack such a name.
+    fn check(&self, path: &[u8]) -> Result<()> {
+        let name = Name::parse(path)?;
+        if self.form.is_layer() && whiteout::meaning(&name)? != whiteout::Meaning::Plain {
+            return Err(Error::invalid(format!("the layer has a file {name} that would remove another")));
+        }
+        Ok(())
     }
 
     fn is_elsewhere(&self, facts: &Facts) -> bool {
         self.crossing == Crossing::Stay && facts.mount != self.mount
     }
-}
-
-/// Whether we would unpack such a name.
-fn check(path: &[u8]) -> Result<()> {
-    Name::parse(path).map(drop)
 }
 
 /// `None` for what is gone, or has become something else, since its name was read.

@@ -44,6 +44,18 @@ pub(crate) fn meaning(name: &Name) -> Result<Meaning> {
     }
 }
 
+/// The name of the entry that removes `path`, which is not the root.
+pub(crate) fn removed(path: &[u8]) -> Vec<u8> {
+    let last = path.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+    [&path[..last], PREFIX, &path[last..]].concat()
+}
+
+/// The name of the entry that makes the directory `path` opaque.
+pub(crate) fn opaque(path: &[u8]) -> Vec<u8> {
+    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+    [path, slash, OPAQUE].concat()
+}
+
 #[cfg(test)]
 #[path = "whiteout_tests.rs"]
 mod tests;

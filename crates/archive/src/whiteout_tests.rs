@@ -25,3 +25,16 @@ fn whiteouts_of_nothing_are_refused() {
         assert!(of(name).is_err(), "{name}");
     }
 }
+
+#[test]
+fn names_of_whiteouts_mean_what_they_are_made_for() {
+    for path in ["f", "a/b", "a/.b", "..b"] {
+        let name = Name::parse(&removed(path.as_bytes())).unwrap();
+        assert_eq!(meaning(&name).unwrap(), Meaning::Removed(Name::parse(path.as_bytes()).unwrap()));
+    }
+    for path in ["", "a", "a/b"] {
+        let name = Name::parse(&opaque(path.as_bytes())).unwrap();
+        assert_eq!(meaning(&name).unwrap(), Meaning::Opaque);
+        assert_eq!(name.split().unwrap().0, path.as_bytes());
+    }
+}
