@@ -20,6 +20,8 @@ const BLOCK: usize = 512;
 static PLACE: LazyLock<PathBuf> = LazyLock::new(|| {
     let base = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
     let place = base.join(format!("agentkernel-fuzz-{}", std::process::id()));
+    // An earlier process of the same number may have been killed.
+    let _nothing_there = fs::remove_dir_all(&place);
     fs::create_dir_all(place.join("outside")).expect("a directory in memory");
     fs::write(place.join("outside/canary"), CANARY).expect("a file in memory");
     place
