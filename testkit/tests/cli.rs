@@ -9,10 +9,12 @@
 
 mod cli {
     mod audit;
+    mod backends;
     mod clean;
     mod completions;
     mod copies;
     mod crash;
+    mod daemon;
     mod errors;
     mod guard;
     mod images;

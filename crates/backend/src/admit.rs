@@ -83,6 +83,12 @@ pub fn admit(
     need(spec.lifetime == Lifetime::Named, can.named, "named sandboxes", "use 'agentkernel run'");
     let vm = Support::from_test(can.boundary == Boundary::Vm);
     need(spec.isolation == Isolation::Vm, vm, "a kernel of the sandbox's own", "leave out --isolation vm");
+    need(
+        spec.runtime.is_some(),
+        can.runtimes,
+        "another OCI runtime",
+        "leave out --runtime, or name a backend that has runtimes with --backend",
+    );
     let rules = matches!(policy.network, Network::Rules(_));
     let gateway = Support::from_test(matches!(can.egress, Egress::HostGateway | Egress::PolicyObject));
     need(rules, gateway, "network rules", "add --no-network");

@@ -53,6 +53,15 @@ impl Health {
     }
 }
 
+/// Whether sandboxes that were started before anybody asked for them make runs faster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// Starting one costs much more than a command in one that is up.
+    Worthwhile,
+    /// It costs about as little.
+    Pointless,
+}
+
 /// What a new sandbox is made from.
 #[derive(Debug)]
 pub struct CreateInputs {
@@ -81,11 +90,38 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Really tries: makes a sandbox, mounts, runs something, and removes it.
     async fn probe(&self) -> Health;
 
+    /// Whether what this backend's sandboxes live in answers, such as the server of an engine. Cheap: at most one
+    /// connection. Nothing is started or changed, and cancelling it leaves nothing. Backends without a server always
+    /// answer.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is no such server on this machine, so that nothing can be in it either; any other kind
+    /// when there is one that does not answer. The message says why, the hint how to bring it back.
+    async fn reach(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Measures `spec` against [`Backend::capabilities`]. Pure: no side effects.
     ///
     /// # Errors
     /// Every part of the spec that cannot be enforced.
     fn admit(&self, spec: &SandboxSpec) -> Result<Admitted, Vec<Refusal>>;
+
+    /// Removes what this backend keeps only to be faster and nothing uses, such as an engine's copies of images; the bytes
+    /// that were freed. What belongs to a sandbox or to others stays.
+    ///
+    /// # Errors
+    /// When something could not be removed; calling again continues.
+    async fn prune(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Whether the daemon should keep sandboxes of this backend warm. One that is taken from there was brought up by
+    /// [`Backend::create`] and [`Backend::start`], and gets its one command through [`Backend::attach`]: all three roads
+    /// must give a command the same.
+    fn pool(&self) -> Pooling {
+        Pooling::Pointless
+    }
 
     /// Makes the durable parts of a sandbox; nothing runs yet. Every resource carries `inputs.id`.
     ///

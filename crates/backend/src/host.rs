@@ -1,6 +1,6 @@
 //! What a driver knows of the machine: drivers read no environment variable and expand no `~`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// The places and identities that a driver may use.
 #[derive(Debug, Clone)]
@@ -14,6 +14,27 @@ pub struct Host {
     pub gid: u32,
     /// The invoking user's login name, for subordinate id ranges (subuid(5)).
     pub login: String,
+    pub surroundings: Surroundings,
+}
+
+/// What the caller's environment says of where things are.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    pub home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`: where a user's engines have their sockets.
+    pub runtime_dir: Option<PathBuf>,
+    /// The directories of PATH.
+    pub path: Vec<PathBuf>,
+    /// Variables that a driver's own documentation names, such as `DOCKER_HOST`, where they are set.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Surroundings {
+    /// What `name` is set to; an empty value is none.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
 }
 
 impl Host {

@@ -14,9 +14,9 @@ pub mod sandbox;
 pub mod state;
 
 pub use admit::{Admitted, Refusal};
-pub use driver::{Backend, CreateInputs, Driver, Health, Owned, Registry};
+pub use driver::{Backend, CreateInputs, Driver, Health, Owned, Pooling, Registry};
 pub use gateway::{ByteStream, Datagram, Flow, Gateway, Uplink};
-pub use host::Host;
+pub use host::{Host, Surroundings};
 pub use process::{ByteSink, ByteSource, Control, Exit, Process};
 pub use rootfs::{GeneratedFile, Graft, ImageDefaults, Lease, Owners, Rootfs};
 pub use sandbox::{FileKind, Files, Sandbox, Stats};

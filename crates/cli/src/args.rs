@@ -10,6 +10,7 @@ use agentkernel_model::{
     path::GuestPath,
     policy::Profile,
     port::PublishedPort,
+    runtime::RuntimeName,
     size::{ByteSize, Cpus},
     spec::Isolation,
     suggest,
@@ -103,6 +104,10 @@ pub(crate) struct SandboxArgs {
     /// The least isolation to accept: any, or vm for a kernel of its own
     #[arg(long, value_name = "KIND", value_parser = isolation)]
     pub(crate) isolation: Option<Isolation>,
+
+    /// The OCI runtime of a container engine to start it with, such as runsc for gVisor
+    #[arg(long, value_name = "NAME")]
+    pub(crate) runtime: Option<RuntimeName>,
 }
 
 /// How a command is connected to the caller.

@@ -5,7 +5,7 @@ use agentkernel_engine::build::Builder;
 
 /// One line per driver.
 pub(crate) fn registry() -> Registry {
-    Registry::new(&[agentkernel_native::DRIVER])
+    Registry::new(&[agentkernel_native::DRIVER, agentkernel_container::DOCKER, agentkernel_container::PODMAN])
 }
 
 /// The engines that `--build` may use, in this order.

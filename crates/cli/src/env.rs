@@ -8,6 +8,8 @@
 //! | `DOCKER_CONFIG` | the directory of Docker's `config.json`, else `~/.docker`: credentials of registries |
 //! | `REGISTRY_AUTH_FILE` | Podman's file of credentials, else `$XDG_RUNTIME_DIR/containers/auth.json` |
 //! | `AGENTKERNEL_AUDIT` | `0` or `false`: nothing is written to the audit log |
+//! | `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine the backend `docker` uses |
+//! | `CONTAINER_HOST` | which Podman service the backend `podman` uses |
 //! | `SHELL` | which shell `completions` without an argument is for |
 //! | `PATH` | which tool installations of the home the `host` image shows |
 //! | `NO_COLOR` | no colour when it is set and not empty |
@@ -16,9 +18,13 @@
 
 use agentkernel_model::{command::EnvVar, policy::EnvPassthrough};
 use std::{
+    collections::BTreeMap,
     env,
     path::{Path, PathBuf},
 };
+
+/// The variables that are handed to drivers as they are.
+const OF_DRIVERS: [&str; 3] = ["CONTAINER_HOST", "DOCKER_CONTEXT", "DOCKER_HOST"];
 
 /// What was read, still as it was written.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +43,8 @@ pub(crate) struct Env {
     pub(crate) term: Option<String>,
     /// Those of [`EnvPassthrough::LOCALE_KEYS`] that are set and are text.
     pub(crate) locale: Vec<EnvVar>,
+    /// Those of [`OF_DRIVERS`] that are set and are text.
+    pub(crate) of_drivers: BTreeMap<String, String>,
 }
 
 impl Env {
@@ -61,6 +69,10 @@ impl Env {
             shell: env::var("SHELL").ok(),
             term: env::var("TERM").ok(),
             locale,
+            of_drivers: OF_DRIVERS
+                .iter()
+                .filter_map(|key| Some(((*key).to_owned(), env::var(key).ok()?)))
+                .collect(),
         }
     }
 }

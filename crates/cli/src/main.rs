@@ -29,5 +29,10 @@ mod workspace;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Process 1 of a container has one thread and reads nothing of its environment.
+    #[cfg(target_os = "linux")]
+    if std::env::args_os().nth(1).is_some_and(|word| word == agentkernel_guest::agent::WORD) {
+        agentkernel_guest::agent::run();
+    }
     cli::main(std::env::args_os().collect())
 }

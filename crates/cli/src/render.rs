@@ -59,6 +59,7 @@ pub(crate) fn spec(spec: &SandboxSpec) -> Vec<Row> {
     if spec.isolation == Isolation::Vm {
         rows.push(("Isolation", "a kernel of its own".to_owned()));
     }
+    rows.extend(spec.runtime.as_ref().map(|runtime| ("OCI runtime", runtime.to_string())));
     rows
 }
 

@@ -1,7 +1,7 @@
 //! Who calls, and where: the process, the environment and the machine's user table become one value.
 
 use crate::env::Env;
-use agentkernel_backend::Host;
+use agentkernel_backend::{Host, Surroundings};
 use agentkernel_engine::images::ImagePlaces;
 use agentkernel_image::HostFacts;
 use agentkernel_model::{Error, Kind, Result, command::EnvVar};
@@ -45,6 +45,12 @@ impl Settings {
                 gid: rustix::process::getegid().as_raw(),
                 // subuid(5) accepts a number where the account has no name.
                 login: account.map_or_else(|| uid.to_string(), |a| a.name),
+                surroundings: Surroundings {
+                    home: home.clone(),
+                    runtime_dir: env.runtime_dir.clone(),
+                    path: env.path.clone(),
+                    variables: env.of_drivers.clone(),
+                },
             },
             image_places: image_places(&env, home.as_deref()),
             facts: HostFacts { path: env.path, home: home.clone() },

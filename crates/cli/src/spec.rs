@@ -143,6 +143,7 @@ fn lay_flags_over(ingredients: &mut Ingredients, flags: &SandboxArgs) {
     ingredients.memory = flags.memory.or(ingredients.memory);
     ingredients.cpus = flags.cpus.or(ingredients.cpus);
     ingredients.isolation = flags.isolation.unwrap_or(ingredients.isolation);
+    ingredients.runtime = flags.runtime.clone().or_else(|| ingredients.runtime.take());
     ingredients.ports.splice(0..0, flags.publish.iter().copied());
     ingredients.allow_write.extend(flags.allow_write.iter().cloned());
 }

@@ -28,6 +28,7 @@ fn engine() -> Engine {
         uid: 1000,
         gid: 1000,
         login: "ada".to_owned(),
+        surroundings: agentkernel_backend::Surroundings::default(),
     };
     Engine::new(host, crate::backends::registry(), agentkernel_image::HostFacts::default())
 }
@@ -104,6 +105,17 @@ fn the_other_flags_reach_the_spec() {
 }
 
 #[test]
+fn the_oci_runtime_is_the_flags_and_else_the_configurations() {
+    let named = |args, file| spec_of(args, file).runtime.map(|name| name.to_string());
+    let file = "sandbox.oci_runtime = 'runsc'";
+    assert_eq!(named("", ""), None);
+    assert_eq!(named("", file).as_deref(), Some("runsc"));
+    assert_eq!(named("--runtime kata", file).as_deref(), Some("kata"));
+    // A language, as ever.
+    assert_eq!(named("", "sandbox.runtime = 'python'"), None);
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let refused = |args: &str| try_spec(args, "").unwrap_err().kind();
     assert_eq!(refused("-P 80:1 -P 80:2"), Kind::Invalid);
@@ -130,6 +142,7 @@ fn values_that_break_a_grammar_are_refused_with_a_hint() {
         "--memory x",
         "--cpus 0",
         "--isolation kvm",
+        "--runtime /usr/bin/runsc",
         "-e NOVALUE",
         "-u ada",
         "-w rel",

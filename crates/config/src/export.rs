@@ -74,6 +74,7 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
         workdir: spec.workdir.clone(),
         backend: meta.backend.clone(),
         isolation: Some(spec.isolation),
+        oci_runtime: spec.runtime.clone(),
         ttl: meta.ttl,
         labels: meta.labels.clone(),
         env: last_of_each(&spec.env),

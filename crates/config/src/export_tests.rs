@@ -128,10 +128,19 @@ fn specs() -> impl Strategy<Value = SandboxSpec> {
     (
         (images, workspaces(), envs(), option::of(guest_paths())),
         (option::of((0_u32..=65_535, 0_u32..=65_535)), ports, policies()),
-        (select(vec![Isolation::Any, Isolation::Vm]), files(), option::of(texts(80))),
+        (
+            select(vec![Isolation::Any, Isolation::Vm]),
+            files(),
+            option::of(texts(80)),
+            option::of("[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}"),
+        ),
     )
         .prop_map(
-            |((image, workspace, env, workdir), (user, ports, policy), (isolation, files, script))| {
+            |(
+                (image, workspace, env, workdir),
+                (user, ports, policy),
+                (isolation, files, script, runtime),
+            )| {
                 SandboxSpec {
                     image: image.parse().unwrap(),
                     workspace,
@@ -144,6 +153,7 @@ fn specs() -> impl Strategy<Value = SandboxSpec> {
                     lifetime: Lifetime::Named,
                     files,
                     init_script: script,
+                    runtime: runtime.map(|name| name.parse().unwrap()),
                 }
             },
         )
@@ -197,6 +207,7 @@ fn plain() -> SandboxSpec {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     }
 }
 

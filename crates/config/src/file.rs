@@ -23,6 +23,7 @@ use agentkernel_model::{
     path::GuestPath,
     policy::{NetworkSwitch, Profile},
     port::PublishedPort,
+    runtime::RuntimeName,
     seccomp::SeccompLevel,
     size::{ByteSize, Cpus, parse_duration},
     spec::Isolation,
@@ -52,6 +53,8 @@ pub struct Config {
     /// The name of a backend; whether there is one of that name is not known here.
     pub backend: Option<String>,
     pub isolation: Option<Isolation>,
+    /// Not `sandbox.runtime`, which is a language.
+    pub oci_runtime: Option<RuntimeName>,
     /// Zero is "for ever".
     pub ttl: Option<Duration>,
     pub labels: Vec<Label>,
@@ -132,6 +135,7 @@ impl Config {
         self.workdir = sandbox.parsed("workdir")?;
         self.backend = sandbox.text("backend", backend)?;
         self.isolation = sandbox.text("isolation", isolation)?;
+        self.oci_runtime = sandbox.parsed("oci_runtime")?;
         self.ttl = sandbox.text_or_number("ttl", parse_duration)?;
         self.labels = sandbox.map("labels", Label::new)?;
         Ok(())

@@ -16,6 +16,7 @@ use agentkernel_model::{
     path::GuestPath,
     policy::{EffectivePolicy, EnvPassthrough, NetworkSwitch, PolicyRequest, Profile},
     port::PublishedPort,
+    runtime::RuntimeName,
     seccomp::SeccompLevel,
     size::{ByteSize, Cpus},
     spec::{Isolation, Lifetime, SandboxSpec, SpecFile},
@@ -34,6 +35,7 @@ pub struct Ingredients {
     pub user: Option<Account>,
     pub workdir: Option<GuestPath>,
     pub isolation: Isolation,
+    pub runtime: Option<RuntimeName>,
     /// `[environment]`, then the author of commits.
     pub env: Vec<EnvVar>,
     pub cpus: Option<Cpus>,
@@ -79,6 +81,7 @@ impl Config {
             user: self.user.clone(),
             workdir: self.workdir.clone(),
             isolation: self.isolation.unwrap_or_default(),
+            runtime: self.oci_runtime.clone(),
             env: self.variables()?,
             cpus: self.cpus,
             memory: self.memory,
@@ -179,6 +182,7 @@ impl Ingredients {
             lifetime: around.lifetime,
             files,
             init_script: self.init_script,
+            runtime: self.runtime,
         })
     }
 

@@ -114,7 +114,7 @@ const VAULT: &str = "the vault of secrets and a gateway that puts them into requ
 
 /// Every key, tables together, in the order in which they are written and documented.
 #[rustfmt::skip]
-pub(crate) const KEYS: [Key; 57] = [
+pub(crate) const KEYS: [Key; 58] = [
     key("sandbox", "name", Form::Text(&["my-project"]), Found::Free, "Its name; the directory's name without it"),
     key("sandbox", "description", Form::Text(&["builds the docs"]), Found::Free, "A line for people, at most 1,024 bytes"),
     key("sandbox", "runtime", Form::Choice(&RUNTIMES), Found::Free, "A language whose image is taken"),
@@ -124,6 +124,7 @@ pub(crate) const KEYS: [Key; 57] = [
     key("sandbox", "workdir", Form::Text(&["/workspace"]), Found::Free, "The working directory inside"),
     key("sandbox", "backend", Form::Text(&["native"]), Found::Never, "The backend, instead of the best one that works here"),
     key("sandbox", "isolation", Form::Choice(&ISOLATIONS), Found::Tighter, "The least isolation to accept; vm is a kernel of its own"),
+    key("sandbox", "oci_runtime", Form::Text(&["runsc"]), Found::Never, "The OCI runtime that a container engine starts it with, instead of the engine's own; runsc is gVisor"),
     key("sandbox", "ttl", Form::Duration, Found::Free, "How long a named sandbox is kept; 0 for ever"),
     key("sandbox", "labels", Form::Map, Found::Free, "Labels by which sandboxes are listed"),
     key("", "environment", Form::Map, Found::Free, "Environment variables of every command inside"),

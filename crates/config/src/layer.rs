@@ -22,6 +22,7 @@ impl Config {
             workdir: self.workdir.or(below.workdir),
             backend: self.backend.or(below.backend),
             isolation: self.isolation.or(below.isolation),
+            oci_runtime: self.oci_runtime.or(below.oci_runtime),
             ttl: self.ttl.or(below.ttl),
             labels: merged(self.labels, below.labels, |a, b| a.key == b.key),
             env: merged(self.env, below.env, |a, b| a.key() == b.key()),

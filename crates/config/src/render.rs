@@ -130,6 +130,7 @@ fn sandbox(config: &Config) -> Block {
             Isolation::Vm => "vm",
         }),
     );
+    block.text("oci_runtime", config.oci_runtime.as_ref());
     block.text("ttl", config.ttl.map(duration));
     block.map("labels", config.labels.iter().map(|label| (label.key.as_str(), label.value.as_str())));
     block

@@ -116,6 +116,10 @@ fn host(config: &mut Config, ignored: &mut Vec<String>) {
     if let Some(backend) = config.backend.take() {
         ignored.push(format!("sandbox.backend = \"{}\"", printable(&backend)));
     }
+    if let Some(runtime) = config.oci_runtime.take() {
+        // Any program that this machine's engine knows as a runtime, and not all of them isolate.
+        ignored.push(format!("sandbox.oci_runtime = \"{runtime}\""));
+    }
 }
 
 /// Why a file is left out: its source leaves the project, or it would be written into the project, which may be the

@@ -18,6 +18,7 @@ fn samples(key: &Key) -> &'static [&'static str] {
         "sandbox.workdir" => &["sandbox.workdir = '/'"],
         "sandbox.backend" => &["sandbox.backend = 'weak'"],
         "sandbox.isolation" => &["sandbox.isolation = 'any'", "sandbox.isolation = 'vm'"],
+        "sandbox.oci_runtime" => &["sandbox.oci_runtime = 'runsc'"],
         "sandbox.ttl" => &["sandbox.ttl = 0"],
         "sandbox.labels" => &["sandbox.labels = { a = 'b' }"],
         "environment" => &["environment.LD_PRELOAD = '/workspace/x.so'"],
@@ -92,6 +93,7 @@ fn check(config: Config, flag: Option<Profile>) {
     }
     let mut ingredients = kept.config.ingredients(Path::new("/project")).unwrap();
     assert_eq!(kept.config.backend, None);
+    assert_eq!(ingredients.runtime, None);
     assert!(ingredients.ports.is_empty() && ingredients.volumes.is_empty());
     assert!(ingredients.allow_write.is_empty());
     assert_ne!(ingredients.mount_cwd, Some(true));

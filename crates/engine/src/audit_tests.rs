@@ -27,7 +27,14 @@ fn process(exit: agentkernel_backend::process::ExitFuture) -> Process {
 
 fn host(data: &Path) -> Host {
     let uid = rustix::process::geteuid().as_raw();
-    Host { data: data.to_owned(), exe: "/nowhere".into(), uid, gid: 0, login: "tester".to_owned() }
+    Host {
+        data: data.to_owned(),
+        exe: "/nowhere".into(),
+        uid,
+        gid: 0,
+        login: "tester".to_owned(),
+        surroundings: agentkernel_backend::Surroundings::default(),
+    }
 }
 
 fn events(data: &Path) -> Vec<Value> {

@@ -2,10 +2,13 @@
 //! with them. Only what has our record or carries our marks is ever touched.
 
 use crate::{
+    clock,
     engine::Engine,
     gc,
     images::{self, Freed, Prune},
     lifecycle, query,
+    reach::Answers,
+    record,
     request::{Effect, Filter, Status, Stopped},
 };
 use agentkernel_model::{Kind, Result};
@@ -38,6 +41,9 @@ pub struct CleanReport {
     /// Images and their layers; only with [`Stored::Remove`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Freed>,
+    /// What was left as it is because its backend does not answer, and why: one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
     /// What could not be removed, and why: one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
@@ -50,32 +56,7 @@ pub(crate) async fn clean(
     effect: Effect,
 ) -> Result<CleanReport> {
     let mut report = CleanReport::default();
-    for info in query::list(engine, &Filter::default())? {
-        let name = info.name;
-        // One that cannot be asked may run.
-        if info.status == Status::Stopped {
-            continue;
-        }
-        if live == Live::Keep {
-            report.kept.push(name.to_string());
-            continue;
-        }
-        let removed = match effect {
-            Effect::DryRun => Ok(()),
-            Effect::Apply => lifecycle::remove(engine, &name).await,
-        };
-        match removed {
-            Ok(()) => {
-                if effect == Effect::Apply {
-                    engine.audit.removed(name.as_str());
-                }
-                report.sandboxes.push(name.to_string());
-            }
-            // Somebody else was faster.
-            Err(error) if error.kind() == Kind::NotFound => {}
-            Err(error) => report.failures.push(format!("{name}: {error}")),
-        }
-    }
+    running(engine, live, effect, &mut report).await?;
     let swept = gc::gc(engine, &Filter::default(), Stopped::Remove, effect).await?;
     if effect == Effect::Apply {
         engine.audit.collected(&swept);
@@ -84,11 +65,69 @@ pub(crate) async fn clean(
     report.sandboxes.sort();
     report.sandboxes.dedup();
     report.leftovers = swept.orphans;
+    report.skipped.extend(swept.skipped);
+    report.skipped.sort();
+    report.skipped.dedup();
     report.failures.extend(swept.failures);
     if stored == Stored::Remove {
-        report.images = Some(unused_images(engine, &report.sandboxes, effect)?);
+        let mut freed = unused_images(engine, &report.sandboxes, effect)?;
+        if effect == Effect::Apply {
+            freed.bytes = freed.bytes.saturating_add(prune_backends(engine, &mut report).await);
+        }
+        report.images = Some(freed);
     }
     Ok(report)
+}
+
+/// Has every backend remove what it keeps only to be faster; the bytes that were freed.
+async fn prune_backends(engine: &Engine, report: &mut CleanReport) -> u64 {
+    let mut bytes = 0_u64;
+    for driver in engine.registry.iter() {
+        let pruned = match engine.backend(driver) {
+            Ok(backend) => backend.prune().await,
+            Err(error) => Err(error),
+        };
+        match pruned {
+            Ok(freed) => bytes = bytes.saturating_add(freed),
+            // One that is not there or does not answer keeps what it has.
+            Err(error) => report.skipped.push(format!("{}: {error}", driver.id)),
+        }
+    }
+    bytes
+}
+
+/// What runs, and what may run and cannot be asked. What is stopped is left to gc.
+async fn running(engine: &Engine, live: Live, effect: Effect, report: &mut CleanReport) -> Result<()> {
+    let mut records = query::records(engine)?;
+    records.retain(record::is_shown);
+    let mut answers = Answers::default();
+    answers.ask(engine, records.iter().map(|record| &record.backend)).await;
+    for record in records {
+        let name = record.name.to_string();
+        if let Some(silence) = answers.silence(&record.backend) {
+            // In the words of gc, which comes across some of them as well.
+            report.skipped.push(format!("{name}: {silence}"));
+            continue;
+        }
+        let (status, _) = record::status(&record, &engine.host, clock::now())?;
+        match (status, live, effect) {
+            (Status::Stopped | Status::Unknown, ..) => {}
+            (Status::Running, Live::Keep, _) => report.kept.push(name),
+            (Status::Running, Live::Remove, Effect::DryRun) => report.sandboxes.push(name),
+            (Status::Running, Live::Remove, Effect::Apply) => {
+                match lifecycle::remove(engine, &record.name).await {
+                    Ok(()) => {
+                        engine.audit.removed(&name);
+                        report.sandboxes.push(name);
+                    }
+                    // Somebody else was faster.
+                    Err(error) if error.kind() == Kind::NotFound => {}
+                    Err(error) => report.failures.push(format!("{name}: {error}")),
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Images that nothing uses once the sandboxes `gone` are gone, which on a dry run they are not.

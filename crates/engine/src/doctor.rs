@@ -3,49 +3,59 @@
 use crate::{
     clock, directories,
     engine::Engine,
-    gc, probe, query, record,
+    gc,
+    probe::{self, Memory},
+    query,
+    reach::Answers,
+    record,
     request::{BackendReport, Check, CheckStatus, Status},
 };
-use agentkernel_backend::Health;
-use agentkernel_model::{Error, Result};
+use agentkernel_backend::{Driver, Health};
+use agentkernel_model::{Error, Result, id::BackendId};
 use std::{collections::BTreeMap, fs};
 
 /// Less free space than this on the data directory's disk is worth a word, in bytes.
 const LITTLE_SPACE: u64 = 1 << 30;
 
+/// Tries out every backend, all at the same time; those that are chosen automatically come first, best first.
 pub(crate) async fn backends(engine: &Engine) -> Result<Vec<BackendReport>> {
-    let mut reports = Vec::new();
-    for driver in engine.registry.iter() {
-        let report = |healthy, reason: String, hint, attributes| BackendReport {
-            id: driver.id.to_owned(),
-            healthy,
-            selected: false,
-            reason,
-            hint,
-            attributes,
+    let mut drivers: Vec<&Driver> = engine.registry.iter().collect();
+    drivers.sort_by_key(|driver| (driver.auto_rank.is_none(), driver.auto_rank));
+    let built: Vec<_> = drivers.iter().map(|driver| engine.backend(driver)).collect();
+    let there: Vec<_> = built.iter().filter_map(|backend| backend.as_ref().ok()).cloned().collect();
+    let mut healths = probe::health(&engine.host, &Memory::default(), &there).await?.into_iter();
+    let mut reports = Vec::with_capacity(drivers.len());
+    for (driver, built) in drivers.into_iter().zip(built) {
+        // One health for each that could be built, in this order.
+        let health = match built {
+            Ok(_) => healths.next(),
+            Err(error) => Some(of_error(&error)),
         };
-        let none = BTreeMap::new;
-        let backend = match engine.backend(driver) {
-            Ok(backend) => backend,
-            Err(error) => {
-                reports.push(report(false, error.to_string(), error.hint().map(str::to_owned), none()));
-                continue;
-            }
-        };
-        reports.push(match probe::fresh(&engine.host, backend.as_ref()).await? {
-            Health::Healthy { attributes } => report(true, "works".to_owned(), None, attributes),
-            Health::Unhealthy { reason, hint } => report(false, reason, Some(hint), none()),
-            Health::Undetected { reason } => report(false, reason, None, none()),
-        });
+        reports.extend(health.map(|health| report(driver, health)));
     }
-    let ranked = engine.registry.ranked();
-    let best = ranked.iter().find(|driver| reports.iter().any(|r| r.id == driver.id && r.healthy));
-    if let Some(best) = best {
-        for report in &mut reports {
-            report.selected = report.id == best.id;
-        }
+    if let Some(best) = reports.iter_mut().find(|report| report.healthy && report.rank.is_some()) {
+        best.selected = true;
     }
     Ok(reports)
+}
+
+/// What a backend that cannot be built has instead of a health.
+fn of_error(error: &Error) -> Health {
+    let reason = error.to_string();
+    match error.hint() {
+        Some(hint) => Health::Unhealthy { reason, hint: hint.to_owned() },
+        None => Health::Undetected { reason },
+    }
+}
+
+fn report(driver: &Driver, health: Health) -> BackendReport {
+    let (healthy, reason, hint, attributes) = match health {
+        Health::Healthy { attributes } => (true, "works".to_owned(), None, attributes),
+        Health::Unhealthy { reason, hint } => (false, reason, Some(hint), BTreeMap::new()),
+        Health::Undetected { reason } => (false, reason, None, BTreeMap::new()),
+    };
+    let (id, rank) = (driver.id.to_owned(), driver.auto_rank);
+    BackendReport { id, healthy, selected: false, rank, reason, hint, attributes }
 }
 
 pub(crate) async fn doctor(engine: &Engine) -> Result<Vec<Check>> {
@@ -53,10 +63,10 @@ pub(crate) async fn doctor(engine: &Engine) -> Result<Vec<Check>> {
     // First: backends are probed in the data directory.
     storage(engine, &mut checks);
     match backends(engine).await {
-        Ok(reports) => checks.extend(reports.into_iter().map(backend_check)),
+        Ok(reports) => checks.extend(backend_checks(reports)),
         Err(error) => checks.push(failed("backends", "probe", &error)),
     }
-    if let Err(error) = sandboxes(engine, &mut checks) {
+    if let Err(error) = sandboxes(engine, &mut checks).await {
         checks.push(failed("sandboxes", "records", &error));
     }
     Ok(checks)
@@ -71,25 +81,39 @@ fn failed(section: &'static str, name: &str, error: &Error) -> Check {
     Check { hint: error.hint().map(str::to_owned), ..failed }
 }
 
-fn backend_check(report: BackendReport) -> Check {
-    let status = match (report.healthy, &report.hint) {
-        (true, _) => CheckStatus::Ok,
-        (false, Some(_)) => CheckStatus::Warning,
-        (false, None) => CheckStatus::Info,
-    };
-    let chosen = if report.selected { " (used when none is named)" } else { "" };
-    let message = format!("{}{chosen}", report.reason);
-    Check { hint: report.hint, ..check("backends", &report.id, status, message) }
+/// What does not work is a warning where nothing else does, and else news for who wants this one.
+fn backend_checks(reports: Vec<BackendReport>) -> impl Iterator<Item = Check> {
+    let covered = reports.iter().any(|report| report.selected);
+    reports.into_iter().map(move |report| {
+        let status = match (report.healthy, &report.hint) {
+            (true, _) => CheckStatus::Ok,
+            (false, Some(_)) if !covered => CheckStatus::Warning,
+            (false, _) => CheckStatus::Info,
+        };
+        let message = match report.role() {
+            "" => report.reason,
+            role => format!("{} ({role})", report.reason),
+        };
+        Check { hint: report.hint, ..check("backends", &report.id, status, message) }
+    })
 }
 
-fn sandboxes(engine: &Engine, checks: &mut Vec<Check>) -> Result<()> {
+async fn sandboxes(engine: &Engine, checks: &mut Vec<Check>) -> Result<()> {
     let (mut running, mut stopped, mut interrupted) = (0_usize, 0_usize, 0_usize);
-    for record in query::records(engine)? {
+    let mut unknown: BTreeMap<BackendId, usize> = BTreeMap::new();
+    let records = query::records(engine)?;
+    let mut answers = Answers::default();
+    answers.ask(engine, records.iter().map(|record| &record.backend)).await;
+    for record in records {
         if gc::is_interrupted(engine, &record)? {
             interrupted += 1;
             continue;
         }
         if !record::is_shown(&record) {
+            continue;
+        }
+        if answers.silence(&record.backend).is_some() {
+            *unknown.entry(record.backend).or_default() += 1;
             continue;
         }
         let (status, reason) = record::status(&record, &engine.host, clock::now())?;
@@ -103,12 +127,17 @@ fn sandboxes(engine: &Engine, checks: &mut Vec<Check>) -> Result<()> {
             checks.push(Check { hint: Some(format!("agentkernel sandbox start {}", record.name)), ..ended });
         }
     }
-    checks.push(check(
-        "sandboxes",
-        "records",
-        CheckStatus::Ok,
-        format!("{running} running, {stopped} stopped"),
-    ));
+    let mut counted = format!("{running} running, {stopped} stopped");
+    if let all @ 1.. = unknown.values().sum::<usize>() {
+        counted += &format!(", {all} unknown");
+    }
+    checks.push(check("sandboxes", "records", CheckStatus::Ok, counted));
+    for (backend, count) in unknown {
+        let Some(silence) = answers.silence(&backend) else { continue };
+        let message = format!("{count} unknown: {silence}");
+        let silent = check("sandboxes", backend.as_str(), CheckStatus::Warning, message);
+        checks.push(Check { hint: silence.hint().map(str::to_owned), ..silent });
+    }
     if interrupted > 0 {
         let message = format!("{interrupted} that were never finished");
         let left = check("sandboxes", "leftovers", CheckStatus::Warning, message);

@@ -407,12 +407,13 @@ impl Engine {
         Ok(())
     }
 
-    /// By name. What is only being created is left out.
+    /// By name. What is only being created is left out. Each backend that has one of them is asked once, for at most
+    /// two seconds; those of one that does not answer are [`Status::Unknown`](crate::request::Status::Unknown).
     ///
     /// # Errors
     /// When the records cannot be read.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<SandboxInfo>> {
-        query::list(self, filter)
+        query::list(self, filter).await
     }
 
     /// One sandbox with its whole spec.
@@ -420,7 +421,7 @@ impl Engine {
     /// # Errors
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound).
     pub async fn info(&self, name: &SandboxName) -> Result<SandboxInfo> {
-        query::info(self, name)
+        query::ask(self, name).await
     }
 
     /// A command in a running sandbox; `Conflict` with a hint when it is stopped.

@@ -44,6 +44,7 @@ fn spec(workspace: Workspace, mounts: &[&str]) -> SandboxSpec {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     boot, clock, directories,
     engine::Engine,
     held::{self, Held},
-    keeper, query, record,
+    keeper, query, reach, record,
     request::SandboxInfo,
 };
 use agentkernel_model::{Error, Kind, Result, name::SandboxName};
@@ -67,6 +67,7 @@ pub(crate) async fn erase(engine: &Engine, held: Held) -> Result<()> {
     let database = directories::database(&engine.host);
     let backend =
         engine.backend(engine.registry.find(record.backend.as_str()).map_err(|e| foreign(&record, e))?)?;
+    reach::before_removal(engine, &record).await?;
     if record.intent != Some(Intent::Create) {
         Writer::open(&database)?.set_removing(record.id, &boot::this_process())?;
     }

@@ -16,7 +16,14 @@ fn bench() -> Bench {
     let data = home.path().join(".local/share/agentkernel");
     fs::create_dir_all(data.join("volumes/cache/data")).unwrap();
     fs::create_dir_all(data.join("sandboxes")).unwrap();
-    let host = Host { data, exe: "/".into(), uid: 0, gid: 0, login: String::new() };
+    let host = Host {
+        data,
+        exe: "/".into(),
+        uid: 0,
+        gid: 0,
+        login: String::new(),
+        surroundings: agentkernel_backend::Surroundings::default(),
+    };
     Bench { home, host }
 }
 
@@ -40,6 +47,7 @@ fn spec(workspace: Workspace, mounts: &[(&Path, &str)]) -> SandboxSpec {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     }
 }
 

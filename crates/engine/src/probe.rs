@@ -2,7 +2,8 @@
 
 use crate::{boot, clock, directories};
 use agentkernel_backend::{Backend, Health, Host};
-use agentkernel_model::{Error, Result};
+use agentkernel_model::{Error, Result, id::BackendId};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -10,10 +11,15 @@ use std::{
     io::Write as _,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 /// How long bad news counts, in milliseconds: what was broken may be mended without a new boot.
 const BAD_NEWS: i64 = 10 * 60 * 1000;
+
+/// How long it may take to try one out.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
@@ -48,37 +54,80 @@ fn key(host: &Host) -> Result<Key> {
     Ok(Key { boot: boot::id(), exe_length: exe.len(), exe_modified: modified, uid: host.uid })
 }
 
-/// What is remembered for `key`. A file that is missing, damaged or about something else means: nothing.
-fn load(host: &Host, key: &Key) -> BTreeMap<String, Finding> {
-    let file = fs::read(path(host)).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
-    file.filter(|f| f.key == *key).map(|f| f.backends).unwrap_or_default()
+/// What was written down. A file that is missing or damaged means: nothing.
+fn read(host: &Host) -> Option<File> {
+    serde_json::from_slice(&fs::read(path(host)).ok()?).ok()
 }
 
-/// What is remembered of `id` and still counts; asks nobody.
-pub(crate) fn remembered(host: &Host, id: &str) -> Option<Health> {
-    let finding = load(host, &key(host).ok()?).remove(id)?;
-    let counts = finding.health.is_healthy() || (0..BAD_NEWS).contains(&(clock::now() - finding.at));
-    counts.then_some(finding.health)
-}
+/// Everything that is remembered and still counts, from one look at the file.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(BTreeMap<String, Finding>);
 
-/// The health of `backend`: remembered, or probed and then remembered.
-pub(crate) async fn health(host: &Host, backend: &dyn Backend) -> Result<Health> {
-    match remembered(host, backend.id().as_str()) {
-        Some(health) => Ok(health),
-        None => fresh(host, backend).await,
+impl Memory {
+    pub(crate) fn load(host: &Host) -> Self {
+        // Where nothing was written down there is nothing to compare.
+        let Some(file) = read(host) else { return Self::default() };
+        if !key(host).is_ok_and(|key| key == file.key) {
+            return Self::default();
+        }
+        let now = clock::now();
+        let counts =
+            |finding: &Finding| finding.health.is_healthy() || (0..BAD_NEWS).contains(&(now - finding.at));
+        Self(file.backends.into_iter().filter(|(_, finding)| counts(finding)).collect())
+    }
+
+    /// Asks nobody.
+    pub(crate) fn health(&self, id: &str) -> Option<&Health> {
+        self.0.get(id).map(|finding| &finding.health)
     }
 }
 
-/// Probes `backend`, whatever is remembered.
-pub(crate) async fn fresh(host: &Host, backend: &dyn Backend) -> Result<Health> {
-    let health = backend.probe().await;
+/// The health of all `backends`, in their order: as `memory` has it, and of the others found out at the same time and then
+/// remembered.
+pub(crate) async fn health(
+    host: &Host,
+    memory: &Memory,
+    backends: &[Arc<dyn Backend>],
+) -> Result<Vec<Health>> {
+    let one = async |backend: &Arc<dyn Backend>| match memory.health(backend.id().as_str()) {
+        Some(health) => health.clone(),
+        None => tried(backend.as_ref()).await,
+    };
+    let found = join_all(backends.iter().map(one)).await;
+    let all = backends.iter().map(|backend| backend.id()).zip(&found);
+    let new: Vec<_> = all.filter(|(id, _)| memory.health(id.as_str()).is_none()).collect();
+    if !new.is_empty() {
+        remember(host, new)?;
+    }
+    Ok(found)
+}
+
+/// As [`health`], of one, whatever is remembered.
+pub(crate) async fn fresh(host: &Host, backend: &Arc<dyn Backend>) -> Result<Health> {
+    let health = tried(backend.as_ref()).await;
+    remember(host, [(backend.id(), &health)])?;
+    Ok(health)
+}
+
+async fn tried(backend: &dyn Backend) -> Health {
+    match tokio::time::timeout(PATIENCE, backend.probe()).await {
+        Ok(health) => health,
+        Err(_) => Health::Unhealthy {
+            reason: format!("a sandbox was not there after {} seconds", PATIENCE.as_secs()),
+            hint: "see what it waits for, then try 'agentkernel setup --check' again".to_owned(),
+        },
+    }
+}
+
+fn remember<'a>(host: &Host, found: impl IntoIterator<Item = (BackendId, &'a Health)>) -> Result<()> {
     directories::ensure(host)?;
     let key = key(host)?;
-    let mut backends = load(host, &key);
-    let finding = Finding { at: clock::now(), health: health.clone() };
-    backends.insert(backend.id().as_str().to_owned(), finding);
-    save(host, &File { key, backends })?;
-    Ok(health)
+    let known = read(host).filter(|file| file.key == key);
+    let mut backends = known.map(|file| file.backends).unwrap_or_default();
+    let at = clock::now();
+    let finding = |health: &Health| Finding { at, health: health.clone() };
+    backends.extend(found.into_iter().map(|(id, health)| (id.as_str().to_owned(), finding(health))));
+    save(host, &File { key, backends })
 }
 
 /// Replaces the file in one step: a reader sees the old one or the new one.

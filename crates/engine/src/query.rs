@@ -3,6 +3,7 @@
 use crate::{
     directories,
     engine::Engine,
+    reach::Answers,
     record,
     request::{Filter, SandboxInfo},
 };
@@ -40,10 +41,13 @@ pub(crate) fn matches(record: &Record, filter: &Filter) -> bool {
     labelled && of_project
 }
 
-pub(crate) fn list(engine: &Engine, filter: &Filter) -> Result<Vec<SandboxInfo>> {
-    let records = records(engine)?;
-    let wanted = records.iter().filter(|record| record::is_shown(record) && matches(record, filter));
-    wanted.map(|record| record::info(record, &engine.host, &engine.registry)).collect()
+/// Asks each backend that has one of them, once.
+pub(crate) async fn list(engine: &Engine, filter: &Filter) -> Result<Vec<SandboxInfo>> {
+    let mut records = records(engine)?;
+    records.retain(|record| record::is_shown(record) && matches(record, filter));
+    let mut answers = Answers::default();
+    answers.ask(engine, records.iter().map(|record| &record.backend)).await;
+    records.iter().map(|record| record::info(record, &engine.host, &answers)).collect()
 }
 
 pub(crate) fn names(engine: &Engine) -> Result<Vec<SandboxName>> {
@@ -51,12 +55,27 @@ pub(crate) fn names(engine: &Engine) -> Result<Vec<SandboxName>> {
     reader.map_or_else(|| Ok(Vec::new()), |reader| reader.names())
 }
 
+/// One sandbox as its backend has it.
+pub(crate) async fn ask(engine: &Engine, name: &SandboxName) -> Result<SandboxInfo> {
+    let record = shown(engine, name)?;
+    let mut answers = Answers::default();
+    answers.ask(engine, [&record.backend]).await;
+    whole(engine, &record, &answers)
+}
+
+/// One sandbox as the record and the kernel have it: for who has just been at its backend.
 pub(crate) fn info(engine: &Engine, name: &SandboxName) -> Result<SandboxInfo> {
+    let record = shown(engine, name)?;
+    whole(engine, &record, &Answers::of_build(engine, &record.backend))
+}
+
+fn shown(engine: &Engine, name: &SandboxName) -> Result<Record> {
     let record = by_name(engine, name)?;
-    if !record::is_shown(&record) {
-        return Err(record::no_such(name));
-    }
-    let mut info = record::info(&record, &engine.host, &engine.registry)?;
+    if record::is_shown(&record) { Ok(record) } else { Err(record::no_such(name)) }
+}
+
+fn whole(engine: &Engine, record: &Record, answers: &Answers) -> Result<SandboxInfo> {
+    let mut info = record::info(record, &engine.host, answers)?;
     info.spec = record.spec().ok();
     Ok(info)
 }

@@ -3,9 +3,10 @@
 use crate::{
     boot, clock,
     directories::SandboxDir,
+    reach::Answers,
     request::{SandboxInfo, Status},
 };
-use agentkernel_backend::{DriverState, Host, Registry};
+use agentkernel_backend::{DriverState, Host};
 use agentkernel_image::HostFacts;
 use agentkernel_model::{Error, Kind, Result, image::Digest, name::SandboxName};
 use agentkernel_store::{Cached, Intent, Record};
@@ -46,13 +47,13 @@ pub(crate) fn status(record: &Record, host: &Host, now: i64) -> Result<(Status, 
     Ok((Status::Stopped, reason))
 }
 
-/// What callers see. A record that this version cannot read is shown as unknown, with the reason.
-pub(crate) fn info(record: &Record, host: &Host, registry: &Registry) -> Result<SandboxInfo> {
-    let (mut status, mut reason) = status(record, host, clock::now())?;
-    if registry.find(record.backend.as_str()).is_err() {
-        status = Status::Unknown;
-        reason = Some(format!("this build has no backend '{}'", record.backend));
-    }
+/// What callers see. A record that this version cannot read, and one whose backend does not answer, is shown as unknown,
+/// with the reason.
+pub(crate) fn info(record: &Record, host: &Host, answers: &Answers) -> Result<SandboxInfo> {
+    let (mut status, mut reason) = match answers.silence(&record.backend) {
+        Some(silence) => (Status::Unknown, Some(silence.to_string())),
+        None => status(record, host, clock::now())?,
+    };
     let (image, ports) = match record.spec() {
         Ok(spec) => (spec.image.to_string(), spec.ports),
         Err(e) => {

@@ -158,6 +158,9 @@ pub struct GcReport {
     pub removed: Vec<String>,
     /// Leftovers that belonged to no record.
     pub orphans: Vec<String>,
+    /// What was left as it is because its backend does not answer, and why: one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
     /// What could not be removed, and why: one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<String>,
@@ -192,9 +195,27 @@ pub struct BackendReport {
     pub id: String,
     pub healthy: bool,
     pub selected: bool,
+    /// Its place in the order of automatic choice, lowest first; without one it is used only when named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u8>,
+    /// What is wrong with it, or that it works.
     pub reason: String,
+    /// What would make it work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+}
+
+impl BackendReport {
+    /// When it is used, for people; empty for one that does not work.
+    #[must_use]
+    pub const fn role(&self) -> &'static str {
+        match (self.healthy, self.selected, self.rank) {
+            (false, ..) => "",
+            (true, true, _) => "used when none is named",
+            (true, false, Some(_)) => "used where a better one cannot run a sandbox, and when it is named",
+            (true, false, None) => "used only when it is named",
+        }
+    }
 }

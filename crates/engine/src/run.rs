@@ -1,6 +1,7 @@
 //! One command in a sandbox of its own: no database, no directory, no supervisor.
 
 use crate::{
+    daemon,
     engine::Engine,
     entrypoint, outside, private, published,
     request::{RunRequest, Running},
@@ -27,6 +28,9 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
     let rootfs = rootfs::resolve(engine, &request.spec)?;
     let argv = entrypoint::before(&rootfs.rootfs.defaults.entrypoint, &request.command.argv)?;
     let command = &ExecSpec { argv, ..request.command.clone() };
+    if let Some(process) = daemon::run(engine, &selected.backend, &request.spec, &rootfs, command).await? {
+        return Ok(process);
+    }
     let gateway = outside::gateway(&request.spec.policy.network)?;
     // Nobody removes the image while the command runs.
     let image = rootfs.clone();

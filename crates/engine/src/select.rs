@@ -1,6 +1,10 @@
 //! Which backend takes a spec.
 
-use crate::{engine::Engine, probe, request::Choice};
+use crate::{
+    engine::Engine,
+    probe::{self, Memory},
+    request::Choice,
+};
 use agentkernel_backend::{Admitted, Backend, Driver, Health, Refusal, admit::refused};
 use agentkernel_model::{Error, Kind, Result, id::BackendId, spec::SandboxSpec};
 use std::sync::Arc;
@@ -54,7 +58,7 @@ pub(crate) async fn select(engine: &Engine, spec: &SandboxSpec, named: Option<&s
     };
     // With a second choice, known bad news about the first are worth the look at a file.
     let known_sick = ranked.len() > 1
-        && probe::remembered(&engine.host, best.id).is_some_and(|health| !health.is_healthy());
+        && Memory::load(&engine.host).health(best.id).is_some_and(|health| !health.is_healthy());
     if !known_sick
         && let Ok(backend) = engine.backend(best)
         && let Ok(admitted) = backend.admit(spec)
@@ -69,21 +73,28 @@ fn selected(backend: Arc<dyn Backend>, admitted: Admitted, how: How, notes: Vec<
     Selected { backend, admitted, choice, how }
 }
 
+/// A ranked backend that can be built here, and what it says to the spec.
+struct Candidate {
+    id: BackendId,
+    backend: Arc<dyn Backend>,
+    admission: Result<Admitted, Vec<Refusal>>,
+}
+
 /// The first of `ranked` that admits `spec` and is healthy.
 async fn by_health(engine: &Engine, spec: &SandboxSpec, ranked: &[&Driver]) -> Result<Selected> {
     let mut passed: Vec<(BackendId, PassedOver)> = Vec::new();
+    let memory = Memory::load(&engine.host);
+    let candidates = candidates(engine, spec, ranked, &memory, &mut passed);
+    if candidates.iter().all(|candidate| candidate.admission.is_err()) {
+        // Whether they work makes no difference then.
+        let refused = |it: Candidate| Some((it.id, PassedOver::Refused(it.admission.err()?)));
+        passed.extend(candidates.into_iter().filter_map(refused));
+        return Err(none_of(ranked, passed));
+    }
+    let backends: Vec<_> = candidates.iter().map(|candidate| Arc::clone(&candidate.backend)).collect();
+    let healths = probe::health(&engine.host, &memory, &backends).await?;
     let mut notes = Vec::new();
-    for driver in ranked {
-        let id = BackendId::new(driver.id);
-        let backend = match engine.backend(driver) {
-            Ok(backend) => backend,
-            Err(e) => {
-                passed.push((id, PassedOver::Unusable(e)));
-                continue;
-            }
-        };
-        let admission = backend.admit(spec);
-        let health = probe::health(&engine.host, backend.as_ref()).await?;
+    for (Candidate { id, backend, admission }, health) in candidates.into_iter().zip(healths) {
         match (admission, health) {
             (Ok(admitted), Health::Healthy { .. }) => {
                 return Ok(selected(backend, admitted, How::Healthy, notes));
@@ -98,11 +109,46 @@ async fn by_health(engine: &Engine, spec: &SandboxSpec, ranked: &[&Driver]) -> R
                 passed.push((id, PassedOver::Sick { reason, hint: Some(hint) }));
             }
             (Ok(_), Health::Undetected { reason }) => {
-                passed.push((id, PassedOver::Sick { reason, hint: None }))
+                passed.push((id, PassedOver::Sick { reason, hint: None }));
             }
         }
     }
-    Err(nobody(passed))
+    Err(none_of(ranked, passed))
+}
+
+/// One error of all the reasons, in the order of `ranked`.
+fn none_of(ranked: &[&Driver], mut passed: Vec<(BackendId, PassedOver)>) -> Error {
+    passed.sort_by_key(|(id, _)| ranked.iter().position(|driver| id.as_str() == driver.id));
+    nobody(passed)
+}
+
+/// Those that may be taken, best first, up to the first that is known to be healthy and admits `spec`: the health of none
+/// behind it matters. Those that cannot be built go to `passed`.
+fn candidates(
+    engine: &Engine,
+    spec: &SandboxSpec,
+    ranked: &[&Driver],
+    memory: &Memory,
+    passed: &mut Vec<(BackendId, PassedOver)>,
+) -> Vec<Candidate> {
+    let mut candidates = Vec::with_capacity(ranked.len());
+    for driver in ranked {
+        let id = BackendId::new(driver.id);
+        let backend = match engine.backend(driver) {
+            Ok(backend) => backend,
+            Err(error) => {
+                passed.push((id, PassedOver::Unusable(error)));
+                continue;
+            }
+        };
+        let admission = backend.admit(spec);
+        let certain = admission.is_ok() && memory.health(driver.id).is_some_and(Health::is_healthy);
+        candidates.push(Candidate { id, backend, admission });
+        if certain {
+            break;
+        }
+    }
+    candidates
 }
 
 /// One error of all the reasons.
@@ -163,7 +209,7 @@ impl Selected {
             return Err(error);
         }
         let id = self.backend.id();
-        let explained = match probe::fresh(&engine.host, self.backend.as_ref()).await? {
+        let explained = match probe::fresh(&engine.host, &self.backend).await? {
             Health::Healthy { .. } => return Err(error),
             Health::Unhealthy { reason, hint } => sick(&id, &reason, Some(&hint)),
             Health::Undetected { reason } => sick(&id, &reason, None),

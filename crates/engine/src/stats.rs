@@ -1,6 +1,6 @@
 //! How agentkernel was used, counted from the log of events.
 
-use crate::{audit, clock, engine::Engine, query, request::Status};
+use crate::{audit, clock, engine::Engine, query, record, request::Status};
 use agentkernel_model::Result;
 use serde::Serialize;
 use std::{collections::HashMap, ops::ControlFlow};
@@ -19,6 +19,7 @@ pub struct Stats {
     pub sandboxes_removed: u64,
     /// Named sandboxes that there are now.
     pub sandboxes_active: u64,
+    /// Those of them that a keeper keeps up. No backend is asked.
     pub sandboxes_running: u64,
     /// Images by how many commands ran in them, the most used first.
     pub top_images: Vec<Count>,
@@ -40,9 +41,11 @@ pub struct Count {
 
 pub(crate) fn stats(engine: &Engine) -> Result<Stats> {
     let mut stats = Stats::default();
-    for info in query::list(engine, &crate::request::Filter::default())? {
+    let now = clock::now();
+    for record in query::records(engine)?.iter().filter(|record| record::is_shown(record)) {
         stats.sandboxes_active += 1;
-        stats.sandboxes_running += u64::from(info.status == Status::Running);
+        let (status, _) = record::status(record, &engine.host, now)?;
+        stats.sandboxes_running += u64::from(status == Status::Running);
     }
     let since = clock::rfc3339_millis(clock::now().saturating_sub(RECENTLY));
     let (mut images, mut backends) = (HashMap::new(), HashMap::new());

@@ -13,6 +13,7 @@ fn events_of_the_log_are_counted() {
         uid: 0,
         gid: 0,
         login: "tester".to_owned(),
+        surroundings: agentkernel_backend::Surroundings::default(),
     };
     let facts = HostFacts { path: Vec::new(), home: None };
     let engine = Engine::new(host, Registry::default(), facts);

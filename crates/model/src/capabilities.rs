@@ -79,4 +79,6 @@ pub struct Capabilities {
     pub publish_ports: Support,
     /// Sandboxes whose disk survives a stop.
     pub named: Support,
+    /// Other OCI runtimes than its own, by name.
+    pub runtimes: Support,
 }

@@ -17,6 +17,7 @@ pub mod name;
 pub mod path;
 pub mod policy;
 pub mod port;
+pub mod runtime;
 pub mod seccomp;
 pub mod size;
 pub mod spec;

@@ -7,6 +7,7 @@ use crate::{
     path::GuestPath,
     policy::EffectivePolicy,
     port::PublishedPort,
+    runtime::RuntimeName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,10 @@ pub struct SandboxSpec {
     /// Run with `sh -c` inside, as root there, once before the first command; when it fails there is no sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_script: Option<String>,
+    /// The OCI runtime that an engine starts it with. `None`: the engine's own choice. Left out of the text then, so that
+    /// records of before read the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeName>,
 }
 
 /// The least isolation that the caller accepts.
@@ -70,6 +75,10 @@ impl SpecFile {
     /// The most bytes of all files of one sandbox together: they are kept in its record.
     pub const MAX_TOTAL: usize = 1024 * 1024;
 }
+
+#[cfg(test)]
+#[path = "spec_tests.rs"]
+mod tests;
 
 /// Bytes as base64 (RFC 4648) text.
 mod base64_text {

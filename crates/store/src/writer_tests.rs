@@ -26,6 +26,7 @@ fn a_full_disk_is_exhausted_and_loses_nothing() {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     };
     let new = NewRecord {
         id,

@@ -38,6 +38,7 @@ fn bench() -> Bench {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     };
     Bench { _dir: dir, db, spec }
 }

@@ -2,19 +2,21 @@
 
 use crate::{
     cgroup::{Entry, Group, Hierarchy},
+    client::{self, Client},
     conversation::Conversation,
+    defaults::Defaults,
     idmap::{self, IdMap},
     init::Inheritance,
     launch::{Init, launch},
-    plan::{Defaults, Disk, History, Net, OverlayUpper, Plan},
+    plan::{Disk, History, Net, OverlayUpper, Plan},
     probe,
-    process::{self, NativeControl, Pipes},
+    process::{self, Pipes, RemoteControl},
     purge::purge,
     runs::{self, Run},
-    sandbox::{self, Lifeline, NativeSandbox, check_user},
+    sandbox::{Lifeline, NativeSandbox, check_user},
     sources,
-    uplink::NativeUplink,
-    wire::{Exec, Reply, Request},
+    uplink::CapturedUplink,
+    wire::{Exec, Reply},
 };
 use agentkernel_backend::{
     Admitted, Backend, ByteSource, CreateInputs, Driver, DriverState, Exit, Gateway, Health, Host, Owned,
@@ -135,14 +137,10 @@ impl Native {
         IdMap::choose(self.host.uid, self.host.gid, &self.host.login, idmap::Need::Many, None)
     }
 
-    /// Waits until init is gone. One that does not go by itself is killed through its control group.
-    async fn await_end(&self, dir: &Path, conversation: &Conversation, grace: Duration) -> Result<()> {
-        let gone = async {
-            while conversation.recv().await?.is_some() {}
-            Ok(())
-        };
-        match tokio::time::timeout(grace + STUCK, gone).await {
-            Ok(ended) => ended,
+    /// Ends init and with it everything inside. One that does not go by itself is killed through its control group.
+    async fn end(&self, dir: &Path, grace: Duration) -> Result<()> {
+        match tokio::time::timeout(grace + STUCK, Client::stop(dir, grace)).await {
+            Ok(ended) => ended.map(drop),
             Err(_) => match self.group_of(dir) {
                 Some(group) => group.remove().map_err(|e| Error::io("cannot end the sandbox's processes", e)),
                 None => Err(Error::new(Kind::Timeout, "the sandbox does not end")
@@ -226,7 +224,7 @@ async fn up(control: &Conversation, plan: &Plan, gateway: Option<&Arc<dyn Gatewa
                 sockets.push(socket);
             }
             debug_assert_eq!(plan.network, Net::Gateway);
-            let uplink = Box::new(NativeUplink::new(sockets)?);
+            let uplink = Box::new(CapturedUplink::new(sockets)?);
             match gateway {
                 Some(gateway) => gateway.serve(uplink),
                 // Nobody listens: every connection of the sandbox is reset.
@@ -248,7 +246,8 @@ struct Ephemeral {
 impl Ephemeral {
     async fn finish(mut self, exec: &Exec) -> Result<Exit> {
         let group = self.run.as_ref().and_then(Run::group);
-        let exit = process::ended(&self.control, exec, group).await;
+        let out_of_memory = || group.is_some_and(Group::out_of_memory);
+        let exit = process::ended(&self.control, exec, &out_of_memory).await;
         if exit.is_ok() {
             let watch = |e| Error::io("cannot wait for the sandbox", e);
             let pidfd = crate::sys::watch(self.init.pidfd().try_clone().map_err(watch)?).map_err(watch)?;
@@ -293,6 +292,7 @@ impl Backend for Native {
             terminal: Support::Yes,
             publish_ports: Support::Yes,
             named: disk,
+            runtimes: Support::No,
         }
     }
 
@@ -372,7 +372,7 @@ impl Backend for Native {
                 .map_err(|e| Error::io(format!("cannot write in {}", dir.display()), e)),
             None => Ok(()),
         };
-        let listener = listener(&dir)?;
+        let listener = client::listener(&dir, client::SOCKET)?;
         let inherit = |control| Inheritance { control, listener: Some(listener), first: None };
         let started = begin(&plan, planned.clone(), inherit, record).and_then(|(init, control, group)| {
             Ok(Lifeline { init, group, control: Arc::new(Conversation::new(control)?) })
@@ -390,20 +390,24 @@ impl Backend for Native {
         std::fs::write(dir.join(STARTED_FILE), "")
             .map_err(|e| Error::io(format!("cannot write in {}", dir.display()), e))?;
         let defaults = known.defaults();
-        let sandbox = NativeSandbox { dir, defaults, map: plan.map, group, lifeline: Some(lifeline) };
+        let sandbox = NativeSandbox {
+            client: Client::new(dir, defaults),
+            map: plan.map,
+            group,
+            lifeline: Some(lifeline),
+        };
         Ok((state.clone(), Arc::new(sandbox)))
     }
 
     async fn attach(&self, id: SandboxId, state: &DriverState) -> Result<Option<Arc<dyn Sandbox>>> {
         let dir = self.dir(id);
-        if sandbox::connect(&dir)?.is_none() {
+        if client::connect(&dir)?.is_none() {
             return Ok(None);
         }
         let known = self.state(state)?;
         let group = self.group_of(&dir);
         Ok(Some(Arc::new(NativeSandbox {
-            dir,
-            defaults: known.defaults(),
+            client: Client::new(dir, known.defaults()),
             map: known.map,
             group,
             lifeline: None,
@@ -412,14 +416,7 @@ impl Backend for Native {
 
     async fn stop(&self, id: SandboxId, state: &DriverState, grace: Duration) -> Result<DriverState> {
         let dir = self.dir(id);
-        if let Some(socket) = sandbox::connect(&dir)? {
-            let conversation = Conversation::new(socket)?;
-            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-            match conversation.send(&Request::Stop { grace_ms }, &[]) {
-                Err(e) if e.kind() != Kind::Conflict => return Err(e),
-                _ => self.await_end(&dir, &conversation, grace).await?,
-            }
-        }
+        self.end(&dir, grace).await?;
         if let Some(group) = self.group_of(&dir) {
             group.remove().map_err(|e| Error::io("cannot remove the sandbox's control group", e))?;
         }
@@ -494,21 +491,6 @@ impl Backend for Native {
             }
         };
         let exit = Box::pin(async move { ephemeral.finish(&exec).await });
-        Ok(Process { stdin, stdout, stderr, control: Box::new(NativeControl(control)), exit })
+        Ok(Process { stdin, stdout, stderr, control: Box::new(RemoteControl(control)), exit })
     }
-}
-
-/// A socket that init listens on, in `dir`.
-fn listener(dir: &Path) -> Result<OwnedFd> {
-    let failed = |errno: rustix::io::Errno| Error::io("cannot listen for commands", errno.into());
-    let (fd, address) = sandbox::socket_address(dir).map_err(failed)?;
-    match rustix::fs::unlinkat(&fd, sandbox::SOCKET, rustix::fs::AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-        Err(errno) => return Err(failed(errno)),
-    }
-    let socket = sandbox::new_socket().map_err(failed)?;
-    rustix::io::ioctl_fionbio(&socket, true).map_err(failed)?;
-    rustix::net::bind(&socket, &address).map_err(failed)?;
-    rustix::net::listen(&socket, 128).map_err(failed)?;
-    Ok(socket)
 }

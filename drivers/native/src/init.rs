@@ -15,14 +15,14 @@ use crate::{
     root,
     service::Service,
     sources::Sources,
-    sys,
+    sys, walls,
     wire::{Exec, Fault, Inbox, Reply, Request, send},
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
     mount::MountPropagationFlags,
-    process::{DumpableBehavior, Gid, Uid},
+    process::{Gid, Uid},
 };
 
 /// What the host side leaves to init at the fork.
@@ -55,7 +55,7 @@ pub(crate) fn run(plan: &Plan, inheritance: Inheritance, parent: Parent) -> ! {
         }
     };
     let Inheritance { control, listener, first, .. } = inheritance;
-    let ended = Service::new(control, listener, walls).and_then(|mut service| service.run(first));
+    let ended = Service::new(control, listener, walls).and_then(|service| service.run(first));
     sys::exit_now(i32::from(ended.is_err()))
 }
 
@@ -140,19 +140,12 @@ fn quiet(inheritance: &Inheritance) -> Result<(), Errno> {
         .or_else(|errno| if errno == Errno::PERM { Ok(()) } else { Err(errno) })
 }
 
-/// Lets nobody look into this process, whoever runs it.
-pub(crate) fn hide() -> Result<(), Errno> {
-    let hidden = !crate::mutation::off("init-dumpable");
-    let behavior = if hidden { DumpableBehavior::NotDumpable } else { DumpableBehavior::Dumpable };
-    rustix::process::set_dumpable_behavior(behavior)
-}
-
 /// Puts init and with it every command behind one Landlock domain: within it they see and signal each other as
 /// processes of one machine do, which commands with a domain each could not.
 fn enclose(plan: &Plan) -> Result<(), Fault> {
-    match landlock::enforce(&plan.confinement.writable) {
+    match landlock::enforce(&plan.writable) {
         Some(Wall::Standing) => Ok(()),
-        Some(Wall::Absent) if !plan.confinement.needs_landlock => Ok(()),
+        Some(Wall::Absent) if !plan.needs_landlock => Ok(()),
         _ => Err(Fault::new("set up Landlock, without which no user's sandbox is safe", Errno::NOSYS)),
     }
 }
@@ -165,5 +158,5 @@ fn become_root(plan: &Plan) -> Result<(), Errno> {
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     // Only now: the maps in /proc can be written by a user while the process is dumpable. And again only now: at a change
     // of ids a sysctl decides whether it is.
-    hide()
+    walls::hide()
 }

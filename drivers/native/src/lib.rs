@@ -2,17 +2,13 @@
 //! no root needed.
 //!
 //! Where to look: `plan` decides everything on the host side, `launch` forks, `init` is process 1 inside, `root` builds
-//! its file system, `command` confines and executes each command, `service` is init's loop, `sandbox` the host's
-//! handle. This crate may use `unsafe`; it does so in `sys` and at the forks.
+//! its file system, `sandbox` the host's handle. Commands, init's loop and the protocol are the guest crate's, which other
+//! drivers have in common with this one. This crate may use `unsafe`; it does so in `sys` and at the forks.
 #![cfg(target_os = "linux")]
 
 mod backend;
 mod cgroup;
-mod command;
-mod conversation;
 mod devices;
-mod fileaccess;
-mod files;
 mod idmap;
 mod init;
 mod kernelfs;
@@ -20,24 +16,18 @@ mod landlock;
 mod launch;
 mod layers;
 mod mounts;
-mod mutation;
-mod netlink;
-mod network;
 mod plan;
 mod probe;
-mod process;
 mod purge;
 mod root;
 mod runs;
 mod sandbox;
-mod seccomp;
-mod service;
 mod skeleton;
 mod sources;
 mod sys;
-mod terminal;
-mod transfer;
-mod uplink;
-mod wire;
 
 pub use backend::DRIVER;
+
+use agentkernel_guest::{
+    client, command, conversation, defaults, files, mutation, network, process, service, uplink, walls, wire,
+};

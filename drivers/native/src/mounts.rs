@@ -3,7 +3,6 @@
 use crate::{
     plan::Origin,
     sys::{Depth, MountAttr, mount_setattr},
-    wire::Fault,
 };
 use rustix::{
     fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -13,16 +12,7 @@ use rustix::{
 };
 use std::path::Path;
 
-/// Names the step that failed.
-pub(crate) trait Step<T> {
-    fn step(self, what: impl FnOnce() -> String) -> Result<T, Fault>;
-}
-
-impl<T> Step<T> for Result<T, Errno> {
-    fn step(self, what: impl FnOnce() -> String) -> Result<T, Fault> {
-        self.map_err(|errno| Fault::new(what(), errno))
-    }
-}
+pub(crate) use agentkernel_guest::fault::Step;
 
 /// A detached copy of the one mount at `path` with the flags that it has.
 pub(crate) fn clone_mount(path: &str) -> Result<OwnedFd, Errno> {

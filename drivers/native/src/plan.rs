@@ -1,18 +1,21 @@
 //! What init will build, decided on the host side before anything is forked: no path is looked up and no policy is
 //! weighed afterwards.
 
-use crate::idmap::{IdMap, Need};
+use crate::{
+    defaults::Defaults,
+    idmap::{IdMap, Need},
+    walls::{Confinement, HostFiles},
+    wire::Exec,
+};
 use agentkernel_archive::Ownership;
 use agentkernel_backend::{CreateInputs, Host, Owners, Rootfs, rootfs::Layer};
 use agentkernel_model::{
     Result,
-    capset::CapSet,
-    command::{ExecSpec, Stdio, User},
+    command::{ExecSpec, User},
     limits::Limits,
     mount::{Access, Workspace},
     path::GuestPath,
-    policy::{EnvPassthrough, Network, RootAccess},
-    seccomp::SeccompLevel,
+    policy::{Network, RootAccess},
     spec::{Lifetime, SandboxSpec},
 };
 use std::{path::PathBuf, sync::Arc};
@@ -31,6 +34,10 @@ pub(crate) struct Plan {
     pub(crate) network: Net,
     pub(crate) limits: Limits,
     pub(crate) confinement: Confinement,
+    /// Paths that Landlock lets commands write below; everything else is readable and executable.
+    pub(crate) writable: Vec<String>,
+    /// Without Landlock no command is started.
+    pub(crate) needs_landlock: bool,
     pub(crate) defaults: Defaults,
 }
 
@@ -98,13 +105,6 @@ pub(crate) enum Origin {
     Caller,
 }
 
-/// Whether the sandbox can make files that the host sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum HostFiles {
-    ReadOnly,
-    Writable,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PieceKind {
     Directory,
@@ -131,32 +131,6 @@ pub(crate) enum LayerStore {
 pub(crate) enum Net {
     Off,
     Gateway,
-}
-
-/// The walls around every command.
-#[derive(Debug, Clone)]
-pub(crate) struct Confinement {
-    pub(crate) caps: CapSet,
-    pub(crate) seccomp: SeccompLevel,
-    /// Paths that Landlock lets a command write below; everything else is readable and executable.
-    pub(crate) writable: Vec<String>,
-    pub(crate) pids: Option<u32>,
-    pub(crate) has_groups: bool,
-    /// Whom files of archives belong to.
-    pub(crate) ownership: Ownership,
-    pub(crate) host_files: HostFiles,
-    /// Without Landlock no command is started.
-    pub(crate) needs_landlock: bool,
-}
-
-/// What a command gets where its own spec is silent.
-#[derive(Debug, Clone)]
-pub(crate) struct Defaults {
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) workdir: GuestPath,
-    pub(crate) user: User,
-    /// Whose HOME the one in `env` is; `None` when a caller chose it, for everybody.
-    pub(crate) home_of: Option<User>,
 }
 
 /// Where the layers of one sandbox live on disk.
@@ -195,16 +169,16 @@ impl Plan {
                 spec.policy.caps
             },
             host_files,
-            // The binary on the host belongs to a user's own sandbox as well: /proc/self/exe would lead to it.
-            needs_landlock: map.is_users(),
             seccomp: spec.policy.seccomp,
-            writable: writable(spec, &pieces),
             pids: spec.policy.limits.pids.map(agentkernel_model::limits::Limit::value),
             has_groups: map.has_groups(),
             ownership: ownership(&map, host_files),
         };
         Ok(Self {
             base,
+            writable: writable(spec, &pieces),
+            // The binary on the host belongs to a user's own sandbox as well: /proc/self/exe would lead to it.
+            needs_landlock: map.is_users(),
             lifetime: spec.lifetime,
             root: spec.policy.root,
             pieces,
@@ -212,7 +186,7 @@ impl Plan {
             network: if spec.policy.network == Network::Off { Net::Off } else { Net::Gateway },
             limits: spec.policy.limits.clone(),
             confinement,
-            defaults: defaults(spec, &image)?,
+            defaults: Defaults::of(spec, &image)?,
             map,
             image,
         })
@@ -226,42 +200,9 @@ impl Plan {
     }
 
     /// The command `spec` in this sandbox, with every default filled in.
-    pub(crate) fn command(&self, spec: &ExecSpec) -> crate::wire::Exec {
+    pub(crate) fn command(&self, spec: &ExecSpec) -> Exec {
         self.defaults.command(spec)
     }
-}
-
-impl Defaults {
-    pub(crate) fn command(&self, spec: &ExecSpec) -> crate::wire::Exec {
-        let mut env = self.env.clone();
-        let user = spec.user.unwrap_or(self.user);
-        let is_anothers = self.home_of.is_some_and(|owner| owner.uid != user.uid);
-        if is_anothers || !env.iter().any(|(key, _)| key == "HOME") {
-            set(&mut env, "HOME", if user.uid == 0 { "/root" } else { "/home/user" });
-        }
-        for var in &spec.env {
-            set(&mut env, var.key(), var.value());
-        }
-        if matches!(spec.stdio, Stdio::Terminal(_)) && !env.iter().any(|(k, _)| k == "TERM") {
-            set(&mut env, "TERM", "xterm-256color");
-        }
-        crate::wire::Exec {
-            argv: spec.argv.words().to_vec(),
-            env: env.into_iter().map(|(key, value)| format!("{key}={value}")).collect(),
-            workdir: spec.workdir.as_ref().unwrap_or(&self.workdir).to_string(),
-            uid: user.uid,
-            gid: user.gid,
-            terminal: match spec.stdio {
-                Stdio::Terminal(size) => Some((size.rows, size.columns)),
-                Stdio::Pipes | Stdio::NoInput => None,
-            },
-        }
-    }
-}
-
-fn set(env: &mut Vec<(String, String)>, key: &str, value: &str) {
-    env.retain(|(k, _)| k != key);
-    env.push((key.to_owned(), value.to_owned()));
 }
 
 /// Sandboxes that live on get ranges where there are any, because a later `exec` may ask for another user.
@@ -361,25 +302,6 @@ fn memory_bytes(limits: &Limits) -> u64 {
     let machine = info.totalram.saturating_mul(u64::from(info.mem_unit));
     let quarter = (machine / 4).max(64 << 20);
     limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter))
-}
-
-fn defaults(spec: &SandboxSpec, image: &Rootfs) -> Result<Defaults> {
-    let mut env = image.env.clone();
-    debug_assert!(
-        matches!(spec.policy.env, EnvPassthrough::None | EnvPassthrough::Locale),
-        "the caller passes values"
-    );
-    for var in &spec.env {
-        set(&mut env, var.key(), var.value());
-    }
-    let workdir = match (&spec.workdir, &spec.workspace, &image.defaults.workdir) {
-        (Some(workdir), _, _) | (None, Workspace::None, Some(workdir)) => workdir.clone(),
-        (None, Workspace::None, None) => "/".parse()?,
-        (None, _, _) => "/workspace".parse()?,
-    };
-    let images = image.defaults.user.unwrap_or_default();
-    let home_of = spec.env.iter().all(|var| var.key() != "HOME").then_some(images);
-    Ok(Defaults { env, workdir, user: spec.user.unwrap_or(images), home_of })
 }
 
 /// Where others see the files, none may make its reader somebody else.

@@ -2,10 +2,12 @@
 
 use crate::{
     cgroup::{Entry, Group, Hierarchy},
+    defaults::Defaults,
     idmap::{IdMap, Need, helpers_exist},
     init::Inheritance,
     launch::launch,
-    plan::{Base, Confinement, Defaults, HostFiles, LayerStore, Net, Origin, Piece, PieceKind, Plan, Show},
+    plan::{Base, LayerStore, Net, Origin, Piece, PieceKind, Plan, Show},
+    walls::{Confinement, HostFiles},
     wire::{Fault, Inbox, Reply},
 };
 use agentkernel_archive::Ownership;
@@ -79,18 +81,18 @@ pub(crate) fn plan(map: IdMap) -> Result<Plan, Fault> {
         root: RootAccess::ReadOnly,
         image: Arc::new(image),
         pieces: vec![usr],
+        writable: Vec::new(),
+        needs_landlock: map.is_users(),
         memory_bytes: 1 << 20,
         network: Net::Gateway,
         limits: Limits { memory: None, cpus: None, pids: None },
         confinement: Confinement {
             caps: CapSet::NONE,
             seccomp: SeccompLevel::Restrictive,
-            writable: Vec::new(),
             pids: None,
             has_groups: map.has_groups(),
             ownership: Ownership::Caller,
             host_files: HostFiles::ReadOnly,
-            needs_landlock: map.is_users(),
         },
         defaults: Defaults {
             env: Vec::new(),

@@ -44,7 +44,14 @@ impl Subject {
 #[must_use]
 pub fn host_of(data: &Path, exe: PathBuf) -> Host {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    Host { data: data.to_owned(), exe, uid, gid, login: login(uid) }
+    Host {
+        data: data.to_owned(),
+        exe,
+        uid,
+        gid,
+        login: login(uid),
+        surroundings: agentkernel_backend::Surroundings::default(),
+    }
 }
 
 fn login(uid: u32) -> String {
@@ -90,6 +97,7 @@ pub fn plain_spec() -> SandboxSpec {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     }
 }
 

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::proc::{self, Ending};
 use agentkernel_backend::{
-    Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Process, Refusal, Sandbox,
-    admit::admit,
+    Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Pooling, Process, Refusal,
+    Sandbox, admit::admit,
 };
 use agentkernel_model::{
     Error, Kind, Result,
@@ -45,8 +45,10 @@ struct State {
 /// See the [module](super).
 #[derive(Debug)]
 pub struct FakeBackend {
+    id: &'static str,
     host: Host,
     capabilities: Capabilities,
+    pooling: Pooling,
     control: FakeControl,
     /// The sandboxes that this value keeps.
     kept: Mutex<BTreeSet<SandboxId>>,
@@ -73,6 +75,7 @@ pub const fn honest_capabilities() -> Capabilities {
         terminal: Support::Yes,
         publish_ports: Support::Yes,
         named: Support::Yes,
+        runtimes: Support::No,
     }
 }
 
@@ -85,8 +88,20 @@ impl FakeBackend {
     /// One that CLAIMS `capabilities`, true or not: for tests of what stands above the seam only.
     #[must_use]
     pub fn claiming(host: Host, capabilities: Capabilities) -> Self {
-        let control = FakeControl::new(&host.data);
-        Self { host, capabilities, control, kept: Mutex::default() }
+        Self::named(DRIVER.id, host, capabilities)
+    }
+
+    /// As [`Self::claiming`], one of several beside each other: sandboxes, faults and counts are its own.
+    #[must_use]
+    pub fn named(id: &'static str, host: Host, capabilities: Capabilities) -> Self {
+        let control = FakeControl::of(&host.data, id);
+        Self { id, host, capabilities, pooling: Pooling::Pointless, control, kept: Mutex::default() }
+    }
+
+    /// The same, which says so of keeping its sandboxes warm.
+    #[must_use]
+    pub fn with_pooling(self, pooling: Pooling) -> Self {
+        Self { pooling, ..self }
     }
 
     /// Faults and counts of this backend.
@@ -96,7 +111,7 @@ impl FakeBackend {
     }
 
     fn home(&self, id: SandboxId) -> Home {
-        Home { id, path: self.host.sandbox_dir(id).join("fake") }
+        Home { id, path: self.host.sandbox_dir(id).join(self.id) }
     }
 
     fn keeps(&self, id: SandboxId) -> bool {
@@ -152,11 +167,15 @@ fn refuse_gateway(gateway: Option<&Arc<dyn Gateway>>) -> Result<()> {
 #[async_trait]
 impl Backend for FakeBackend {
     fn id(&self) -> BackendId {
-        BackendId::new(DRIVER.id)
+        BackendId::new(self.id)
     }
 
     fn capabilities(&self) -> Capabilities {
         self.capabilities.clone()
+    }
+
+    fn pool(&self) -> Pooling {
+        self.pooling
     }
 
     async fn probe(&self) -> Health {
@@ -166,6 +185,11 @@ impl Backend for FakeBackend {
             }
             Err(e) => Health::Unhealthy { reason: e.to_string(), hint: "heal the fake backend".to_owned() },
         }
+    }
+
+    async fn reach(&self) -> Result<()> {
+        let silent = |e: Error| Error::new(e.kind(), e.to_string()).with_hint("heal the fake backend");
+        self.control.pass(Step::Reach).await.map_err(silent)
     }
 
     fn admit(&self, spec: &SandboxSpec) -> Result<Admitted, Vec<Refusal>> {
@@ -270,7 +294,7 @@ impl Backend for FakeBackend {
         self.control.pass(Step::ListOwned).await?;
         self.sweep_runs()?;
         let state = DriverState::encode(STATE_VERSION, &State { starts: 0 })?;
-        let homes = homes(&self.host.data.join("sandboxes"), |p| p.join("fake"))?;
+        let homes = homes(&self.host.data.join("sandboxes"), |p| p.join(self.id))?;
         Ok(homes.into_iter().map(|h| Owned { id: h.id, state: state.clone() }).collect())
     }
 

@@ -1,5 +1,6 @@
 //! Faults on demand and a log of calls, both in files, so that they reach a backend in another process as well.
 
+use super::DRIVER;
 use agentkernel_model::{Error, Kind, Result};
 use rustix::{
     fs::{FlockOperation, flock},
@@ -17,6 +18,8 @@ use std::{
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     Probe,
+    /// `reach`, which a real one asks its server.
+    Reach,
     Admit,
     Create,
     /// `create` has made everything and has not answered yet.
@@ -40,6 +43,7 @@ impl Step {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Probe => "probe",
+            Self::Reach => "reach",
             Self::Admit => "admit",
             Self::Create => "create",
             Self::CreateMade => "create_made",
@@ -117,7 +121,13 @@ impl FakeControl {
     /// For the backends whose `Host::data` is `data`.
     #[must_use]
     pub fn new(data: &Path) -> Self {
-        Self { directory: data.join("fake") }
+        Self::of(data, DRIVER.id)
+    }
+
+    /// For those of them that are called `id`.
+    #[must_use]
+    pub fn of(data: &Path, id: &str) -> Self {
+        Self { directory: data.join(id) }
     }
 
     /// Adds a fault, behind those of the same step that are there.

@@ -11,7 +11,8 @@ fn allowed(role: &Role) -> Option<&'static [&'static str]> {
     Some(match role {
         Role::Crate(name) => match name.as_str() {
             "model" => &[],
-            "archive" | "backend" | "config" | "store" | "trust" | "guest" => &["model"],
+            "archive" | "backend" | "config" | "store" | "trust" => &["model"],
+            "guest" => &["model", "archive", "backend"],
             "image" => &["model", "backend", "archive"],
             "egress" => &["model", "backend", "trust"],
             "engine" => &["model", "archive", "backend", "config", "store", "trust", "image", "egress"],
@@ -23,7 +24,7 @@ fn allowed(role: &Role) -> Option<&'static [&'static str]> {
             _ => return None,
         },
         Role::Driver(name) => match name.as_str() {
-            "container" | "microvm" => &["model", "archive", "backend", "guest"],
+            "container" | "microvm" | "native" => &["model", "archive", "backend", "guest"],
             _ => &["model", "archive", "backend"],
         },
         Role::Testkit => &[

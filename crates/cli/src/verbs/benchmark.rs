@@ -139,6 +139,7 @@ fn spec(image: ImageRef) -> SandboxSpec {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     }
 }
 

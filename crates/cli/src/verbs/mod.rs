@@ -4,6 +4,7 @@ mod attach;
 mod audit;
 mod benchmark;
 mod completions;
+mod daemon;
 mod doctor;
 mod exec;
 mod images;
@@ -49,6 +50,9 @@ pub(crate) enum Verb {
     Volume(volume::Verb),
     /// Let a configuration that was found in a project take full effect
     Trust(trust::Trust),
+    /// Keep sandboxes warm: start, status, stop
+    #[command(subcommand)]
+    Daemon(daemon::Verb),
     /// See which backends work here, and what is missing for the others
     Setup(setup::Setup),
     /// Look for trouble with backends, sandboxes and storage
@@ -122,6 +126,7 @@ impl Verb {
             Self::Images(verb) => verb.json(),
             Self::Init(_) => false,
             Self::Volume(verb) => verb.json(),
+            Self::Daemon(verb) => verb.json(),
             Self::Trust(verb) => verb.json,
             Self::Older(Older::Create(verb)) => verb.json,
             Self::Older(Older::Start(verb)) => verb.json,
@@ -146,6 +151,7 @@ impl Verb {
             Self::Template(verb) => verb.execute(context),
             Self::Images(verb) => verb.execute(context),
             Self::Volume(verb) => verb.execute(context),
+            Self::Daemon(verb) => verb.execute(context),
             Self::Trust(verb) => verb.execute(context),
             Self::Setup(verb) => verb.execute(context),
             Self::Doctor(verb) => verb.execute(context),

@@ -17,6 +17,7 @@ impl Files {
             uid: 0,
             gid: 0,
             login: "tester".to_owned(),
+            surroundings: agentkernel_backend::Surroundings::default(),
         };
         Self { dir, host }
     }

@@ -1,15 +1,16 @@
 //! A machine of a test's own: a data directory, and a binary that plays the command line on it.
 
 use crate::PLAYED;
-use agentkernel_backend::{Driver, Host, Process, Registry};
+use agentkernel_backend::{Driver, Host, Pooling, Process, Registry};
 use agentkernel_engine::{
     Engine,
-    request::{CreateRequest, Effect, Filter, GcReport, SandboxInfo, Stopped},
+    daemon::{Order, PoolSize},
+    request::{CreateRequest, Effect, Filter, GcReport, RunRequest, SandboxInfo, Stopped},
 };
 use agentkernel_image::HostFacts;
 use agentkernel_model::{
     Result,
-    capabilities::{Capabilities, Egress},
+    capabilities::{Capabilities, Egress, Support},
     capset::CapSet,
     command::{Argv, ExecSpec, Stdio},
     id::SandboxId,
@@ -39,15 +40,37 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The fake backend as one that is chosen automatically.
-/// It claims a network that nobody decides about, without which no spec may have ports.
+/// It claims a network that nobody decides about, without which no spec may have ports, and that a daemon is of use.
 pub(crate) const FAKE: Driver = Driver {
     auto_rank: Some(2),
     build: |host| {
         let claimed = Capabilities { egress: Egress::ProviderOnly, ..honest_capabilities() };
-        Ok(Arc::new(FakeBackend::claiming(host.clone(), claimed)))
+        Ok(Arc::new(FakeBackend::claiming(host.clone(), claimed).with_pooling(Pooling::Worthwhile)))
     },
     ..DRIVER
 };
+
+/// Three more, weaker than [`FAKE`], each with faults of its own. The last one has runtimes.
+pub(crate) const ALPHA: Driver = Driver {
+    id: "alpha",
+    aliases: &[],
+    auto_rank: Some(11),
+    build: |host| Ok(named("alpha", host, Support::No)),
+    ..FAKE
+};
+pub(crate) const BETA: Driver =
+    Driver { id: "beta", auto_rank: Some(12), build: |host| Ok(named("beta", host, Support::No)), ..ALPHA };
+pub(crate) const GAMMA: Driver = Driver {
+    id: "gamma",
+    auto_rank: Some(13),
+    build: |host| Ok(named("gamma", host, Support::Yes)),
+    ..ALPHA
+};
+
+fn named(id: &'static str, host: &Host, runtimes: Support) -> Arc<FakeBackend> {
+    let claimed = Capabilities { egress: Egress::ProviderOnly, runtimes, ..honest_capabilities() };
+    Arc::new(FakeBackend::named(id, host.clone(), claimed))
+}
 
 pub(crate) struct Bench {
     dir: TempDir,
@@ -58,11 +81,23 @@ pub(crate) struct Bench {
 
 fn host(dir: &Path) -> Host {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    Host { data: dir.join("data"), exe: dir.join(PLAYED), uid, gid, login: "tester".to_owned() }
+    Host {
+        data: dir.join("data"),
+        exe: dir.join(PLAYED),
+        uid,
+        gid,
+        login: "tester".to_owned(),
+        surroundings: agentkernel_backend::Surroundings::default(),
+    }
 }
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// One whose time passes at once when everybody waits.
+pub(crate) fn impatient_runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
 pub(crate) fn name(text: &str) -> SandboxName {
@@ -92,6 +127,7 @@ pub(crate) fn spec() -> SandboxSpec {
         lifetime: Lifetime::Named,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     }
 }
 
@@ -132,7 +168,33 @@ impl Bench {
 
     /// Another process's view of the same machine.
     pub(crate) fn another(&self) -> Engine {
-        Engine::new(host(self.dir.path()), Registry::new(&[FAKE]), HostFacts::default())
+        self.build_of(&[FAKE])
+    }
+
+    /// The same machine, as a build with these drivers has it.
+    pub(crate) fn build_of(&self, drivers: &[Driver]) -> Engine {
+        Engine::new(host(self.dir.path()), Registry::new(drivers), HostFacts::default())
+    }
+
+    /// Faults and counts of the fake that is called `id`.
+    pub(crate) fn control_of(&self, id: &str) -> FakeControl {
+        FakeControl::of(&self.data(), id)
+    }
+
+    /// From now on `step` of the fake `id` does this.
+    pub(crate) fn break_at(&self, id: &str, step: Step, action: Action) {
+        self.control_of(id).inject(Fault { step, action, times: None }).unwrap();
+    }
+
+    pub(crate) fn create_on(&self, backend: &str, sandbox: &str, ttl: Option<Duration>) -> SandboxInfo {
+        let request = CreateRequest { backend: Some(backend.to_owned()), ttl, ..request(sandbox) };
+        self.runtime.block_on(self.engine.create(request)).unwrap()
+    }
+
+    /// Makes what a crash leaves: a sandbox that its backend has and no record knows.
+    pub(crate) fn lose_record(&self, sandbox: &str) {
+        let database = rusqlite::Connection::open(self.data().join("state.db")).unwrap();
+        assert_eq!(database.execute("DELETE FROM sandboxes WHERE name = ?1", [sandbox]).unwrap(), 1);
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -236,10 +298,11 @@ impl Drop for Played {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // A failed test leaves no keepers behind: they die with what they keep.
+        // A failed test leaves no keepers and no daemon behind: they die with what they keep.
         let dirs = fs::read_dir(self.data().join("sandboxes")).into_iter().flatten().filter_map(|e| e.ok());
-        for dir in dirs {
-            let note = fs::read_to_string(dir.path().join("keeper.lock")).unwrap_or_default();
+        let keepers = dirs.map(|dir| dir.path().join("keeper.lock"));
+        for lock in keepers.chain([self.data().join("daemon.lock")]) {
+            let note = fs::read_to_string(lock).unwrap_or_default();
             let Ok(pid) = note.trim().parse::<i32>() else { continue };
             let ours = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let ours = ours.starts_with(self.dir.path().as_os_str().as_encoded_bytes());
@@ -259,9 +322,20 @@ pub(crate) async fn output(process: Process) -> Result<String> {
 /// The verbs of this binary when it plays the command line.
 pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
     let dir = program.parent().unwrap();
-    let engine = Engine::new(host(dir), Registry::new(&[FAKE]), HostFacts::default());
+    let registry = Registry::new(&[FAKE, ALPHA, BETA, GAMMA]);
+    let engine = Engine::new(host(dir), registry, HostFacts::default());
     let done = runtime().block_on(async {
         match words {
+            ["daemon", "serve"] => engine.serve_daemon().await,
+            ["start-daemon"] => {
+                let order = Order::new(PoolSize::new(None, None)?, Vec::new())?;
+                engine.start_daemon(&order).await.map(drop)
+            }
+            ["run", script] => {
+                let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec() };
+                let request = RunRequest { spec, command: shell(script), backend: None };
+                output(engine.run(request).await?.process).await.map(drop)
+            }
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
             ["create", sandbox] => engine.create(request(sandbox)).await.map(drop),
             ["start", sandbox] => engine.start(&name(sandbox)).await.map(drop),

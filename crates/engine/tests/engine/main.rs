@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backends;
 mod bench;
 mod crashes;
+mod daemon;
 mod lifecycle;
 mod runs;
 mod selection;
@@ -30,7 +32,9 @@ fn main() -> ExitCode {
         let words: Vec<String> = args.collect();
         return bench::play(program, &words.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    let tests = [lifecycle::TESTS, crashes::TESTS, runs::TESTS, selection::TESTS].concat();
+    let tests =
+        [lifecycle::TESTS, crashes::TESTS, daemon::TESTS, runs::TESTS, selection::TESTS, backends::TESTS]
+            .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             catch_unwind(AssertUnwindSafe(test)).map_err(|cause| {

@@ -43,7 +43,14 @@ impl Scene {
     fn backend(&self, patience: Duration) -> Arc<dyn Backend> {
         let gid = rustix::process::getegid().as_raw();
         let (data, exe) = (self.data.path().to_owned(), PathBuf::from("/proc/self/exe"));
-        let host = Host { data, exe, uid: me(), gid, login: "root".to_owned() };
+        let host = Host {
+            data,
+            exe,
+            uid: me(),
+            gid,
+            login: "root".to_owned(),
+            surroundings: agentkernel_backend::Surroundings::default(),
+        };
         let hierarchy = Hierarchy {
             kind: Version::Scope,
             bases: ALL.map(|c| (c, self.v2.clone())).to_vec(),
@@ -88,6 +95,7 @@ fn inputs(backend: &dyn Backend, id: SandboxId, lifetime: Lifetime) -> CreateInp
         lifetime,
         files: Vec::new(),
         init_script: None,
+        runtime: None,
     };
     let usr = Graft { source: "/usr".into(), target: "/usr".parse().unwrap(), layer: Layer::ReadOnly };
     let links = ["bin", "lib", "lib64"].map(|l| (format!("/{l}").parse().unwrap(), format!("usr/{l}")));

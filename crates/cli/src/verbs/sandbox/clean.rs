@@ -104,8 +104,11 @@ impl Clean {
             let kept: Vec<String> = report.found.kept.iter().map(|name| printable(name)).collect();
             context.printer.note(format_args!("kept what runs: {}; --force removes it too", kept.join(", ")));
         }
-        for failure in &report.found.failures {
-            if !self.json {
+        if !self.json {
+            for skipped in &report.found.skipped {
+                context.printer.note(format_args!("left alone: {skipped}"));
+            }
+            for failure in &report.found.failures {
                 context.printer.note(format_args!("not removed: {failure}"));
             }
         }

@@ -53,6 +53,9 @@ impl Gc {
             text += &format!("\n  {} (a leftover without a record)", printable(orphan));
         }
         context.printer.text(text)?;
+        for skipped in &report.skipped {
+            context.printer.note(format_args!("left alone: {skipped}"));
+        }
         for failure in &report.failures {
             context.printer.note(format_args!("not removed: {failure}"));
         }

@@ -1,9 +1,10 @@
 //! `agentkernel sandbox list`.
 
 use crate::{context::Context, render};
-use agentkernel_engine::request::{Filter, SandboxInfo};
+use agentkernel_engine::request::{Filter, SandboxInfo, Status};
 use agentkernel_model::{Result, name::Label, text::printable};
 use clap::Args;
+use std::collections::BTreeMap;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,6 +28,9 @@ pub(crate) struct List {
     pub(in crate::verbs) json: bool,
 }
 
+/// How many are named for one reason.
+const NAMED: usize = 5;
+
 const HEAD: [&str; 7] = ["NAME", "STATUS", "BACKEND", "IP", "IMAGE", "PORTS", "LABELS"];
 
 impl List {
@@ -47,8 +51,29 @@ impl List {
             return Ok(());
         }
         let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-        context.printer.table(&HEAD, &rows)
+        context.printer.table(&HEAD, &rows)?;
+        for note in unknown(&found) {
+            context.printer.note(note);
+        }
+        Ok(())
     }
+}
+
+/// Why some cannot be asked: a line for each reason, since one engine is the reason for all of its sandboxes.
+fn unknown(found: &[SandboxInfo]) -> Vec<String> {
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for info in found.iter().filter(|info| info.status == Status::Unknown) {
+        by_reason.entry(info.reason.as_deref().unwrap_or_default()).or_default().push(info.name.as_str());
+    }
+    let line = |(reason, names): (&str, Vec<&str>)| {
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let names = names.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+        format!("unknown: {names}{more}: {reason}")
+    };
+    by_reason.into_iter().map(line).collect()
 }
 
 fn row(info: &SandboxInfo) -> Vec<String> {

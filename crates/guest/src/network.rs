@@ -1,0 +1,239 @@
+//! The sandbox's network: a loopback, and with a gateway listeners in which every connection ends.
+//!
+//! All addresses are local to the sandbox's loopback, so nothing has a way out; nftables sends TCP of whatever address
+//! to one listener and DNS to one socket, which the keeper serves from outside. What else is sent over UDP finds no
+//! socket and is refused at once by the kernel's own ICMP error.
+
+use crate::{
+    fault::Step,
+    netlink::{Answer, Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE},
+    sys,
+    wire::Fault,
+};
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    io::Errno,
+    net::{
+        AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, netlink, socket_with,
+        sockopt,
+    },
+};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// Brings `lo` up, and nothing else: the network of a sandbox without one.
+pub fn loopback() -> Result<(), Fault> {
+    if crate::mutation::off("network-namespace") {
+        return Ok(());
+    }
+    let what = || "bring the loopback up".to_owned();
+    let socket = new_socket(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC).step(what)?;
+    sys::loopback_up(socket.as_fd()).step(what)
+}
+
+/// The loopback, and the listeners that catch everything: TCP and DNS for IPv4, and for IPv6 where the kernel has it.
+pub fn captured() -> Result<Vec<OwnedFd>, Fault> {
+    loopback()?;
+    let mut sockets = Vec::with_capacity(4);
+    let mut rules = Vec::with_capacity(4);
+    for family in [Family::V4, Family::V6] {
+        let pair = capture(family);
+        let (tcp, udp) = match (family, pair) {
+            (_, Ok(pair)) => pair,
+            (Family::V6, Err(_)) => continue,
+            (Family::V4, Err(errno)) => return Err(Fault::new("open the gateway's listeners", errno)),
+        };
+        rules.push(redirect(
+            family,
+            Caught::Tcp,
+            port_of(&tcp).step(|| "find a listener's port".to_owned())?,
+        ));
+        rules.push(redirect(
+            family,
+            Caught::Dns,
+            port_of(&udp).step(|| "find a listener's port".to_owned())?,
+        ));
+        sockets.extend([tcp, udp]);
+    }
+    let with_v6 = sockets.len() > 2;
+    addresses(with_v6).commit(None).step(|| "route the sandbox's network".to_owned())?;
+    if !crate::mutation::off("network-redirect") {
+        firewall(rules)
+            .commit(Some(netlink::NETFILTER))
+            .step(|| "redirect the sandbox's connections (nftables)".to_owned())?;
+    }
+    Ok(sockets)
+}
+
+/// A socket that is connecting to `port` of the sandbox's own loopback.
+pub fn dial(port: u16) -> Result<OwnedFd, Fault> {
+    let mut last = Errno::CONNREFUSED;
+    for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let attempt = new_socket(family, SocketType::STREAM, flags).and_then(|socket| {
+            match connect(&socket, &SocketAddr::new(ip, port)) {
+                Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+                Err(errno) => Err(errno),
+            }
+        });
+        match attempt {
+            Ok(socket) => return Ok(socket),
+            Err(errno) => last = errno,
+        }
+    }
+    Err(Fault::new(format!("connect to port {port} inside"), last))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Family {
+    V4,
+    V6,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caught {
+    Tcp,
+    Dns,
+}
+
+fn new_socket(family: AddressFamily, kind: SocketType, flags: SocketFlags) -> Result<OwnedFd, Errno> {
+    socket_with(family, kind, flags, None)
+}
+
+fn capture(family: Family) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (domain, ip) = match family {
+        Family::V4 => (AddressFamily::INET, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        Family::V6 => (AddressFamily::INET6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let tcp = new_socket(domain, SocketType::STREAM, flags)?;
+    let udp = new_socket(domain, SocketType::DGRAM, flags)?;
+    for socket in [&tcp, &udp] {
+        if family == Family::V6 {
+            sockopt::set_ipv6_v6only(socket, true)?;
+        }
+        bind(socket, &SocketAddr::new(ip, 0))?;
+    }
+    listen(&tcp, 1024)?;
+    Ok((tcp, udp))
+}
+
+fn port_of(socket: &OwnedFd) -> Result<u16, Errno> {
+    Ok(SocketAddr::try_from(getsockname(socket)?).map_err(|_| Errno::AFNOSUPPORT)?.port())
+}
+
+/// One address that is not loopback's, because resolvers ask for families of which there is such a one, and a local
+/// route for everything.
+fn addresses(with_v6: bool) -> Batch {
+    const RTM_NEWADDR: u16 = 20;
+    const RTM_NEWROUTE: u16 = 24;
+    const LO: u32 = 1;
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
+    let mut batch = Batch::default();
+    // TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849): never anybody's.
+    let v4 = Ipv4Addr::new(192, 0, 2, 2).octets();
+    let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).octets();
+    let families: [(u8, &[u8]); 2] = [(AF_INET, &v4), (AF_INET6, &v6)];
+    for (family, address) in families.into_iter().take(if with_v6 { 2 } else { 1 }) {
+        let bits = u8::try_from(address.len() * 8).unwrap_or(32);
+        // struct ifaddrmsg: family, prefix length, flags (IFA_F_NODAD 2), scope, interface.
+        let mut fixed = vec![family, bits, 2, 0];
+        fixed.extend(LO.to_ne_bytes());
+        let attributes = Attributes::default().bytes(2, address).bytes(1, address);
+        batch.message(RTM_NEWADDR, NLM_F_CREATE, Answer::Wanted, &fixed, attributes);
+        // struct rtmsg: family, lengths, tos, table (local 255), protocol (boot 3), scope (host 254), type (local 2).
+        let fixed = [family, 0, 0, 0, 255, 3, 254, 2, 0, 0, 0, 0];
+        let attributes = Attributes::default().bytes(4, &LO.to_ne_bytes());
+        batch.message(RTM_NEWROUTE, NLM_F_CREATE, Answer::Wanted, &fixed, attributes);
+    }
+    batch
+}
+
+const NFT_REG_1: u32 = 1;
+const TABLE: &str = "agentkernel";
+const CHAIN: &str = "out";
+
+/// A table with one nat chain on the output hook, and `rules` in it (linux/netfilter/nf_tables.h).
+fn firewall(rules: Vec<Attributes>) -> Batch {
+    const NFT: u16 = 10 << 8;
+    const BATCH_BEGIN: u16 = 0x10;
+    const BATCH_END: u16 = 0x11;
+    const NEWTABLE: u16 = NFT;
+    const NEWCHAIN: u16 = NFT | 3;
+    const NEWRULE: u16 = NFT | 6;
+    const INET: u8 = 1;
+    const LOCAL_OUT: u32 = 3;
+    // Where nat of outgoing packets stands: -100.
+    let priority = (-100_i32).cast_unsigned();
+    // struct nfgenmsg: family, version, resource (big endian).
+    let subsystem = [0, 0, 0, 10];
+    let inet = [INET, 0, 0, 0];
+    let mut batch = Batch::default();
+    batch.message(BATCH_BEGIN, 0, Answer::None, &subsystem, Attributes::default());
+    batch.message(NEWTABLE, NLM_F_CREATE, Answer::Wanted, &inet, Attributes::default().string(1, TABLE));
+    let hook = Attributes::default().be32(1, LOCAL_OUT).be32(2, priority);
+    let chain = Attributes::default().string(1, TABLE).string(3, CHAIN).nested(4, hook).string(7, "nat");
+    batch.message(NEWCHAIN, NLM_F_CREATE, Answer::Wanted, &inet, chain);
+    for expressions in rules {
+        let rule = Attributes::default().string(1, TABLE).string(2, CHAIN).nested(4, expressions);
+        batch.message(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, Answer::Wanted, &inet, rule);
+    }
+    batch.message(BATCH_END, 0, Answer::None, &subsystem, Attributes::default());
+    batch
+}
+
+/// "This family, not to loopback, this protocol: redirect to `port`."
+fn redirect(family: Family, caught: Caught, port: u16) -> Attributes {
+    const META_NFPROTO: u32 = 15;
+    const META_L4PROTO: u32 = 16;
+    const NETWORK: u32 = 1;
+    const TRANSPORT: u32 = 2;
+    let list = Attributes::default();
+    let list = match family {
+        Family::V4 => {
+            let list = equal(meta(list, META_NFPROTO), &[2]);
+            differs(payload(list, NETWORK, 16, 1), &[127])
+        }
+        Family::V6 => {
+            let list = equal(meta(list, META_NFPROTO), &[10]);
+            differs(payload(list, NETWORK, 24, 16), &Ipv6Addr::LOCALHOST.octets())
+        }
+    };
+    let list = match caught {
+        Caught::Tcp => equal(meta(list, META_L4PROTO), &[6]),
+        Caught::Dns => {
+            let list = equal(meta(list, META_L4PROTO), &[17]);
+            equal(payload(list, TRANSPORT, 2, 2), &53_u16.to_be_bytes())
+        }
+    };
+    let value = Attributes::default().bytes(1, &port.to_be_bytes());
+    let list = expression(list, "immediate", Attributes::default().be32(1, NFT_REG_1).nested(2, value));
+    expression(list, "redir", Attributes::default().be32(1, NFT_REG_1))
+}
+
+fn expression(list: Attributes, name: &str, data: Attributes) -> Attributes {
+    list.nested(1, Attributes::default().string(1, name).nested(2, data))
+}
+
+fn meta(list: Attributes, key: u32) -> Attributes {
+    expression(list, "meta", Attributes::default().be32(2, key).be32(1, NFT_REG_1))
+}
+
+fn payload(list: Attributes, base: u32, offset: u32, length: u32) -> Attributes {
+    let data = Attributes::default().be32(1, NFT_REG_1).be32(2, base).be32(3, offset).be32(4, length);
+    expression(list, "payload", data)
+}
+
+fn equal(list: Attributes, value: &[u8]) -> Attributes {
+    compare(list, 0, value)
+}
+
+fn differs(list: Attributes, value: &[u8]) -> Attributes {
+    compare(list, 1, value)
+}
+
+fn compare(list: Attributes, operation: u32, value: &[u8]) -> Attributes {
+    let value = Attributes::default().bytes(1, value);
+    expression(list, "cmp", Attributes::default().be32(1, NFT_REG_1).be32(2, operation).nested(3, value))
+}

@@ -1,0 +1,355 @@
+//! The seam's side of this driver.
+
+use crate::{
+    engine::{Absence, Engine, Setup},
+    fault,
+    flavor::Flavor,
+    image,
+    launch::{self, Work},
+    mounts::Overlays,
+    once,
+    places::{self, Place},
+    plan::{self, Materials},
+    probe,
+    sandbox::{Accounts, ContainerSandbox, SameIds},
+    seccomp, workspace,
+};
+use agentkernel_backend::{
+    Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Pooling, Process, Refusal,
+    Sandbox, admit,
+};
+use agentkernel_guest::{
+    agent::Listener,
+    client::{self, Client},
+    defaults::Defaults,
+};
+use agentkernel_model::{
+    Error, Kind, Result,
+    capabilities::{Boundary, Capabilities, Egress, Support},
+    command::ExecSpec,
+    id::{BackendId, SandboxId},
+    spec::{Lifetime, SandboxSpec},
+};
+use async_trait::async_trait;
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+use rustix::fd::AsFd as _;
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, fs, pin::pin, sync::Arc, time::Duration};
+
+/// Version 1 of this driver's state.
+const STATE_VERSION: u32 = 1;
+/// How long a healthy agent takes for anything at most.
+const STUCK: Duration = Duration::from_secs(10);
+/// Exists once the files of a named sandbox are in place: from then on they are its own.
+const FILLED_FILE: &str = "filled";
+/// The runtime that starts gVisor, under the names that its packages and its documents use.
+const GVISOR: [&str; 2] = ["runsc", "gvisor"];
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    defaults: Defaults,
+}
+
+/// One engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Container {
+    id: &'static str,
+    pub(crate) flavor: Flavor,
+    pub(crate) host: Host,
+    setup: Arc<Setup>,
+}
+
+impl Container {
+    pub(crate) fn new(id: &'static str, flavor: Flavor, host: &Host) -> Self {
+        Self { id, flavor, host: host.clone(), setup: Arc::default() }
+    }
+
+    /// # Errors
+    /// When there is none that can be used.
+    pub(crate) fn engine(&self) -> Result<&Engine> {
+        Ok(self.find()?)
+    }
+
+    pub(crate) fn find(&self) -> Result<&Engine, Absence> {
+        self.setup.engine(self.flavor, &self.host)
+    }
+
+    pub(crate) fn same_ids(&self, engine: &Engine) -> SameIds {
+        let same = self.host.uid == 0 && !engine.facts.rootless && !engine.facts.remapped;
+        if same { SameIds::Yes } else { SameIds::No }
+    }
+
+    fn overlays(&self, engine: &Engine, spec: &SandboxSpec) -> Overlays {
+        self.flavor.overlays(&engine.facts, spec.lifetime)
+    }
+
+    /// Has the engine make the container of `inputs`, not started.
+    pub(crate) async fn make(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
+        let spec = inputs.admitted.spec();
+        places::note_use(&self.host, self.flavor.name())?;
+        let image = image::ensure(&engine.docker, &inputs.rootfs.rootfs, place.path()).await?;
+        let seccomp = match self.flavor {
+            Flavor::Docker => seccomp::around_agent(spec.policy.seccomp),
+            // It takes the path of a file.
+            Flavor::Podman => engine.profile(&self.host, &seccomp::around_agent(spec.policy.seccomp))?,
+        };
+        let materials = Materials {
+            flavor: self.flavor,
+            facts: &engine.facts,
+            inputs,
+            image,
+            owner: places::owner_mark(&self.host),
+            place,
+            installation: &engine.installation,
+            seccomp,
+            overlays: self.overlays(engine, spec),
+        };
+        let body = plan::container(&materials)?;
+        let options = CreateContainerOptionsBuilder::default().name(&plan::name(inputs.id)).build();
+        let made = engine.docker.create_container(Some(options), body).await;
+        made.map(drop).map_err(|e| fault::failed("make the container", e))
+    }
+
+    fn sandbox(&self, engine: &Engine, id: SandboxId, defaults: Defaults) -> ContainerSandbox {
+        ContainerSandbox {
+            client: Client::new(Place::named(&self.host, id).path().to_owned(), defaults),
+            engine: engine.docker.clone(),
+            name: plan::name(id),
+            same_ids: self.same_ids(engine),
+            accounts: if engine.facts.limits_memory { Accounts::Kept } else { Accounts::None },
+            lifeline: None,
+        }
+    }
+
+    /// Waits until the container of a sandbox that was told to end has ended; one that does not is killed.
+    async fn ended(&self, engine: &Engine, name: &str) -> Result<()> {
+        let options = || WaitContainerOptionsBuilder::default().condition("not-running").build();
+        let wait = async {
+            match pin!(engine.docker.wait_container(name, Some(options()))).next().await {
+                // A code other than zero is an error of bollard's.
+                Some(Err(e)) if fault::status(&e).is_some_and(|status| status != 404) => {
+                    Err(fault::failed("wait for the end of the container", e))
+                }
+                _ => Ok(()),
+            }
+        };
+        if let Ok(ended) = tokio::time::timeout(STUCK, wait).await {
+            return ended;
+        }
+        kill(engine, name).await
+    }
+
+    /// Removes ephemeral sandboxes whose processes are dead.
+    async fn sweep(&self, engine: &Engine) {
+        for (id, place) in places::abandoned(&self.host) {
+            if launch::remove(engine, &plan::name(id)).await.is_ok() {
+                let _ = place.remove();
+            }
+        }
+    }
+}
+
+async fn kill(engine: &Engine, name: &str) -> Result<()> {
+    let options = KillContainerOptionsBuilder::default().signal("KILL").build();
+    match engine.docker.kill_container(name, Some(options)).await {
+        // 409: it is not running.
+        Err(e) if fault::is_missing(&e) || fault::status(&e) == Some(409) => Ok(()),
+        other => other.map_err(|e| fault::failed("end the container", e)),
+    }
+}
+
+#[async_trait]
+impl Backend for Container {
+    fn id(&self) -> BackendId {
+        BackendId::new(self.id)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let engine = self.find().ok();
+        let facts = engine.map(|engine| &engine.facts);
+        let when = |test: bool| Support::from_test(test);
+        let own_files = engine.is_some_and(|engine| {
+            matches!(self.flavor.overlays(&engine.facts, Lifetime::Named), Overlays::Volumes | Overlays::Kept)
+        });
+        Capabilities {
+            boundary: Boundary::Kernel,
+            egress: Egress::HostGateway,
+            limit_memory: when(facts.is_some_and(|f| f.limits_memory)),
+            limit_cpus: when(facts.is_some_and(|f| f.limits_cpus)),
+            limit_pids: when(facts.is_some_and(|f| f.limits_pids)),
+            users: Support::Yes,
+            mounts: Support::Yes,
+            workspace_view: Support::Yes,
+            read_only_root: Support::Yes,
+            image_changes: when(own_files),
+            terminal: Support::Yes,
+            publish_ports: Support::Yes,
+            named: Support::Yes,
+            runtimes: Support::Yes,
+        }
+    }
+
+    async fn probe(&self) -> Health {
+        probe::probe(self).await
+    }
+
+    async fn reach(&self) -> Result<()> {
+        self.setup.reach(self.flavor, &self.host)
+    }
+
+    async fn prune(&self) -> Result<u64> {
+        if !places::was_used(&self.host, self.flavor.name()) {
+            return Ok(0);
+        }
+        let engine = self.engine()?;
+        let mut freed = 0_u64;
+        for image in image::owned(&engine.docker).await? {
+            if image::remove(&engine.docker, &image).await? == image::Removal::Gone {
+                freed = freed.saturating_add(image.bytes());
+            }
+        }
+        Ok(freed)
+    }
+
+    /// A container takes a quarter of a second to start.
+    fn pool(&self) -> Pooling {
+        Pooling::Worthwhile
+    }
+
+    fn admit(&self, spec: &SandboxSpec) -> Result<Admitted, Vec<Refusal>> {
+        let mut extra = Vec::new();
+        if let Some(name) = &spec.runtime {
+            let known = self.find().map(|engine| engine.facts.runtimes.clone()).unwrap_or_default();
+            if GVISOR.contains(&name.as_str()) {
+                extra.push(Refusal::new(
+                    format!("the runtime '{name}', through which no descriptors can be passed"),
+                    "leave out --runtime",
+                ));
+            } else if !known.iter().any(|runtime| runtime == name.as_str()) {
+                let hint = match known.is_empty() {
+                    true => "leave out --runtime".to_owned(),
+                    false => format!("it has {}", known.join(", ")),
+                };
+                extra.push(Refusal::new(format!("the runtime '{name}', which it does not have"), hint));
+            }
+        }
+        admit::admit(&self.id(), spec, &self.capabilities(), extra)
+    }
+
+    async fn create(&self, inputs: CreateInputs) -> Result<DriverState> {
+        let engine = self.engine()?;
+        let place = Place::named(&self.host, inputs.id);
+        let defaults = Defaults::of(inputs.admitted.spec(), &inputs.rootfs.rootfs)?;
+        place.make()?;
+        let made = self.make(engine, &inputs, &place).await;
+        if made.is_err() {
+            let _ = launch::remove(engine, &plan::name(inputs.id)).await;
+            let _ = place.remove();
+        }
+        made?;
+        DriverState::encode(STATE_VERSION, &State { defaults })
+    }
+
+    async fn start(
+        &self,
+        inputs: CreateInputs,
+        state: &DriverState,
+        gateway: Option<Arc<dyn Gateway>>,
+    ) -> Result<(DriverState, Arc<dyn Sandbox>)> {
+        if let Some(running) = self.attach(inputs.id, state).await? {
+            return Ok((state.clone(), running));
+        }
+        let engine = self.engine()?;
+        let State { defaults } = state.decode(STATE_VERSION)?;
+        let place = Place::named(&self.host, inputs.id);
+        let name = plan::name(inputs.id);
+        workspace::check(inputs.admitted.spec())?;
+        // What a keeper left that was killed a moment ago.
+        self.ended(engine, &name).await?;
+        let filled = place.path().join(FILLED_FILE);
+        let listener = client::listener(place.path(), client::SOCKET)?;
+        let files = if filled.exists() { Vec::new() } else { plan::files(&inputs) };
+        let work = Work { listener: Listener::Named, files, command: None, fds: vec![listener.as_fd()] };
+        let lifeline = launch::bring_up(engine, &inputs, &place, work, gateway.as_ref()).await?;
+        let mut sandbox = self.sandbox(engine, inputs.id, defaults);
+        sandbox.lifeline = Some(Arc::new(lifeline));
+        if !filled.exists() {
+            if self.overlays(engine, inputs.admitted.spec()) == Overlays::Copied {
+                workspace::fill(&sandbox.client, inputs.admitted.spec()).await?;
+            }
+            fs::write(&filled, "").map_err(|e| Error::io(format!("cannot write {}", filled.display()), e))?;
+        }
+        Ok((state.clone(), Arc::new(sandbox)))
+    }
+
+    async fn attach(&self, id: SandboxId, state: &DriverState) -> Result<Option<Arc<dyn Sandbox>>> {
+        let place = Place::named(&self.host, id);
+        if client::connect(place.path())?.is_none() {
+            return Ok(None);
+        }
+        let State { defaults } = state.decode(STATE_VERSION)?;
+        Ok(Some(Arc::new(self.sandbox(self.engine()?, id, defaults))))
+    }
+
+    async fn stop(&self, id: SandboxId, state: &DriverState, grace: Duration) -> Result<DriverState> {
+        let engine = self.engine()?;
+        let (place, name) = (Place::named(&self.host, id), plan::name(id));
+        match tokio::time::timeout(grace + STUCK, Client::stop(place.path(), grace)).await {
+            Ok(told) => {
+                told?;
+            }
+            Err(_) => kill(engine, &name).await?,
+        }
+        self.ended(engine, &name).await?;
+        Ok(state.clone())
+    }
+
+    async fn destroy(&self, id: SandboxId, _state: Option<&DriverState>) -> Result<()> {
+        launch::remove(self.engine()?, &plan::name(id)).await?;
+        Place::named(&self.host, id).remove()?;
+        Place::ephemeral(&self.host, id).remove()
+    }
+
+    async fn list_owned(&self) -> Result<Vec<Owned>> {
+        if !places::was_used(&self.host, self.flavor.name()) {
+            return Ok(Vec::new());
+        }
+        let engine = self.engine()?;
+        self.sweep(engine).await;
+        let mine = format!("{}={}", plan::OWNER_LABEL, places::owner_mark(&self.host));
+        let filters = HashMap::from([("label", vec![mine.as_str()])]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let found = engine.docker.list_containers(Some(options)).await;
+        let found = found.map_err(|e| fault::failed("list the containers", e))?;
+        let mut owned = Vec::new();
+        for labels in found.into_iter().filter_map(|container| container.labels) {
+            let Some(Ok(id)) = labels.get(plan::LABEL).map(|text| SandboxId::parse(text)) else { continue };
+            // One that lives is somebody's; those that do not were swept.
+            if labels.contains_key(plan::EPHEMERAL_LABEL) && Place::ephemeral(&self.host, id).path().exists()
+            {
+                continue;
+            }
+            owned.push(Owned { id, state: DriverState::encode(STATE_VERSION, &())? });
+        }
+        Ok(owned)
+    }
+
+    async fn run_once(
+        &self,
+        inputs: CreateInputs,
+        command: &ExecSpec,
+        gateway: Option<Arc<dyn Gateway>>,
+    ) -> Result<Process> {
+        if self.overlays(self.engine()?, inputs.admitted.spec()) == Overlays::Copied
+            && matches!(inputs.admitted.spec().workspace, agentkernel_model::mount::Workspace::View(_))
+        {
+            return Err(Error::new(Kind::Unsupported, "this engine cannot show the project to one command")
+                .with_hint("add --no-workspace, or use a named sandbox"));
+        }
+        once::run(self, inputs, command, gateway).await
+    }
+}

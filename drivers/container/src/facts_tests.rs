@@ -1,0 +1,49 @@
+use super::*;
+use std::{os::unix::net::UnixListener, thread};
+
+/// Answers one request after the other with `answers`, as an HTTP/1.0 server.
+fn serve(dir: &Path, answers: &[&str]) -> (std::path::PathBuf, thread::JoinHandle<()>) {
+    let socket = dir.join("engine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let answers: Vec<String> = answers.iter().map(|a| (*a).to_owned()).collect();
+    let served = thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).unwrap();
+            write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{answer}").unwrap();
+        }
+    });
+    (socket, served)
+}
+
+#[test]
+fn facts_are_asked_once_and_limits_of_rootless_v1_are_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let info = r#"{"MemoryLimit":true,"PidsLimit":true,"CpuCfsQuota":true,"CgroupVersion":"1",
+        "SecurityOptions":["name=seccomp,profile=default","name=rootless"],"Runtimes":{"runc":{},"runsc":{}},
+        "KernelVersion":"another","Name":"there"}"#;
+    let (socket, served) = serve(dir.path(), &[r#"{"Version":"4.3.1","ApiVersion":"1.41"}"#, info]);
+    let memory = dir.path().join("memory/docker.json");
+    let facts = of(&socket, &memory).unwrap();
+    served.join().unwrap();
+    assert_eq!(facts.api, (1, 41));
+    assert!(facts.rootless && !facts.remapped && !facts.local);
+    assert!(!facts.limits_memory && !facts.limits_pids && !facts.limits_cpus);
+    assert_eq!(facts.runtimes, ["runc", "runsc"]);
+    // Nobody answers any more.
+    assert_eq!(of(&socket, &memory).unwrap(), facts);
+    fs::remove_file(&socket).unwrap();
+    let _other = UnixListener::bind(&socket).unwrap();
+    fs::remove_file(&socket).unwrap();
+    assert_eq!(of(&socket, &memory).unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[test]
+fn what_is_no_engine_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, served) = serve(dir.path(), &["<html>"]);
+    let error = of(&socket, &dir.path().join("memory")).unwrap_err();
+    served.join().unwrap();
+    assert!(error.message().contains("no container engine"), "{error}");
+}

@@ -1,0 +1,52 @@
+//! Errors of engines as the errors of this project.
+
+use agentkernel_model::{Error, Kind, text::printable};
+use bollard::errors::Error as Engine;
+
+/// The status of an answer that is an error.
+pub(crate) const fn status(error: &Engine) -> Option<u16> {
+    match error {
+        Engine::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// Whether the engine has no such object.
+pub(crate) const fn is_missing(error: &Engine) -> bool {
+    matches!(status(error), Some(404))
+}
+
+/// The container cannot be started. What stands in the way is something of the image or of an earlier command, such as a
+/// link where something is to be mounted: engines call that a bad request.
+pub(crate) fn not_started(error: Engine) -> Error {
+    let conflict = status(&error) == Some(400);
+    let error = failed("start the container", error);
+    if conflict { Error::new(Kind::Conflict, error.message().to_owned()) } else { error }
+}
+
+/// `what` failed, such as `start the container`.
+pub(crate) fn failed(what: &str, error: Engine) -> Error {
+    let message = format!("cannot {what}");
+    match error {
+        Engine::DockerResponseServerError { status_code, message: said } => {
+            let said = printable(said.trim()).to_string();
+            let kind = match status_code {
+                400 => Kind::Invalid,
+                403 => Kind::Denied,
+                404 => Kind::NotFound,
+                409 => Kind::Conflict,
+                // The working directory of an image that leads through a file.
+                _ if said.contains("not a directory") => Kind::Invalid,
+                _ if said.contains("no space left on device") => Kind::Exhausted,
+                _ => Kind::Internal,
+            };
+            Error::new(kind, format!("{message}: the engine says: {said}"))
+        }
+        Engine::RequestTimeoutError => {
+            Error::new(Kind::Timeout, format!("{message}: the engine does not answer"))
+        }
+        other => Error::new(Kind::Unavailable, format!("{message}: the engine cannot be reached"))
+            .with_source(other)
+            .with_hint("agentkernel doctor"),
+    }
+}

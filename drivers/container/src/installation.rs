@@ -1,0 +1,183 @@
+//! The agent's files as containers see them: this program, its ELF interpreter and its libraries, side by side.
+//!
+//! An image may have another C library or none, so the agent brings its own. Containers keep the path of what is mounted
+//! for as long as they exist, so that path is a link, which is replaced in one step when the program is another.
+
+use agentkernel_model::{Error, Result};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Read as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _, symlink},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const PROGRAM: &str = "agentkernel";
+const INTERPRETER: &str = "ld.so";
+const CURRENT: &str = "current";
+
+/// Where the files are, and how they are started inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Installation {
+    /// The link that is mounted.
+    pub(crate) source: PathBuf,
+    is_static: bool,
+}
+
+impl Installation {
+    /// The words that start the agent where `source` is mounted at `inside`.
+    pub(crate) fn command(&self, inside: &str, word: &str) -> Vec<String> {
+        let program = format!("{inside}/{PROGRAM}");
+        let mut words = match self.is_static {
+            true => vec![program],
+            false => {
+                vec![format!("{inside}/{INTERPRETER}"), "--library-path".into(), inside.into(), program]
+            }
+        };
+        words.push(word.to_owned());
+        words
+    }
+
+    /// The installation of `exe` in `dir`, made where it is not there yet.
+    ///
+    /// # Errors
+    /// When `exe` cannot be read, or `dir` cannot be written.
+    pub(crate) fn of(exe: &Path, dir: &Path) -> Result<Self> {
+        let failed =
+            |e: io::Error| Error::io(format!("cannot install the sandbox's agent in {}", dir.display()), e);
+        let key = key(exe).map_err(failed)?;
+        let place = dir.join(&key);
+        let source = dir.join(CURRENT);
+        if !place.is_dir() {
+            make(exe, dir, &place).map_err(failed)?;
+        }
+        if fs::read_link(&source).ok().as_deref() != Some(Path::new(&key)) {
+            let fresh = dir.join(format!("{CURRENT}.{}", std::process::id()));
+            let _ = fs::remove_file(&fresh);
+            symlink(&key, &fresh).and_then(|()| fs::rename(&fresh, &source)).map_err(failed)?;
+        }
+        Ok(Self { source, is_static: !place.join(INTERPRETER).exists() })
+    }
+}
+
+/// Tells one build of the program from another without reading it.
+fn key(exe: &Path) -> io::Result<String> {
+    let meta = fs::metadata(exe)?;
+    let mut hash = Sha256::new();
+    hash.update(exe.as_os_str().as_bytes());
+    for number in
+        [meta.dev(), meta.ino(), meta.size(), meta.mtime().cast_unsigned(), meta.mtime_nsec().cast_unsigned()]
+    {
+        hash.update(number.to_le_bytes());
+    }
+    Ok(hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Made beside its place and moved there whole: two processes may do it at once.
+fn make(exe: &Path, dir: &Path, place: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    let fresh = dir.join(format!("new.{}", std::process::id()));
+    let _ = fs::remove_dir_all(&fresh);
+    DirBuilder::new().mode(0o755).create(&fresh)?;
+    let filled = fill(exe, &fresh);
+    match filled.and_then(|()| fs::rename(&fresh, place)) {
+        Ok(()) => Ok(()),
+        // Somebody else was faster.
+        Err(_) if place.is_dir() => fs::remove_dir_all(&fresh),
+        Err(e) => {
+            let _ = fs::remove_dir_all(&fresh);
+            Err(e)
+        }
+    }
+}
+
+fn fill(exe: &Path, into: &Path) -> io::Result<()> {
+    bring(exe, &into.join(PROGRAM))?;
+    let Some(interpreter) = interpreter(exe)? else { return Ok(()) };
+    bring(&interpreter, &into.join(INTERPRETER))?;
+    for library in libraries(&interpreter, exe)? {
+        let name = library.file_name().ok_or(io::ErrorKind::InvalidData)?;
+        bring(&library, &into.join(name))?;
+    }
+    Ok(())
+}
+
+/// Another name of the same file where that is possible: the program is large, and is replaced, not changed, by its next
+/// version. The libraries of the system are small and copied.
+fn bring(from: &Path, to: &Path) -> io::Result<()> {
+    let own = fs::metadata(from)?.uid() == rustix::process::geteuid().as_raw() && to.ends_with(PROGRAM);
+    if own && fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to)?;
+    fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+}
+
+/// The program header `PT_INTERP` of a 64-bit little-endian ELF file (elf(5)); `None` for a static one.
+fn interpreter(exe: &Path) -> io::Result<Option<PathBuf>> {
+    let mut head = Vec::new();
+    File::open(exe)?.take(64 << 10).read_to_end(&mut head)?;
+    let strange = || io::Error::new(io::ErrorKind::InvalidData, "this program is no 64-bit ELF file");
+    let number = |at: usize, bytes: usize| -> io::Result<usize> {
+        let field = head.get(at..at + bytes).ok_or_else(strange)?;
+        field
+            .iter()
+            .rev()
+            .try_fold(0_usize, |n, b| n.checked_mul(256).map(|n| n + usize::from(*b)))
+            .ok_or_else(strange)
+    };
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return Err(strange());
+    }
+    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    for entry in (0..count).map(|index| table + index * size) {
+        if number(entry, 4)? == 3 {
+            let (offset, length) = (number(entry + 8, 8)?, number(entry + 32, 8)?);
+            let text = head.get(offset..offset.saturating_add(length)).ok_or_else(strange)?;
+            let text = text.strip_suffix(b"\0").unwrap_or(text);
+            return Ok(Some(std::ffi::OsStr::from_bytes(text).into()));
+        }
+    }
+    Ok(None)
+}
+
+/// What `interpreter` says that `exe` needs (ld.so(8), `--list`): lines `name => /path (0x...)`.
+fn libraries(interpreter: &Path, exe: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut list = Command::new(interpreter);
+    list.arg("--list").arg(exe).env_clear().stdin(Stdio::null()).stderr(Stdio::null());
+    let said = list.output()?;
+    if !said.status.success() {
+        return Err(io::Error::other(format!("{} --list failed: {}", interpreter.display(), said.status)));
+    }
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    let path = |line: &str| {
+        let (_, rest) = line.split_once(" => ")?;
+        Some(PathBuf::from(rest.rsplit_once(" (")?.0))
+    };
+    Ok(text.lines().filter_map(path).filter(|path| path.is_absolute()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installed_program_runs_with_what_is_beside_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Installation::of(Path::new("/bin/ls"), dir.path()).unwrap();
+        let again = Installation::of(Path::new("/bin/ls"), dir.path()).unwrap();
+        assert_eq!(first, again);
+        let inside = first.source.display().to_string();
+        let words = first.command(&inside, "/");
+        let ran = Command::new(&words[0]).args(&words[1..]).env_clear().output().unwrap();
+        assert!(ran.status.success(), "{words:?}: {ran:?}");
+        let before = fs::read_link(&first.source).unwrap();
+        let other = Installation::of(Path::new("/bin/cat"), dir.path()).unwrap();
+        assert_eq!(other.source, first.source);
+        assert_ne!(fs::read_link(&other.source).unwrap(), before);
+    }
+}

@@ -1,0 +1,99 @@
+//! The keeper's side of a start: where the agent of a new container reports, and what it is told.
+
+use agentkernel_backend::Gateway;
+use agentkernel_guest::{
+    agent::Welcome,
+    client::listener,
+    conversation::Conversation,
+    process,
+    uplink::CapturedUplink,
+    wire::{Exec, Reply, send},
+};
+use agentkernel_model::{Error, Result};
+use rustix::{
+    fd::{AsFd as _, BorrowedFd, OwnedFd},
+    io::Errno,
+    net::{SocketFlags, accept_with},
+};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::io::unix::AsyncFd;
+
+/// As [`agentkernel_guest::agent::KEEPER`] has it.
+const SOCKET: &str = "keeper.sock";
+
+/// A socket on which one agent reports, once.
+#[derive(Debug)]
+pub(crate) struct Rendezvous {
+    listener: AsyncFd<OwnedFd>,
+    path: PathBuf,
+}
+
+impl Rendezvous {
+    /// Listens in `dir`, which the container has read-only.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
+        let failed = |e| Error::io(format!("cannot listen in {}", dir.display()), e);
+        let socket = listener(dir, SOCKET)?;
+        let path = dir.join(SOCKET);
+        // Root of a container may be any user here; on this machine the directories above are closed to others.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
+        Ok(Self { listener: agentkernel_guest::sys::watch(socket).map_err(failed)?, path })
+    }
+
+    /// The first connection. No command runs inside before it is answered, so it is the agent's.
+    pub(crate) async fn meet(&self) -> Result<OwnedFd> {
+        let failed = |e| Error::io("cannot hear the sandbox's agent", e);
+        loop {
+            let mut ready = self.listener.readable().await.map_err(failed)?;
+            let accepted = ready.try_io(|socket| Ok(accept_with(socket.get_ref(), SocketFlags::CLOEXEC)?));
+            if let Ok(accepted) = accepted {
+                return accepted.map_err(failed);
+            }
+        }
+    }
+}
+
+impl Drop for Rendezvous {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Tells the agent on `socket` what to do, and waits until the sandbox is complete.
+///
+/// # Errors
+/// When it cannot be made complete.
+pub(crate) async fn welcome(
+    socket: OwnedFd,
+    welcome: &Welcome,
+    fds: &[BorrowedFd<'_>],
+    gateway: Option<&Arc<dyn Gateway>>,
+) -> Result<Conversation> {
+    let gone = |errno: Errno| Error::io("cannot talk to the sandbox's agent", errno.into());
+    send(socket.as_fd(), welcome, fds).map_err(gone)?;
+    let conversation = Conversation::new(socket)?;
+    match conversation.recv().await? {
+        Some(Reply::Up { network: false }) => {}
+        Some(Reply::Up { network: true }) => {
+            let mut sockets = Vec::new();
+            while let Ok(socket) = conversation.take_fd() {
+                sockets.push(socket);
+            }
+            let uplink = Box::new(CapturedUplink::new(sockets)?);
+            match gateway {
+                Some(gateway) => gateway.serve(uplink),
+                // Nobody listens: every connection of the sandbox is reset.
+                None => drop(uplink),
+            }
+        }
+        other => return Err(process::unexpected(other, &Exec::none())),
+    }
+    Ok(conversation)
+}

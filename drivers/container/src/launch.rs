@@ -1,0 +1,116 @@
+//! From a request to a sandbox whose agent has reported.
+
+use crate::{
+    engine::Engine,
+    fault,
+    keeper::{self, Rendezvous},
+    places::Place,
+    plan,
+};
+use agentkernel_backend::{CreateInputs, Gateway};
+use agentkernel_guest::{
+    agent::{Listener, Network, NewFile, Welcome},
+    conversation::Conversation,
+    wire::{Exec, VERSION},
+};
+use agentkernel_model::{Error, Kind, Result, policy, text::printable};
+use bollard::query_parameters::{RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use futures_util::StreamExt as _;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use std::{pin::pin, sync::Arc, time::Duration};
+
+/// How long an engine may take to start a container, and its agent to make it complete.
+const START: Duration = Duration::from_secs(60);
+
+/// What the agent is told beside the walls.
+#[derive(Debug)]
+pub(crate) struct Work<'a> {
+    pub(crate) listener: Listener,
+    pub(crate) files: Vec<NewFile>,
+    pub(crate) command: Option<Exec>,
+    /// The listener, then the command's streams.
+    pub(crate) fds: Vec<BorrowedFd<'a>>,
+}
+
+/// Starts the container of `inputs` and welcomes its agent.
+///
+/// # Errors
+/// When it does not come up; its agent then ends it, if there is one.
+pub(crate) async fn bring_up(
+    engine: &Engine,
+    inputs: &CreateInputs,
+    place: &Place,
+    work: Work<'_>,
+    gateway: Option<&Arc<dyn Gateway>>,
+) -> Result<Conversation> {
+    let spec = inputs.admitted.spec();
+    let rendezvous = Rendezvous::open(&place.keeper())?;
+    let network = match spec.policy.network {
+        policy::Network::Rules(_) => Network::Captured,
+        policy::Network::Off | policy::Network::Open => Network::Given,
+    };
+    let Work { listener, files, command, fds } = work;
+    let confinement = plan::confinement(spec);
+    let workdir = inputs.rootfs.rootfs.defaults.workdir.as_ref().map(ToString::to_string);
+    let welcome = Welcome { version: VERSION, confinement, network, listener, files, workdir, command };
+    let up = async {
+        let socket = report(engine, &plan::name(inputs.id), &rendezvous).await?;
+        keeper::welcome(socket, &welcome, &fds, gateway).await
+    };
+    let late = || format!("the container did not come up within {} s", START.as_secs());
+    tokio::time::timeout(START, up).await.map_err(|_| Error::new(Kind::Timeout, late()))?
+}
+
+/// Starts the container; the connection of its agent, which may come before the engine's answer.
+async fn report(engine: &Engine, name: &str, rendezvous: &Rendezvous) -> Result<OwnedFd> {
+    let mut start = pin!(engine.docker.start_container(name, None));
+    let mut meet = pin!(rendezvous.meet());
+    tokio::select! {
+        answer = &mut start => {
+            answer.map_err(fault::not_started)?;
+            tokio::select! {
+                socket = &mut meet => socket,
+                why = ended(engine, name) => Err(why),
+            }
+        }
+        socket = &mut meet => {
+            start.await.map_err(fault::not_started)?;
+            socket
+        }
+    }
+}
+
+/// Resolves when the container has ended, with what the engine says of it.
+async fn ended(engine: &Engine, name: &str) -> Error {
+    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    let _code = pin!(engine.docker.wait_container(name, Some(options))).next().await;
+    let state = engine.docker.inspect_container(name, None).await.ok().and_then(|seen| seen.state);
+    let said = state.and_then(|state| state.error).filter(|said| !said.is_empty());
+    let said = said.map_or_else(String::new, |said| format!(": {}", printable(&said)));
+    Error::new(Kind::Conflict, format!("the container ended before its agent reported{said}"))
+}
+
+/// Ends and removes a container with everything of it. One that does not exist is removed.
+///
+/// # Errors
+/// When the engine does not.
+pub(crate) async fn remove(engine: &Engine, name: &str) -> Result<()> {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    match engine.docker.remove_container(name, Some(options)).await {
+        Ok(()) => Ok(()),
+        Err(e) if fault::is_missing(&e) => Ok(()),
+        // Somebody is at it, as the engine itself with what removes itself.
+        Err(e) if fault::status(&e) == Some(409) => removed(engine, name).await,
+        Err(e) => Err(fault::failed("remove the container", e)),
+    }
+}
+
+async fn removed(engine: &Engine, name: &str) -> Result<()> {
+    let options = WaitContainerOptionsBuilder::default().condition("removed").build();
+    match pin!(engine.docker.wait_container(name, Some(options))).next().await {
+        Some(Err(e)) if fault::status(&e).is_some_and(|status| status != 404) => {
+            Err(fault::failed("wait for the end of the container", e))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,236 @@
+//! What of this machine a container shows.
+
+use crate::plan::Materials;
+use agentkernel_backend::rootfs::Layer;
+use agentkernel_guest::agent;
+use agentkernel_model::{
+    Error, Kind, Result,
+    mount::{Access, Workspace},
+    policy::RootAccess,
+};
+use bollard::models::{
+    Mount, MountBindOptions, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
+};
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags},
+    io::Errno,
+};
+use std::{
+    collections::HashMap,
+    fs::{self, DirBuilder},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink},
+    path::{Path, PathBuf},
+};
+
+/// How a directory of the host is shown without being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overlays {
+    /// A volume of the engine that is an overlay, whose upper directory is the sandbox's.
+    Volumes,
+    /// An overlay that the engine makes, whose upper directory is the sandbox's.
+    Kept,
+    /// An overlay that the engine makes, and throws away when the container stops.
+    Thrown,
+    /// A volume that the directory is copied into at the first start.
+    Copied,
+}
+
+/// Files that every engine makes and mounts itself where nobody else does.
+const OF_ENGINES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
+/// In the two forms that engines take mounts.
+#[derive(Debug, Default)]
+pub(crate) struct Mounted {
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) binds: Vec<String>,
+}
+
+/// All mounts of a sandbox; makes the places that they need.
+pub(crate) fn all(materials: &Materials<'_>) -> Result<Mounted> {
+    let spec = materials.inputs.admitted.spec();
+    let mut made = Mounted::default();
+    let own = agent::DIRECTORY;
+    made.bind(&materials.installation.source, &format!("{own}/bin"), Access::ReadOnly)?;
+    made.bind(&materials.place.keeper(), &format!("{own}/keeper"), Access::ReadOnly)?;
+    let writable = spec.policy.root == RootAccess::ReadWrite;
+    for (index, graft) in materials.inputs.rootfs.rootfs.grafts.iter().enumerate() {
+        let target = graft.target.as_str();
+        let changes = writable && graft.layer == Layer::CopyOnWrite && graft.source.is_dir();
+        match materials.overlays {
+            Overlays::Volumes | Overlays::Kept if changes => {
+                made.overlay(materials, &graft.source, target, index)?;
+            }
+            _ => made.bind(&graft.source, target, Access::ReadOnly)?,
+        }
+    }
+    match &spec.workspace {
+        Workspace::None => {}
+        Workspace::View(source) => {
+            check_source(source)?;
+            made.overlay(materials, source, Workspace::TARGET, usize::MAX)?;
+        }
+        Workspace::Direct { source, access } => {
+            check_source(source)?;
+            made.bind(source, Workspace::TARGET, *access)?;
+        }
+    }
+    for mount in &spec.policy.mounts {
+        check_source(&mount.source)?;
+        made.bind(&mount.source, mount.target.as_str(), mount.access)?;
+    }
+    made.files(materials, writable)?;
+    Ok(made)
+}
+
+/// Whether `path` is to be mounted, or else written by the agent.
+pub(crate) fn is_mounted(path: &str, root: RootAccess) -> bool {
+    root == RootAccess::ReadOnly || OF_ENGINES.contains(&path)
+}
+
+impl Mounted {
+    fn bind(&mut self, source: &Path, target: &str, access: Access) -> Result<()> {
+        self.mounts.push(Mount {
+            typ: Some(MountType::BIND),
+            source: Some(text(source)?.to_owned()),
+            target: Some(target.to_owned()),
+            read_only: Some(access == Access::ReadOnly),
+            // Engines make only the top read-only: what is mounted below would stay writable.
+            bind_options: (access == Access::ReadOnly)
+                .then(|| MountBindOptions { non_recursive: Some(true), ..MountBindOptions::default() }),
+            ..Mount::default()
+        });
+        Ok(())
+    }
+
+    /// The directory `source` with a layer of the sandbox's own above it.
+    fn overlay(
+        &mut self,
+        materials: &Materials<'_>,
+        source: &Path,
+        target: &str,
+        index: usize,
+    ) -> Result<()> {
+        match materials.overlays {
+            Overlays::Thrown => self.binds.push(format!("{}:{target}:O", plain(materials, source, index)?)),
+            Overlays::Copied => self.volume(target, None),
+            Overlays::Kept => {
+                let lower = plain(materials, source, index)?;
+                let (upper, work) = layers(materials, source, index)?;
+                self.binds.push(format!("{lower}:{target}:O,upperdir={upper},workdir={work}"));
+            }
+            Overlays::Volumes => {
+                let lower = plain(materials, source, index)?;
+                let (upper, work) = layers(materials, source, index)?;
+                let options = HashMap::from([
+                    ("type".to_owned(), "overlay".to_owned()),
+                    ("device".to_owned(), "overlay".to_owned()),
+                    ("o".to_owned(), format!("lowerdir={lower},upperdir={upper},workdir={work}")),
+                ]);
+                self.volume(target, Some(options));
+            }
+        }
+        Ok(())
+    }
+
+    /// A volume that goes with the container.
+    fn volume(&mut self, target: &str, options: Option<HashMap<String, String>>) {
+        let driver_config = options.map(|options| MountVolumeOptionsDriverConfig {
+            name: Some("local".to_owned()),
+            options: Some(options),
+        });
+        self.mounts.push(Mount {
+            typ: Some(MountType::VOLUME),
+            target: Some(target.to_owned()),
+            volume_options: Some(MountVolumeOptions {
+                no_copy: Some(true),
+                driver_config,
+                ..MountVolumeOptions::default()
+            }),
+            ..Mount::default()
+        });
+    }
+
+    /// Generated files that the agent cannot write, or that the engine would lay its own over.
+    fn files(&mut self, materials: &Materials<'_>, writable: bool) -> Result<()> {
+        let (root, access) = match writable {
+            true => (RootAccess::ReadWrite, Access::ReadWrite),
+            false => (RootAccess::ReadOnly, Access::ReadOnly),
+        };
+        let files = &materials.inputs.rootfs.rootfs.files;
+        for (index, file) in files.iter().enumerate() {
+            if !is_mounted(file.target.as_str(), root) {
+                continue;
+            }
+            let path = materials.place.files().join(index.to_string());
+            let failed = |e| Error::io(format!("cannot write {}", path.display()), e);
+            fs::write(&path, &file.content).map_err(failed)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(failed)?;
+            // A later file of the same name wins, as everywhere.
+            self.mounts.retain(|mount| mount.target.as_deref() != Some(file.target.as_str()));
+            self.bind(&path, file.target.as_str(), access)?;
+        }
+        Ok(())
+    }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::invalid(format!("the path {} is not UTF-8, which engines cannot take", path.display()))
+    })
+}
+
+/// `source` under a name that means nothing to those who read mount options: itself, or a link to it.
+fn plain(materials: &Materials<'_>, source: &Path, index: usize) -> Result<String> {
+    let is_plain = |path: &str| !path.contains([',', ':', '\\', '"']);
+    let path = text(source)?;
+    if is_plain(path) {
+        return Ok(path.to_owned());
+    }
+    let dir = materials.place.overlay(index);
+    let link = dir.join("lower");
+    if !is_plain(text(&link)?) {
+        return Err(Error::new(
+            Kind::Unsupported,
+            format!("the data directory {} has ',', ':', '\\' or '\"' in its name", dir.display()),
+        )
+        .with_hint("set XDG_DATA_HOME to another directory"));
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    made.and_then(|()| symlink(source, &link))
+        .map_err(|e| Error::io(format!("cannot make {}", link.display()), e))?;
+    Ok(text(&link)?.to_owned())
+}
+
+/// The upper and the work directory above `source`, whose owner and mode the upper one has: they are the root's.
+fn layers(materials: &Materials<'_>, source: &Path, index: usize) -> Result<(String, String)> {
+    let dir = materials.place.overlay(index);
+    let (upper, work) = (dir.join("upper"), dir.join("work"));
+    let make = || -> std::io::Result<()> {
+        for dir in [&upper, &work] {
+            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        }
+        let like = fs::metadata(source)?;
+        if rustix::process::geteuid().is_root() {
+            chown(&upper, Some(like.uid()), Some(like.gid()))?;
+        }
+        fs::set_permissions(&upper, fs::Permissions::from_mode(like.mode() & 0o7777))
+    };
+    make().map_err(|e| Error::io(format!("cannot make {}", dir.display()), e))?;
+    let named = |path: &PathBuf| text(path).map(str::to_owned);
+    Ok((named(&upper)?, named(&work)?))
+}
+
+/// A sandbox that can write beside a source could put a link in its place: whoever starts a container would follow it, to
+/// any directory of the host.
+pub(crate) fn check_source(source: &Path) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match rustix::fs::openat2(CWD, source, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        Ok(_) => Ok(()),
+        Err(Errno::LOOP) => Err(Error::new(
+            Kind::Conflict,
+            format!("there is a symbolic link in {}, which is not mounted", source.display()),
+        )
+        .with_hint("name the directory that the link leads to")),
+        Err(errno) => Err(Error::io(format!("cannot mount {}", source.display()), errno.into())),
+    }
+}

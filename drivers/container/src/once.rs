@@ -1,0 +1,105 @@
+//! The short road: one container, one command, and nothing afterwards.
+
+use crate::{
+    backend::Container,
+    engine::Engine,
+    launch::{self, Work},
+    places::Place,
+    plan,
+};
+use agentkernel_backend::{ByteSource, CreateInputs, Exit, Gateway, Process};
+use agentkernel_guest::{
+    agent::Listener,
+    conversation::Conversation,
+    defaults::Defaults,
+    process::{self, Pipes, RemoteControl},
+    wire::Exec,
+};
+use agentkernel_model::{Result, command::ExecSpec, id::SandboxId};
+use rustix::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+
+/// What there is of an ephemeral sandbox. When it is dropped without [`Ephemeral::clear`], its agent ends with the
+/// connection, the engine removes the container, and its directory is found by the next sweep.
+struct Ephemeral {
+    backend: Container,
+    id: SandboxId,
+    place: Place,
+    /// Held while it is somebody's.
+    _lock: OwnedFd,
+}
+
+impl Ephemeral {
+    fn new(backend: &Container, id: SandboxId) -> Result<Self> {
+        let place = Place::ephemeral(&backend.host, id);
+        place.make()?;
+        let lock = place.hold()?;
+        Ok(Self { backend: backend.clone(), id, place, _lock: lock })
+    }
+
+    async fn clear(self) -> Result<()> {
+        launch::remove(self.backend.engine()?, &plan::name(self.id)).await?;
+        self.place.remove()
+    }
+
+    async fn finish(self, conversation: Arc<Conversation>, exec: &Exec) -> Result<Exit> {
+        let exit = process::ended(&conversation, exec, &|| false).await;
+        drop(conversation);
+        self.clear().await?;
+        exit
+    }
+}
+
+pub(crate) async fn run(
+    backend: &Container,
+    inputs: CreateInputs,
+    command: &ExecSpec,
+    gateway: Option<Arc<dyn Gateway>>,
+) -> Result<Process> {
+    let engine = backend.engine()?;
+    let ephemeral = Ephemeral::new(backend, inputs.id)?;
+    match begin(backend, engine, &ephemeral, &inputs, command, gateway).await {
+        Ok((process, conversation, exec)) => {
+            let exit = Box::pin(async move { ephemeral.finish(conversation, &exec).await });
+            Ok(Process { exit, ..process })
+        }
+        Err(error) => {
+            // The reason of the failure is the news; what cannot be removed now is found by the next sweep.
+            let _ = ephemeral.clear().await;
+            Err(error)
+        }
+    }
+}
+
+async fn begin(
+    backend: &Container,
+    engine: &Engine,
+    ephemeral: &Ephemeral,
+    inputs: &CreateInputs,
+    command: &ExecSpec,
+    gateway: Option<Arc<dyn Gateway>>,
+) -> Result<(Process, Arc<Conversation>, Exec)> {
+    let spec = inputs.admitted.spec();
+    let exec = Defaults::of(spec, &inputs.rootfs.rootfs)?.command(command);
+    backend.make(engine, inputs, &ephemeral.place).await?;
+    let pipes = Pipes::new(command.stdio, backend.same_ids(engine).owner(exec.uid, exec.gid))?;
+    let fds = pipes.as_ref().map(|pipes| pipes.inside.each_ref().map(|fd| fd.as_fd()).to_vec());
+    let work = Work {
+        listener: Listener::None,
+        files: plan::files(inputs),
+        command: Some(exec.clone()),
+        fds: fds.unwrap_or_default(),
+    };
+    let conversation = launch::bring_up(engine, inputs, &ephemeral.place, work, gateway.as_ref()).await?;
+    let conversation = Arc::new(conversation);
+    let (stdin, stdout, stderr) = match pipes {
+        Some(pipes) => (pipes.stdin, ByteSource::Fd(pipes.stdout), ByteSource::Fd(pipes.stderr)),
+        None => {
+            let (input, output) = process::terminal(&conversation, &exec).await?;
+            (input, output, ByteSource::Empty)
+        }
+    };
+    let control = Box::new(RemoteControl(Arc::clone(&conversation)));
+    let exit = Box::pin(std::future::pending());
+    Ok((Process { stdin, stdout, stderr, control, exit }, conversation, exec))
+}

@@ -1,0 +1,139 @@
+//! What a sandbox of this driver has on this machine, beside its container.
+
+use agentkernel_backend::Host;
+use agentkernel_model::{Error, Kind, Result, id::SandboxId};
+use rustix::{
+    fd::OwnedFd,
+    fs::{FlockOperation, Mode, OFlags},
+    io::Errno,
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+/// The directory of one sandbox.
+#[derive(Debug, Clone)]
+pub(crate) struct Place(PathBuf);
+
+impl Place {
+    /// In the directory that the engine made for it.
+    pub(crate) fn named(host: &Host, id: SandboxId) -> Self {
+        Self(host.sandbox_dir(id).join("container"))
+    }
+
+    /// An ephemeral one's.
+    pub(crate) fn ephemeral(host: &Host, id: SandboxId) -> Self {
+        Self(runs(host).join(id.to_string()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the agent reports; mounted inside.
+    pub(crate) fn keeper(&self) -> PathBuf {
+        self.0.join("keeper")
+    }
+
+    /// Files that are mounted one by one.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.0.join("files")
+    }
+
+    /// What is written above directory number `index` of the host.
+    pub(crate) fn overlay(&self, index: usize) -> PathBuf {
+        self.0.join("overlays").join(index.to_string())
+    }
+
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn make(&self) -> Result<()> {
+        for dir in [self.0.clone(), self.keeper(), self.files()] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            made.map_err(|e| Error::io(format!("cannot make {}", dir.display()), e))?;
+        }
+        // Root of the container may be another user than its owner here.
+        for dir in [self.keeper(), self.files()] {
+            let opened = fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755));
+            opened.map_err(|e| Error::io(format!("cannot open {}", dir.display()), e))?;
+        }
+        Ok(())
+    }
+
+    /// Removing what does not exist succeeds.
+    ///
+    /// # Errors
+    /// When something is left.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io(format!("cannot remove {}", self.0.display()), e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Says that somebody works with it for as long as the value lives.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when somebody else does.
+    pub(crate) fn hold(&self) -> Result<OwnedFd> {
+        let path = self.0.join("lock");
+        let failed = |errno: Errno| Error::io(format!("cannot lock {}", path.display()), errno.into());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(file),
+            Err(Errno::WOULDBLOCK) => {
+                Err(Error::new(Kind::Conflict, format!("{} is in use", self.0.display())))
+            }
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+}
+
+/// Says for good that something was made in the engine `name`, before it is made.
+///
+/// # Errors
+/// When that cannot be written down.
+pub(crate) fn note_use(host: &Host, name: &str) -> Result<()> {
+    let path = used(host, name);
+    let written = match path.exists() {
+        true => Ok(()),
+        false => fs::create_dir_all(host.data.join("engines")).and_then(|()| fs::write(&path, "")),
+    };
+    written.map_err(|e| Error::io(format!("cannot write {}", path.display()), e))
+}
+
+/// Whether anything of this data directory can be in the engine `name`: if not, nobody need ask it.
+pub(crate) fn was_used(host: &Host, name: &str) -> bool {
+    used(host, name).exists()
+}
+
+fn used(host: &Host, name: &str) -> PathBuf {
+    host.data.join("engines").join(format!("{name}.used"))
+}
+
+fn runs(host: &Host) -> PathBuf {
+    host.data.join("containers")
+}
+
+/// Ephemeral sandboxes whose processes are dead: nobody holds their directories.
+pub(crate) fn abandoned(host: &Host) -> Vec<(SandboxId, Place)> {
+    let entries = fs::read_dir(runs(host)).into_iter().flatten().filter_map(std::result::Result::ok);
+    let place = |entry: fs::DirEntry| {
+        let id = SandboxId::parse(&entry.file_name().to_string_lossy()).ok()?;
+        let place = Place(entry.path());
+        place.hold().is_ok().then_some((id, place))
+    };
+    entries.filter_map(place).collect()
+}
+
+/// Marks what belongs to this data directory, on an engine that others use as well.
+pub(crate) fn owner_mark(host: &Host) -> String {
+    let digest = Sha256::digest(host.data.as_os_str().as_bytes());
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,224 @@
+//! A sandbox as the engine is asked for it: every wall that the policy wants, as fields of one request.
+
+use crate::{
+    facts::Facts,
+    flavor::Flavor,
+    installation::Installation,
+    mounts::{self, Overlays},
+    places::Place,
+};
+use agentkernel_archive::Ownership;
+use agentkernel_backend::CreateInputs;
+use agentkernel_guest::{
+    agent,
+    walls::{Confinement, HostFiles},
+};
+use agentkernel_model::{
+    Result,
+    capset::CapSet,
+    id::SandboxId,
+    limits::Limits,
+    mount::{Access, Workspace},
+    policy::{Network, RootAccess},
+    spec::{Lifetime, SandboxSpec},
+};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
+    ResourcesUlimits,
+};
+use rustix::process::Resource;
+use std::collections::HashMap;
+
+/// The label of everything that belongs to a sandbox: its id.
+pub(crate) const LABEL: &str = "sh.agentkernel.sandbox";
+/// The label of everything that belongs to one data directory.
+pub(crate) const OWNER_LABEL: &str = "sh.agentkernel.owner";
+/// The label of sandboxes that end with one command.
+pub(crate) const EPHEMERAL_LABEL: &str = "sh.agentkernel.ephemeral";
+
+/// What the agent itself needs, and no command gets beyond its policy: to unpack archives with their owners, to become
+/// another user, to drop what a command may not have, to give
+/// streams away, to end other users' processes, and with a gateway to redirect the sandbox's own network.
+const AGENT_CAPS: [&str; 8] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETPCAP", "SETUID"];
+const NETWORK_CAP: &str = "NET_ADMIN";
+
+/// The exact name of a sandbox's container.
+pub(crate) fn name(id: SandboxId) -> String {
+    format!("agentkernel-{id}")
+}
+
+/// What a request is made from.
+#[derive(Debug)]
+pub(crate) struct Materials<'a> {
+    pub(crate) flavor: Flavor,
+    pub(crate) facts: &'a Facts,
+    pub(crate) inputs: &'a CreateInputs,
+    pub(crate) image: String,
+    pub(crate) owner: String,
+    pub(crate) place: &'a Place,
+    pub(crate) installation: &'a Installation,
+    /// What goes into the security option `seccomp`.
+    pub(crate) seccomp: String,
+    pub(crate) overlays: Overlays,
+}
+
+/// The request, whose mounts' places exist when it is sent.
+///
+/// # Errors
+/// When a place of a mount cannot be made, or a source is not what it was.
+pub(crate) fn container(materials: &Materials<'_>) -> Result<ContainerCreateBody> {
+    let spec = materials.inputs.admitted.spec();
+    let rootfs = &materials.inputs.rootfs.rootfs;
+    let mounted = mounts::all(materials)?;
+    // Where the agent can make it, a path that cannot be made is the command's fault and not the container's.
+    let read_only = spec.policy.root == RootAccess::ReadOnly;
+    let workdir = rootfs.defaults.workdir.as_ref().filter(|_| read_only).map(ToString::to_string);
+    Ok(ContainerCreateBody {
+        image: Some(materials.image.clone()),
+        hostname: Some("agentkernel".to_owned()),
+        user: Some("0:0".to_owned()),
+        entrypoint: Some(materials.installation.command(&format!("{}/bin", agent::DIRECTORY), agent::WORD)),
+        cmd: Some(Vec::new()),
+        env: Some(Vec::new()),
+        working_dir: Some(workdir.unwrap_or_else(|| "/".to_owned())),
+        network_disabled: None,
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        stop_timeout: Some(1),
+        labels: Some(labels(materials)),
+        host_config: Some(HostConfig {
+            binds: Some(mounted.binds).filter(|binds| !binds.is_empty()),
+            mounts: Some(mounted.mounts),
+            ..walls(materials, spec)
+        }),
+        ..ContainerCreateBody::default()
+    })
+}
+
+fn labels(materials: &Materials<'_>) -> HashMap<String, String> {
+    let mut labels = HashMap::from([
+        (LABEL.to_owned(), materials.inputs.id.to_string()),
+        (OWNER_LABEL.to_owned(), materials.owner.clone()),
+    ]);
+    if materials.inputs.admitted.spec().lifetime == Lifetime::Ephemeral {
+        labels.insert(EPHEMERAL_LABEL.to_owned(), "yes".to_owned());
+    }
+    labels
+}
+
+fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
+    let policy = &spec.policy;
+    let (facts, limits) = (materials.facts, &policy.limits);
+    let memory = limits.memory.filter(|_| facts.limits_memory).map(|m| bytes(m.value().bytes()));
+    // Rootless engines on cgroup v1 have no group to give a namespace of.
+    let cgroupns = !(facts.rootless && facts.cgroup_version == "1");
+    HostConfig {
+        network_mode: Some("none".to_owned()),
+        auto_remove: Some(spec.lifetime == Lifetime::Ephemeral),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(capabilities(policy.caps, &policy.network)),
+        security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", materials.seccomp)]),
+        readonly_rootfs: Some(policy.root == RootAccess::ReadOnly),
+        tmpfs: Some(tmpfs(policy.root, limits)),
+        memory,
+        // No swap beside it.
+        memory_swap: memory,
+        nano_cpus: limits
+            .cpus
+            .filter(|_| facts.limits_cpus)
+            .map(|cpus| i64::from(cpus.value().milli()) * 1_000_000),
+        pids_limit: limits.pids.filter(|_| facts.limits_pids).map(|pids| i64::from(pids.value()) + 1),
+        ulimits: Some(ulimits(materials.flavor)),
+        ipc_mode: Some("private".to_owned()),
+        cgroupns_mode: cgroupns.then_some(HostConfigCgroupnsModeEnum::PRIVATE),
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        runtime: spec.runtime.as_ref().map(ToString::to_string),
+        ..HostConfig::default()
+    }
+}
+
+/// No core dumps: see core(5) for why the limit is 1. Podman raises the limits of which nothing is said as far as it goes,
+/// which not everybody may; they stay what they are here.
+fn ulimits(flavor: Flavor) -> Vec<ResourcesUlimits> {
+    let limit = |name: &str, value| ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(value),
+        hard: Some(value),
+    };
+    let ours = |resource| {
+        let limits = rustix::process::getrlimit(resource);
+        limits.maximum.map_or(i64::MAX, |most| i64::try_from(most).unwrap_or(i64::MAX))
+    };
+    let mut ulimits = vec![limit("core", 1)];
+    if flavor == Flavor::Podman {
+        // As much as it gives itself when it starts: 1,048,576 files, and as many processes as the kernel counts by default.
+        ulimits.push(limit("nofile", ours(Resource::Nofile).min(1 << 20)));
+        ulimits.push(limit("nproc", ours(Resource::Nproc).min(32_768)));
+    }
+    ulimits
+}
+
+fn bytes(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The policy's, and the agent's own.
+fn capabilities(caps: CapSet, network: &Network) -> Vec<String> {
+    let mut names: Vec<String> = caps.names().map(str::to_owned).collect();
+    names.extend(AGENT_CAPS.iter().map(|name| (*name).to_owned()));
+    if matches!(network, Network::Rules(_)) {
+        names.push(NETWORK_CAP.to_owned());
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// In-memory file systems are bounded by the memory limit, which their pages count against where it is enforced; without
+/// a limit by a quarter of the machine's memory, so that none of them can fill it.
+fn tmpfs(root: RootAccess, limits: &Limits) -> HashMap<String, String> {
+    let info = rustix::system::sysinfo();
+    let quarter = (info.totalram.saturating_mul(u64::from(info.mem_unit)) / 4).max(64 << 20);
+    let size = limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter));
+    let options = |mode: &str| format!("rw,exec,nosuid,nodev,size={size},mode={mode}");
+    let mut tmpfs = HashMap::from([("/tmp".to_owned(), options("1777"))]);
+    if root == RootAccess::ReadOnly {
+        tmpfs.insert("/run".to_owned(), options("755"));
+    }
+    tmpfs
+}
+
+/// Whether commands can make files that the host sees.
+pub(crate) fn host_files(spec: &SandboxSpec) -> HostFiles {
+    let direct = matches!(spec.workspace, Workspace::Direct { access: Access::ReadWrite, .. });
+    let mounted = spec.policy.mounts.iter().any(|mount| mount.access == Access::ReadWrite);
+    if direct || mounted { HostFiles::Writable } else { HostFiles::ReadOnly }
+}
+
+/// The walls that the agent puts around each command, within the container's own.
+pub(crate) fn confinement(spec: &SandboxSpec) -> Confinement {
+    let host_files = host_files(spec);
+    let shared = host_files == HostFiles::Writable;
+    Confinement {
+        caps: if shared { spec.policy.caps.without_setfcap() } else { spec.policy.caps },
+        seccomp: spec.policy.seccomp,
+        // The container's control group counts them, or nobody does.
+        pids: None,
+        has_groups: true,
+        ownership: if shared { Ownership::ArchivePlain } else { Ownership::Archive },
+        host_files,
+    }
+}
+
+/// The generated files that the agent puts in place.
+pub(crate) fn files(inputs: &CreateInputs) -> Vec<agent::NewFile> {
+    let root = inputs.admitted.spec().policy.root;
+    let files = inputs.rootfs.rootfs.files.iter();
+    let files = files.filter(|file| !mounts::is_mounted(file.target.as_str(), root));
+    let new = |file: &agentkernel_backend::GeneratedFile| agent::NewFile {
+        path: file.target.to_string(),
+        mode: file.mode,
+        content: file.content.clone(),
+    };
+    files.map(new).collect()
+}

@@ -1,0 +1,86 @@
+//! A running sandbox of this driver: commands and files go through its agent, numbers come from the engine.
+
+use agentkernel_backend::{ByteStream, Files, Process, Sandbox, Stats};
+use agentkernel_guest::{client::Client, conversation::Conversation};
+use agentkernel_model::{Result, command::ExecSpec};
+use async_trait::async_trait;
+use bollard::{Docker, query_parameters::StatsOptionsBuilder};
+use futures_util::StreamExt as _;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(crate) struct ContainerSandbox {
+    pub(crate) client: Client,
+    pub(crate) engine: Docker,
+    /// The container's name.
+    pub(crate) name: String,
+    /// Whether pipes can be given to a user of the container from here.
+    pub(crate) same_ids: SameIds,
+    pub(crate) accounts: Accounts,
+    /// The keeper's connection to the agent: the sandbox ends with it.
+    pub(crate) lifeline: Option<Arc<Conversation>>,
+}
+
+/// Whether the engine counts what a container uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accounts {
+    Kept,
+    /// A rootless engine on cgroup v1 has no group for it, and tells of the whole machine.
+    None,
+}
+
+/// Whether users have the same numbers inside and here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SameIds {
+    Yes,
+    No,
+}
+
+impl SameIds {
+    /// Whom pipes for a command of that user are given to.
+    pub(crate) fn owner(self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        (self == Self::Yes).then_some((uid, gid))
+    }
+}
+
+#[async_trait]
+impl Sandbox for ContainerSandbox {
+    async fn exec(&self, spec: &ExecSpec) -> Result<Process> {
+        let exec = self.client.defaults().command(spec);
+        let owner = self.same_ids.owner(exec.uid, exec.gid);
+        // The agent sees the container's own control group, and says so itself.
+        self.client.exec(exec, spec.stdio, owner, || false).await
+    }
+
+    async fn forward(&self, port: u16) -> Result<Box<dyn ByteStream>> {
+        self.client.forward(port).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.client.check_running()?;
+        if self.accounts == Accounts::None {
+            return Ok(Stats::default());
+        }
+        let once = StatsOptionsBuilder::default().stream(false).one_shot(true).build();
+        let mut answers = Box::pin(self.engine.stats(&self.name, Some(once)));
+        // An engine that has no control group for it cannot tell.
+        let Some(Ok(seen)) = answers.next().await else { return Ok(Stats::default()) };
+        let cpu = seen.cpu_stats.and_then(|s| s.cpu_usage).and_then(|u| u.total_usage);
+        Ok(Stats {
+            memory_bytes: seen.memory_stats.and_then(|s| s.usage),
+            cpu_micros: cpu.map(|nanos| nanos / 1000),
+            pids: seen.pids_stats.and_then(|s| s.current),
+        })
+    }
+
+    async fn gone(&self) {
+        match &self.lifeline {
+            Some(lifeline) => while let Ok(Some(_)) = lifeline.recv().await {},
+            None => self.client.gone().await,
+        }
+    }
+
+    fn files(&self) -> &dyn Files {
+        &self.client
+    }
+}
