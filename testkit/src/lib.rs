@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod conformance;
+pub mod engines;
 pub mod env;
 pub mod fake;
 pub mod leftovers;

@@ -1,11 +1,15 @@
-//! Runs the conformance suite on one backend: `AGENTKERNEL_CONFORMANCE=native|fake` (default `fake`).
+//! Runs the conformance suite on one backend: `AGENTKERNEL_CONFORMANCE=native|docker|podman|fake` (default `fake`).
 //!
 //! Each case is a process of its own: one thread (as in the product, whose driver clones itself), an environment
-//! with a marker that must not leak inside, a fresh data directory, and a deadline after which it is killed.
+//! with a marker that must not leak inside, a fresh data directory, and a deadline after which it is killed. Where the
+//! backend needs an engine, one is started for all cases, or `AGENTKERNEL_CONFORMANCE_ENGINE` names one.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a program of its own, whose stderr is its report")]
 
-use agentkernel_backend::{Driver, Lease, Registry};
+#[path = "conformance/engine.rs"]
+mod engine;
+
+use agentkernel_backend::{Driver, Lease, Registry, Surroundings};
 use agentkernel_image::{HostFacts, host_rootfs};
 use agentkernel_model::capabilities::Boundary;
 use agentkernel_testkit::{
@@ -13,6 +17,7 @@ use agentkernel_testkit::{
     env::product_binary,
     proc,
 };
+use engine::Shared;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::{
     collections::BTreeSet,
@@ -28,13 +33,22 @@ use std::{
 /// A case that takes longer hangs: the slowest takes about two seconds on two busy processors. Another number of
 /// seconds can be given in `AGENTKERNEL_CONFORMANCE_DEADLINE`.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// An engine takes a second for what native does in milliseconds, and one case starts 42 sandboxes.
+const DEADLINE_OF_ENGINES: Duration = Duration::from_secs(240);
 const CASE: &str = "AGENTKERNEL_CONFORMANCE_CASE";
+/// How many cases run at a time where an engine does the work: they mostly wait for it.
+const AT_A_TIME: usize = 4;
 /// The exit code of a case that was skipped; its reason stands on stdout.
 const SKIPPED: u8 = 77;
 
 fn main() -> ExitCode {
     let name = std::env::var("AGENTKERNEL_CONFORMANCE").unwrap_or_else(|_| "fake".to_owned());
-    let registry = Registry::new(&[agentkernel_testkit::fake::DRIVER, agentkernel_native::DRIVER]);
+    let registry = Registry::new(&[
+        agentkernel_testkit::fake::DRIVER,
+        agentkernel_native::DRIVER,
+        agentkernel_container::DOCKER,
+        agentkernel_container::PODMAN,
+    ]);
     let driver = match registry.find(&name) {
         Ok(driver) => *driver,
         Err(e) => {
@@ -57,7 +71,7 @@ fn setting() -> &'static str {
 }
 
 fn run_suite(driver: Driver) -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
     let cases = cases();
     let names: Vec<String> = cases.iter().map(Case::name).collect();
     let file =
@@ -71,30 +85,71 @@ fn run_suite(driver: Driver) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let trial = |name: String| {
-        let allowed = Arc::clone(&allowed);
-        Trial::ignorable_test(name.clone(), move || judge(driver, &name, &allowed))
+    let shared = match if arguments.list { Ok(None) } else { Shared::of(driver.id) } {
+        Ok(shared) => shared.map(Arc::new),
+        Err(e) => {
+            eprintln!("error: {} has no engine: {e}", driver.id);
+            return ExitCode::FAILURE;
+        }
     };
-    libtest_mimic::run(&arguments, names.into_iter().map(trial).collect()).exit_code()
+    if shared.is_some() {
+        arguments.test_threads.get_or_insert(AT_A_TIME);
+    }
+    let trial = |name: String| {
+        let (allowed, shared) = (Arc::clone(&allowed), shared.clone());
+        Trial::ignorable_test(name.clone(), move || judge(driver, &name, &allowed, shared.as_deref()))
+    };
+    let conclusion = libtest_mimic::run(&arguments, names.into_iter().map(trial).collect());
+    match shared.map(|shared| shared.finish()) {
+        Some(Err(e)) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+        _ => conclusion.exit_code(),
+    }
 }
 
-fn deadline() -> Result<Duration, Failed> {
+fn deadline(driver: Driver) -> Result<Duration, Failed> {
     match std::env::var("AGENTKERNEL_CONFORMANCE_DEADLINE") {
         Ok(seconds) => Ok(Duration::from_secs(seconds.parse()?)),
+        Err(_) if engine::variable(driver.id).is_some() => Ok(DEADLINE_OF_ENGINES),
         Err(_) => Ok(DEADLINE),
     }
 }
 
 /// Runs one case in a process of its own and says how it went.
-fn judge(driver: Driver, case: &str, allowed: &BTreeSet<String>) -> Result<Completion, Failed> {
+fn judge(
+    driver: Driver,
+    case: &str,
+    allowed: &BTreeSet<String>,
+    shared: Option<&Shared>,
+) -> Result<Completion, Failed> {
     let place = tempfile::Builder::new().prefix("agentkernel-conformance-").tempdir()?;
+    let verdict = run_apart(driver, case, allowed, shared, place.path());
+    let left = shared.map_or_else(|| Ok(Vec::new()), |shared| shared.leftovers(place.path()))?;
+    if left.is_empty() {
+        return verdict;
+    }
+    let why = verdict.err().and_then(|failed| failed.message().map(str::to_owned)).unwrap_or_default();
+    Err(format!("{why}\nleft in the engine: {}", left.join("; ")).trim().into())
+}
+
+/// The process of one case, from the outside.
+fn run_apart(
+    driver: Driver,
+    case: &str,
+    allowed: &BTreeSet<String>,
+    shared: Option<&Shared>,
+    place: &Path,
+) -> Result<Completion, Failed> {
     let mut child = Command::new(std::env::current_exe()?)
         .env_clear()
         .envs(std::env::vars().filter(|(key, _)| ["PATH", "HOME", "AGENTKERNEL_BIN"].contains(&key.as_str())))
         .env("AGENTKERNEL_CONFORMANCE", driver.id)
         .env("AGENTKERNEL_CONFORMANCE_LEAK", "a marker that must not be seen inside")
         .env(CASE, case)
-        .current_dir(place.path())
+        .envs(shared.map(|shared| (engine::ADDRESS, shared.address())))
+        .current_dir(place)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -102,7 +157,7 @@ fn judge(driver: Driver, case: &str, allowed: &BTreeSet<String>) -> Result<Compl
         .spawn()?;
     let pid = i32::try_from(child.id())?;
     let handle = proc::handle(pid).ok_or("the case's process vanished")?;
-    let deadline = deadline()?;
+    let deadline = deadline(driver)?;
     let in_time = proc::wait_until(&handle, Instant::now() + deadline)?;
     if !in_time {
         child.kill()?;
@@ -170,13 +225,25 @@ fn subject_of(driver: Driver) -> Result<Subject, String> {
         fs::DirBuilder::new().mode(0o700).create(directory).map_err(|e| e.to_string())?;
     }
     let rootfs = if driver.isolation == Boundary::None { subject::bare_rootfs() } else { image()? };
+    let mut host = subject::host_of(&data, product_binary());
+    host.surroundings = surroundings(driver);
     Ok(Subject {
         driver,
-        host: subject::host_of(&data, product_binary()),
+        host,
         rootfs,
         guest: PathBuf::from(env!("CARGO_BIN_EXE_agentkernel-testkit-guest")),
         scratch,
     })
+}
+
+fn surroundings(driver: Driver) -> Surroundings {
+    Surroundings {
+        home: std::env::var_os("HOME").map(PathBuf::from),
+        // A user's own engines are no part of this.
+        runtime_dir: None,
+        path: std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect()).unwrap_or_default(),
+        variables: engine::variables(driver.id),
+    }
 }
 
 fn image() -> Result<Lease, String> {

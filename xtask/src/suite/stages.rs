@@ -34,6 +34,7 @@ pub(super) enum Target {
 
 const TESTKIT: &str = "agentkernel-testkit";
 const BOTH: &[Half] = &[Half::Root, Half::User];
+const ROOT: &[Half] = &[Half::Root];
 const USER: &[Half] = &[Half::User];
 
 pub(super) const STAGES: &[Stage] = &[
@@ -43,6 +44,12 @@ pub(super) const STAGES: &[Stage] = &[
     Stage {
         name: "unit-native",
         work: Work::Program { package: "agentkernel-native", target: Target::Lib, env: &[], halves: USER },
+        limit: 10,
+    },
+    // Rootless engines, and everything else that the test helpers promise an ordinary user.
+    Stage {
+        name: "unit-testkit-user",
+        work: Work::Program { package: TESTKIT, target: Target::Lib, env: &[], halves: USER },
         limit: 10,
     },
     Stage {
@@ -64,6 +71,27 @@ pub(super) const STAGES: &[Stage] = &[
             halves: BOTH,
         },
         limit: 15,
+    },
+    Stage {
+        name: "conformance-docker",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("conformance"),
+            env: &[("AGENTKERNEL_CONFORMANCE", "docker")],
+            // Rootless Docker is not in Debian.
+            halves: ROOT,
+        },
+        limit: 20,
+    },
+    Stage {
+        name: "conformance-podman",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("conformance"),
+            env: &[("AGENTKERNEL_CONFORMANCE", "podman")],
+            halves: BOTH,
+        },
+        limit: 20,
     },
     Stage {
         name: "cli",
@@ -92,4 +120,11 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("busybox", "busybox-static"),
     ("docker-registry", "docker-registry"),
+    ("dockerd", "docker.io"),
+    ("containerd", "containerd"),
+    ("podman", "podman"),
+    ("runc", "runc"),
+    ("runsc", "runsc"),
+    ("slirp4netns", "slirp4netns"),
+    ("fuse-overlayfs", "fuse-overlayfs"),
 ];

@@ -1,0 +1,103 @@
+//! Real engines for tests: Docker and Podman, started for whoever runs the test, each in a directory of its own.
+//!
+//! The machine's own engines are neither used nor changed: there is no bridge, no packet filter and no shared state.
+//! So a container here has the network mode `none`, or it does not start.
+
+mod api;
+mod daemon;
+mod docker;
+mod http;
+mod place;
+mod podman;
+
+pub use api::{Api, Container};
+
+use agentkernel_model::{Error, Kind, Result};
+use daemon::Daemon;
+use place::Place;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A running engine. Dropping it ends what runs in it, then the engine, and removes its directory.
+///
+/// Its processes are told to end when the thread that started them ends; what they leave then, nobody removes.
+#[derive(Debug)]
+pub struct Engine {
+    api: Api,
+    place: Place,
+    /// In the order in which they were started.
+    daemons: Vec<Daemon>,
+    /// Removes what only the engine itself may remove.
+    purge: Option<Command>,
+}
+
+impl Engine {
+    /// Docker in the new directory `dir`, with the runtime `runsc` where gVisor is installed. For root only.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] for an ordinary user, without the programs, and with what the engine wrote when it does
+    /// not start; [`Kind::Invalid`] when `dir` is too long a name for sockets.
+    pub fn docker(dir: &Path) -> Result<Self> {
+        docker::start(dir)
+    }
+
+    /// Podman's service in the new directory `dir`; for an ordinary user, a rootless one.
+    ///
+    /// # Errors
+    /// As [`Self::docker`].
+    pub fn podman(dir: &Path) -> Result<Self> {
+        podman::start(dir)
+    }
+
+    const fn new(api: Api, place: Place) -> Self {
+        Self { api, place, daemons: Vec::new(), purge: None }
+    }
+
+    #[must_use]
+    pub const fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Ends the engine and everything in it, and removes what is left of it. A second call does nothing.
+    ///
+    /// # Errors
+    /// The first thing that could not be done; the others are tried all the same.
+    pub fn stop(&mut self) -> Result<()> {
+        // An engine that ends with containers in it waits ten seconds for them.
+        let mut first = if self.daemons.is_empty() { Ok(()) } else { self.api.clear() };
+        while let Some(mut daemon) = self.daemons.pop() {
+            first = first.and(daemon.end());
+        }
+        first = first.and(self.place.end_processes());
+        if let Some(mut purge) = self.purge.take() {
+            // Mount points refuse; the place is removed below, after them.
+            let ran = purge.output().map(|_| ()).map_err(|e| Error::io("cannot purge the storage", e));
+            first = first.and(ran).and(self.place.end_processes());
+        }
+        first.and(self.place.remove())
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Who wants to know calls `stop`.
+        let _tried = self.stop();
+    }
+}
+
+/// Where `program` of Debian's `package` is.
+fn find(program: &str, package: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].map(Into::into);
+    let mut places = std::env::split_paths(&path).chain(usual).map(|dir| dir.join(program));
+    places.find(|p| p.is_file()).ok_or_else(|| {
+        Error::new(Kind::Unavailable, format!("there is no {program} on this machine"))
+            .with_hint(format!("sudo apt-get install {package}"))
+    })
+}
+
+#[cfg(test)]
+#[path = "engines_tests.rs"]
+mod tests;
