@@ -24,10 +24,11 @@ use agentkernel_guest::{
     defaults::Defaults,
 };
 use agentkernel_model::{
-    Error, Kind, Result,
+    Error, Result,
     capabilities::{Boundary, Capabilities, Egress, Support},
     command::ExecSpec,
     id::{BackendId, SandboxId},
+    mount::Workspace,
     spec::{Lifetime, SandboxSpec},
 };
 use async_trait::async_trait;
@@ -84,7 +85,7 @@ impl Container {
     }
 
     fn overlays(&self, engine: &Engine, spec: &SandboxSpec) -> Overlays {
-        self.flavor.overlays(&engine.facts, spec.lifetime)
+        self.flavor.overlays(&engine.facts, self.host.uid, spec.lifetime)
     }
 
     /// Has the engine make the container of `inputs`, not started.
@@ -131,7 +132,7 @@ impl Container {
         let wait = async {
             match pin!(engine.docker.wait_container(name, Some(options()))).next().await {
                 // A code other than zero is an error of bollard's.
-                Some(Err(e)) if fault::status(&e).is_some_and(|status| status != 404) => {
+                Some(Err(e)) if !fault::is_end(&e) => {
                     Err(fault::failed("wait for the end of the container", e))
                 }
                 _ => Ok(()),
@@ -173,7 +174,8 @@ impl Backend for Container {
         let facts = engine.map(|engine| &engine.facts);
         let when = |test: bool| Support::from_test(test);
         let own_files = engine.is_some_and(|engine| {
-            matches!(self.flavor.overlays(&engine.facts, Lifetime::Named), Overlays::Volumes | Overlays::Kept)
+            let overlays = self.flavor.overlays(&engine.facts, self.host.uid, Lifetime::Named);
+            matches!(overlays, Overlays::Volumes | Overlays::Kept)
         });
         Capabilities {
             boundary: Boundary::Kernel,
@@ -236,6 +238,13 @@ impl Backend for Container {
                 };
                 extra.push(Refusal::new(format!("the runtime '{name}', which it does not have"), hint));
             }
+        }
+        let view = matches!(spec.workspace, Workspace::View(_)) && spec.lifetime == Lifetime::Ephemeral;
+        if view && self.find().is_ok_and(|engine| self.overlays(engine, spec) == Overlays::Copied) {
+            extra.push(Refusal::new(
+                "a view of the project for one command, because the engine is another user's",
+                "add --no-workspace, or use a named sandbox",
+            ));
         }
         admit::admit(&self.id(), spec, &self.capabilities(), extra)
     }
@@ -326,8 +335,14 @@ impl Backend for Container {
         let found = engine.docker.list_containers(Some(options)).await;
         let found = found.map_err(|e| fault::failed("list the containers", e))?;
         let mut owned = Vec::new();
-        for labels in found.into_iter().filter_map(|container| container.labels) {
+        for container in found {
+            let labels = container.labels.unwrap_or_default();
             let Some(Ok(id)) = labels.get(plan::LABEL).map(|text| SandboxId::parse(text)) else { continue };
+            // What somebody made from one of ours has its labels, and is theirs.
+            let exact = |name: &String| name.trim_start_matches('/') == plan::name(id);
+            if !container.names.unwrap_or_default().iter().any(exact) {
+                continue;
+            }
             // One that lives is somebody's; those that do not were swept.
             if labels.contains_key(plan::EPHEMERAL_LABEL) && Place::ephemeral(&self.host, id).path().exists()
             {
@@ -344,12 +359,6 @@ impl Backend for Container {
         command: &ExecSpec,
         gateway: Option<Arc<dyn Gateway>>,
     ) -> Result<Process> {
-        if self.overlays(self.engine()?, inputs.admitted.spec()) == Overlays::Copied
-            && matches!(inputs.admitted.spec().workspace, agentkernel_model::mount::Workspace::View(_))
-        {
-            return Err(Error::new(Kind::Unsupported, "this engine cannot show the project to one command")
-                .with_hint("add --no-workspace, or use a named sandbox"));
-        }
         once::run(self, inputs, command, gateway).await
     }
 }

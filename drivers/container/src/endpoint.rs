@@ -101,8 +101,10 @@ fn context(config: &Path, name: Option<&str>) -> Option<String> {
     // The store names a context's directory by the hash of its name.
     let directory: String =
         Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let meta = read(config.join("contexts/meta").join(directory).join("meta.json"))?;
-    Some(meta.pointer("/Endpoints/docker/Host")?.as_str()?.to_owned())
+    let meta = read(config.join("contexts/meta").join(directory).join("meta.json"));
+    let address = meta.as_ref().and_then(|meta| meta.pointer("/Endpoints/docker/Host")?.as_str());
+    // Not some other engine in its place.
+    Some(address.map_or_else(|| format!("context {name}, which cannot be read"), str::to_owned))
 }
 
 #[cfg(test)]

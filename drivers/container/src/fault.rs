@@ -16,6 +16,11 @@ pub(crate) const fn is_missing(error: &Engine) -> bool {
     matches!(status(error), Some(404))
 }
 
+/// Whether this answer to a wait says that the container has ended, or is gone.
+pub(crate) const fn is_end(error: &Engine) -> bool {
+    is_missing(error) || matches!(error, Engine::DockerContainerWaitError { .. })
+}
+
 /// The container cannot be started. What stands in the way is something of the image or of an earlier command, such as a
 /// link where something is to be mounted: engines call that a bad request.
 pub(crate) fn not_started(error: Engine) -> Error {

@@ -47,7 +47,11 @@ impl Flavor {
     }
 
     /// How this engine shows a directory of the host without writing to it.
-    pub(crate) fn overlays(self, facts: &Facts, lifetime: Lifetime) -> Overlays {
+    pub(crate) fn overlays(self, facts: &Facts, uid: u32, lifetime: Lifetime) -> Overlays {
+        // What root's engine writes above a directory, a user cannot remove.
+        if uid != 0 && !facts.rootless {
+            return Overlays::Copied;
+        }
         match (self, facts.rootless || facts.remapped, lifetime) {
             (Self::Docker, false, _) => Overlays::Volumes,
             (Self::Podman, false, _) => Overlays::Kept,

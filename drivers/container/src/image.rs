@@ -13,7 +13,9 @@ mod skeleton;
 use crate::fault::{failed, is_missing};
 use agentkernel_backend::Rootfs;
 use agentkernel_model::{Error, Kind, Result, text::printable};
-use bollard::{Docker, errors::Error as Engine, query_parameters::ImportImageOptionsBuilder};
+use bollard::{
+    Docker, errors::Error as Engine, models::ImageConfig, query_parameters::ImportImageOptionsBuilder,
+};
 use bundle::Bundle;
 use futures_util::StreamExt as _;
 pub(crate) use owned::{Removal, owned, remove};
@@ -70,10 +72,26 @@ async fn has_original(engine: &Docker, id: Option<&str>) -> Result<bool> {
     let Some(id) = id else { return Ok(false) };
     match engine.inspect_image(id).await {
         // An id is looked up as a name too.
-        Ok(image) => Ok(image.id.is_some_and(|found| bare(&found) == bare(id))),
+        Ok(image) => {
+            let same = image.id.is_some_and(|found| bare(&found) == bare(id));
+            Ok(same && image.config.is_none_or(|config| is_harmless(&config)))
+        }
         Err(error) if is_missing(&error) => Ok(false),
         Err(error) => Err(failed("look for the image in the engine", error)),
     }
+}
+
+/// Whether an image's own settings, which an engine adds to what a container is asked for, change nothing: no variable
+/// that loads something into the agent, no volume that makes a place of a read-only root writable, no label of ours.
+fn is_harmless(config: &ImageConfig) -> bool {
+    let of_loader = |variable: &String| {
+        let name = variable.split('=').next().unwrap_or_default();
+        ["LD_", "GLIBC_", "MALLOC_", "GCONV_", "LOCPATH"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let variables = config.env.iter().flatten().any(of_loader);
+    let volumes = config.volumes.as_ref().is_some_and(|volumes| !volumes.is_empty());
+    let labels = config.labels.iter().flatten().any(|(name, _)| name.starts_with("sh.agentkernel."));
+    !variables && !volumes && !labels
 }
 
 /// Podman has ids with the algorithm in some answers and without in others.

@@ -35,7 +35,8 @@ impl Installation {
         let mut words = match self.is_static {
             true => vec![program],
             false => {
-                vec![format!("{inside}/{INTERPRETER}"), "--library-path".into(), inside.into(), program]
+                let interpreter = format!("{inside}/{INTERPRETER}");
+                vec![interpreter, "--inhibit-cache".into(), "--library-path".into(), inside.into(), program]
             }
         };
         words.push(word.to_owned());
@@ -83,6 +84,10 @@ fn make(exe: &Path, dir: &Path, place: &Path) -> io::Result<()> {
     let fresh = dir.join(format!("new.{}", std::process::id()));
     let _ = fs::remove_dir_all(&fresh);
     DirBuilder::new().mode(0o755).create(&fresh)?;
+    // Root of a remapped engine is somebody else here, whatever the caller's umask is.
+    for open in [dir, &fresh] {
+        fs::set_permissions(open, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    }
     let filled = fill(exe, &fresh);
     match filled.and_then(|()| fs::rename(&fresh, place)) {
         Ok(()) => Ok(()),
@@ -98,12 +103,37 @@ fn make(exe: &Path, dir: &Path, place: &Path) -> io::Result<()> {
 fn fill(exe: &Path, into: &Path) -> io::Result<()> {
     bring(exe, &into.join(PROGRAM))?;
     let Some(interpreter) = interpreter(exe)? else { return Ok(()) };
-    bring(&interpreter, &into.join(INTERPRETER))?;
+    fs::write(into.join(INTERPRETER), without_preload(&interpreter)?)?;
+    fs::set_permissions(into.join(INTERPRETER), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     for library in libraries(&interpreter, exe)? {
         let name = library.file_name().ok_or(io::ErrorKind::InvalidData)?;
         bring(&library, &into.join(name))?;
     }
     Ok(())
+}
+
+/// The interpreter, which in a container must not read `/etc/ld.so.preload` (ld.so(8)): that file is the image's or a
+/// command's, and what it names would be loaded into process 1. No option turns it off, so the name is made one that
+/// never exists.
+fn without_preload(interpreter: &Path) -> io::Result<Vec<u8>> {
+    const NAME: &[u8] = b"/etc/ld.so.preload\0";
+    const NOWHERE: &[u8] = b"/dev/null/preload\0\0";
+    const { assert!(NAME.len() == NOWHERE.len()) };
+    let mut file = fs::read(interpreter)?;
+    let mut found = 0;
+    let mut from = 0;
+    while let Some(at) = file[from..].windows(NAME.len()).position(|window| window == NAME) {
+        file[from + at..][..NAME.len()].copy_from_slice(NOWHERE);
+        from += at + NAME.len();
+        found += 1;
+    }
+    // Only the C library of GNU has it; where it is not found there, it is not known what that one does.
+    let is_gnu = interpreter.file_name().is_some_and(|name| name.as_bytes().starts_with(b"ld-linux"));
+    if is_gnu && found != 1 {
+        let why = format!("{} names /etc/ld.so.preload {found} times, not once", interpreter.display());
+        return Err(io::Error::other(why));
+    }
+    Ok(file)
 }
 
 /// Another name of the same file where that is possible: the program is large, and is replaced, not changed, by its next
@@ -175,6 +205,8 @@ mod tests {
         let words = first.command(&inside, "/");
         let ran = Command::new(&words[0]).args(&words[1..]).env_clear().output().unwrap();
         assert!(ran.status.success(), "{words:?}: {ran:?}");
+        let interpreter = fs::read(first.source.join(INTERPRETER)).unwrap();
+        assert!(!interpreter.windows(18).any(|w| w == b"/etc/ld.so.preload"), "it reads the image's file");
         let before = fs::read_link(&first.source).unwrap();
         let other = Installation::of(Path::new("/bin/cat"), dir.path()).unwrap();
         assert_eq!(other.source, first.source);

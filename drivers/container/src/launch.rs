@@ -108,9 +108,7 @@ pub(crate) async fn remove(engine: &Engine, name: &str) -> Result<()> {
 async fn removed(engine: &Engine, name: &str) -> Result<()> {
     let options = WaitContainerOptionsBuilder::default().condition("removed").build();
     match pin!(engine.docker.wait_container(name, Some(options))).next().await {
-        Some(Err(e)) if fault::status(&e).is_some_and(|status| status != 404) => {
-            Err(fault::failed("wait for the end of the container", e))
-        }
+        Some(Err(e)) if !fault::is_end(&e) => Err(fault::failed("wait for the end of the container", e)),
         _ => Ok(()),
     }
 }

@@ -179,9 +179,20 @@ fn text(path: &Path) -> Result<&str> {
     })
 }
 
+fn is_plain(path: &str) -> bool {
+    !path.contains([',', ':', '\\', '"'])
+}
+
+fn strange_place(dir: &Path) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!("the data directory {} has ',', ':', '\\' or '\"' in its name", dir.display()),
+    )
+    .with_hint("set XDG_DATA_HOME to another directory")
+}
+
 /// `source` under a name that means nothing to those who read mount options: itself, or a link to it.
 fn plain(materials: &Materials<'_>, source: &Path, index: usize) -> Result<String> {
-    let is_plain = |path: &str| !path.contains([',', ':', '\\', '"']);
     let path = text(source)?;
     if is_plain(path) {
         return Ok(path.to_owned());
@@ -189,11 +200,7 @@ fn plain(materials: &Materials<'_>, source: &Path, index: usize) -> Result<Strin
     let dir = materials.place.overlay(index);
     let link = dir.join("lower");
     if !is_plain(text(&link)?) {
-        return Err(Error::new(
-            Kind::Unsupported,
-            format!("the data directory {} has ',', ':', '\\' or '\"' in its name", dir.display()),
-        )
-        .with_hint("set XDG_DATA_HOME to another directory"));
+        return Err(strange_place(&dir));
     }
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
     made.and_then(|()| symlink(source, &link))
@@ -205,6 +212,9 @@ fn plain(materials: &Materials<'_>, source: &Path, index: usize) -> Result<Strin
 fn layers(materials: &Materials<'_>, source: &Path, index: usize) -> Result<(String, String)> {
     let dir = materials.place.overlay(index);
     let (upper, work) = (dir.join("upper"), dir.join("work"));
+    if !is_plain(text(&dir)?) {
+        return Err(strange_place(&dir));
+    }
     let make = || -> std::io::Result<()> {
         for dir in [&upper, &work] {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;

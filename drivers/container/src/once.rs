@@ -31,9 +31,7 @@ struct Ephemeral {
 
 impl Ephemeral {
     fn new(backend: &Container, id: SandboxId) -> Result<Self> {
-        let place = Place::ephemeral(&backend.host, id);
-        place.make()?;
-        let lock = place.hold()?;
+        let (place, lock) = Place::begin(&backend.host, id)?;
         Ok(Self { backend: backend.clone(), id, place, _lock: lock })
     }
 

@@ -24,6 +24,19 @@ impl Place {
         Self(host.sandbox_dir(id).join("container"))
     }
 
+    /// A new ephemeral one's, held: it gets its name when it is, so no sweep finds it in between.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn begin(host: &Host, id: SandboxId) -> Result<(Self, OwnedFd)> {
+        let (fresh, place) = (Self(runs(host).join(format!(".{id}"))), Self::ephemeral(host, id));
+        fresh.make()?;
+        let lock = fresh.hold()?;
+        let named = fs::rename(&fresh.0, &place.0);
+        named.map_err(|e| Error::io(format!("cannot make {}", place.0.display()), e))?;
+        Ok((place, lock))
+    }
+
     /// An ephemeral one's.
     pub(crate) fn ephemeral(host: &Host, id: SandboxId) -> Self {
         Self(runs(host).join(id.to_string()))

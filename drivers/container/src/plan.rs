@@ -43,6 +43,10 @@ const AGENT_CAPS: [&str; 8] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETPCAP", "SETUID"];
 const NETWORK_CAP: &str = "NET_ADMIN";
 
+/// Variables by which something could be loaded into the agent (ld.so(8)).
+pub(crate) const OF_INTERPRETER: [&str; 6] =
+    ["GLIBC_TUNABLES", "LD_AUDIT", "LD_DEBUG_OUTPUT", "LD_LIBRARY_PATH", "LD_PRELOAD", "LD_PROFILE"];
+
 /// The exact name of a sandbox's container.
 pub(crate) fn name(id: SandboxId) -> String {
     format!("agentkernel-{id}")
@@ -80,7 +84,8 @@ pub(crate) fn container(materials: &Materials<'_>) -> Result<ContainerCreateBody
         user: Some("0:0".to_owned()),
         entrypoint: Some(materials.installation.command(&format!("{}/bin", agent::DIRECTORY), agent::WORD)),
         cmd: Some(Vec::new()),
-        env: Some(Vec::new()),
+        // An engine adds the image's own variables to these: none of them may reach the agent's interpreter.
+        env: Some(OF_INTERPRETER.iter().map(|name| format!("{name}=")).collect()),
         working_dir: Some(workdir.unwrap_or_else(|| "/".to_owned())),
         network_disabled: None,
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),

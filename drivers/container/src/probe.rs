@@ -23,7 +23,9 @@ use std::collections::BTreeMap;
 pub(crate) async fn probe(backend: &Container) -> Health {
     let engine = match backend.find() {
         Ok(engine) => engine,
-        Err(Absence::NotThere(reason)) => return Health::Undetected { reason },
+        Err(Absence::NotThere(reason)) => {
+            return Health::Undetected { reason: format!("{reason}; {}", backend.flavor.hint()) };
+        }
         Err(Absence::Unusable(error)) => return unhealthy(&error, backend),
     };
     if let Err(error) = try_out(backend).await {
@@ -79,9 +81,7 @@ async fn try_out(backend: &Container) -> Result<()> {
     let admitted =
         backend.admit(&spec).map_err(|r| agentkernel_backend::admit::refused(&backend.id(), &r))?;
     let inputs = CreateInputs { admitted, id: SandboxId::new(), rootfs: Lease::unguarded(rootfs) };
-    let place = Place::ephemeral(&backend.host, inputs.id);
-    place.make()?;
-    let lock = place.hold()?;
+    let (place, lock) = Place::begin(&backend.host, inputs.id)?;
     let engine = backend.engine()?;
     let work = Work { listener: Listener::None, files: Vec::new(), command: None, fds: Vec::new() };
     let up = match backend.make(engine, &inputs, &place).await {

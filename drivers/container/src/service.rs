@@ -21,6 +21,17 @@ use std::{
 const IDLE: u32 = 2;
 /// How long it may take to listen.
 const START: Duration = Duration::from_secs(20);
+/// Variables that Podman copies into containers.
+const PROXIES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+];
 /// The longest path of a socket (unix(7)).
 const MAX_PATH: usize = 107;
 
@@ -81,6 +92,10 @@ fn start(program: &Path, dir: &Path, socket: &Path) -> Result<()> {
     service
         .args(["system", "service", &format!("--time={IDLE}")])
         .arg(format!("unix://{}", socket.display()));
+    // It would hand them, and the credentials in them, to every container.
+    for name in PROXIES {
+        service.env_remove(name);
+    }
     // It outlives this command, and is nobody's to interrupt.
     service.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let child = service.spawn().map_err(failed)?;

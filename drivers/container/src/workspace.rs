@@ -5,7 +5,10 @@ use agentkernel_archive::{Crossing, PackOptions, pack};
 use agentkernel_backend::Files as _;
 use agentkernel_guest::client::Client;
 use agentkernel_model::{Error, Kind, Result, mount::Workspace, spec::SandboxSpec};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags},
+    pipe::{PipeFlags, pipe_with},
+};
 use std::{
     fs::File,
     io::{self, Write},
@@ -46,7 +49,9 @@ pub(crate) async fn fill(client: &Client, spec: &SandboxSpec) -> Result<()> {
 
 fn send(source: &Path, to: Bounded) -> Result<()> {
     let failed = |e| Error::io(format!("cannot read {}", source.display()), e);
-    let directory = File::open(source).map_err(failed)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat2(CWD, source, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let directory = opened.map_err(|e| failed(e.into()))?;
     let name = Workspace::TARGET.trim_start_matches('/');
     let options = PackOptions { crossing: Crossing::Stay };
     match pack(directory.as_fd(), name, to, &options) {

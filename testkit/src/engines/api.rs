@@ -95,9 +95,9 @@ impl Api {
                 Ok(about) => {
                     containers.push(Container { labels: labels(&about), sources: sources(&about), id })
                 }
-                // Docker says 404 of one that went meanwhile, Podman 500: so the list is asked.
-                Err(e) if self.ids()?.contains(&id) => return Err(e),
-                Err(_) => {}
+                // Of one that went meanwhile Docker says 404 and Podman 500, and their lists may have it still.
+                Err(e) if e.message().to_ascii_lowercase().contains("no such container") => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(containers)

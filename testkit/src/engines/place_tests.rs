@@ -21,7 +21,8 @@ fn a_place_is_new_and_has_a_short_name() {
 
 #[test]
 fn what_was_outside_before_stays_and_what_is_new_goes_unless_it_is_used() {
-    let dir = tempfile::tempdir().unwrap();
+    // A suite's own temporary directory may have too long a name for an engine.
+    let dir = tempfile::Builder::new().prefix("ake-").tempdir_in("/var/tmp").unwrap();
     let (old, new, used) = (dir.path().join("old"), dir.path().join("new"), dir.path().join("used"));
     fs::create_dir(&old).unwrap();
     let outside = [&old, &new, &used].map(|p| p.to_str().unwrap());

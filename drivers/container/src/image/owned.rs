@@ -9,6 +9,9 @@ use bollard::{
 };
 use std::collections::{HashMap, HashSet};
 
+/// How the names begin that we give.
+const NAMES: &str = "agentkernel.local/rootfs:";
+
 /// An image of ours that no container is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OwnedImage {
@@ -54,9 +57,15 @@ pub(crate) async fn owned(engine: &Docker) -> Result<Vec<OwnedImage>> {
         .map(|id| bare(&id).to_owned())
         .collect();
     // An engine that ignores filters must not have others' images removed.
-    let ours = images.into_iter().filter(|image| image.labels.contains_key(LABEL));
+    let ours =
+        images.into_iter().filter(|image| image.labels.contains_key(LABEL) && is_only_ours(&image.repo_tags));
     let unused = ours.filter(|image| !used.contains(bare(&image.id)));
     Ok(unused.map(|image| OwnedImage { bytes: image.size.try_into().unwrap_or(0), id: image.id }).collect())
+}
+
+/// Whether an image has the name that we give and no other: what somebody made from one of ours has its label as well.
+fn is_only_ours(names: &[String]) -> bool {
+    !names.is_empty() && names.iter().all(|name| name.starts_with(NAMES))
 }
 
 /// Removes an image, unless something uses it by now.
