@@ -41,6 +41,10 @@ pub struct CleanReport {
     /// Images and their layers; only with [`Stored::Remove`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Freed>,
+    /// Bytes of what backends kept only to be faster, such as copies of images; only with [`Stored::Remove`], and not
+    /// known on a dry run.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cached_bytes: u64,
     /// What was left as it is because its backend does not answer, and why: one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<String>,
@@ -70,13 +74,17 @@ pub(crate) async fn clean(
     report.skipped.dedup();
     report.failures.extend(swept.failures);
     if stored == Stored::Remove {
-        let mut freed = unused_images(engine, &report.sandboxes, effect)?;
+        report.images = Some(unused_images(engine, &report.sandboxes, effect)?);
         if effect == Effect::Apply {
-            freed.bytes = freed.bytes.saturating_add(prune_backends(engine, &mut report).await);
+            report.cached_bytes = prune_backends(engine, &mut report).await;
         }
-        report.images = Some(freed);
     }
     Ok(report)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// Has every backend remove what it keeps only to be faster; the bytes that were freed.

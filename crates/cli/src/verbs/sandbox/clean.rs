@@ -56,10 +56,11 @@ impl Clean {
     pub(super) fn execute(self, context: &Context) -> Result<()> {
         let live = if self.force { Live::Remove } else { Live::Keep };
         let planned = self.sweep(context, live, Effect::DryRun)?;
-        if self.dry_run || planned.is_empty() {
+        // Copies that backends keep only to be faster are in no plan, and nobody misses them.
+        if self.dry_run || (planned.is_empty() && !self.all) {
             return self.tell(context, &planned);
         }
-        if !self.force && !self.yes && !self.agreed(context, &planned)? {
+        if !planned.is_empty() && !self.force && !self.yes && !self.agreed(context, &planned)? {
             context.printer.note("nothing was removed");
             return Ok(());
         }
@@ -137,6 +138,9 @@ impl Report {
             let layers = if freed.images.is_empty() { freed.layers } else { 0 };
             let rest = [(layers, "unused layers"), (freed.leftovers, "broken downloads")];
             lines.extend(rest.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{what}: {n}")));
+        }
+        if found.cached_bytes > 0 {
+            lines.push(format!("copies of images in engines: {} KB", found.cached_bytes.div_ceil(1024)));
         }
         lines
     }
