@@ -44,6 +44,20 @@ pub(crate) fn open_directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, 
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
+/// The directory at `path` below `root`, step by step, and through no link.
+fn step_within(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let mut at = open_directory(root, b".")?;
+    for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+        let named = look_at(&at, part)?;
+        at = open_directory(&at, part)?;
+        // gVisor (20221219) follows a link that is opened as a directory, whatever it is told.
+        if named.kind != FileType::Directory || look(&at)?.id != named.id {
+            return Err(Errno::NOTDIR);
+        }
+    }
+    Ok(at)
+}
+
 pub(crate) use system::{fifo, look, look_at, open_within, whiteout};
 
 #[cfg(target_os = "linux")]
@@ -63,6 +77,8 @@ mod system {
         for _ in 0..ATTEMPTS {
             match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
                 Err(errno @ (Errno::AGAIN | Errno::INTR)) => last = errno,
+                // gVisor has no such call.
+                Err(Errno::NOSYS) => return super::step_within(root, path),
                 other => return other,
             }
         }
@@ -83,7 +99,11 @@ mod system {
     }
 
     pub(crate) fn look_at(parent: impl AsFd, name: &[u8]) -> Result<Facts, Errno> {
-        statx(parent, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
+        match statx(parent.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
+            // gVisor knows the call without this flag, and mounts nothing by itself.
+            Err(Errno::INVAL) => statx(parent, name, AtFlags::SYMLINK_NOFOLLOW),
+            other => other,
+        }
     }
 
     fn statx(at: impl AsFd, name: &[u8], flags: AtFlags) -> Result<Facts, Errno> {
@@ -111,13 +131,8 @@ mod system {
     use super::{AsFd, BorrowedFd, Errno, Facts, FileType, OwnedFd};
     use rustix::fs::{AtFlags, Stat};
 
-    /// The directory at `path` below `root`, step by step, and through no link.
     pub(crate) fn open_within(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let mut at = super::open_directory(root, b".")?;
-        for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
-            at = super::open_directory(&at, part)?;
-        }
-        Ok(at)
+        super::step_within(root, path)
     }
 
     pub(crate) fn fifo(_parent: BorrowedFd<'_>, _name: &[u8]) -> Result<(), Errno> {

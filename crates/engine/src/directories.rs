@@ -1,6 +1,7 @@
 //! The data directory and those of sandboxes: private, and owned by the user who uses them.
 
 use crate::lock::{self, Lock, Reached};
+use agentkernel_archive::remove_tree;
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use std::{
@@ -75,11 +76,8 @@ impl SandboxDir {
 
     /// Removes it and what is left in it. Links are removed, not followed.
     pub(crate) fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(Error::io(format!("cannot remove the directory '{}'", self.path.display()), e)),
-        }
+        let failed = |e| Error::io(format!("cannot remove the directory '{}'", self.path.display()), e);
+        remove_tree(&self.path).map_err(|errno| failed(errno.into()))
     }
 
     /// Held by whoever changes the sandbox: creates, starts, stops or removes it.
@@ -127,8 +125,10 @@ impl SandboxDir {
                 continue;
             }
             let directory = entry.file_type().map_err(fail)?.is_dir();
-            let removed =
-                if directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+            let removed = match directory {
+                true => remove_tree(&entry.path()).map_err(io::Error::from),
+                false => fs::remove_file(entry.path()),
+            };
             removed.map_err(fail)?;
         }
         Ok(())

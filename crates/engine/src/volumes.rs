@@ -1,6 +1,7 @@
 //! Managed volumes: directories of the data directory that outlive sandboxes and are mounted by name.
 
 use crate::{clock, directories, engine::Engine, lock::Lock, query, request::VolumeInfo};
+use agentkernel_archive::remove_tree;
 use agentkernel_model::{
     Error, Kind, Result,
     mount::{Access, Mount},
@@ -116,9 +117,11 @@ pub(crate) fn delete(engine: &Engine, name: &VolumeName, content: Content) -> Re
             .with_hint(format!("agentkernel volume delete --force {name} removes what is in it")));
     }
     let doomed = root(engine).join(format!(".gone-{name}"));
-    let _ = fs::remove_dir_all(&doomed);
+    // Commands wrote what is in it, as deep as they liked.
+    let remove = |path: &Path| remove_tree(path).map_err(|errno| fail(errno.into()));
+    remove(&doomed)?;
     fs::rename(root(engine).join(name.as_str()), &doomed).map_err(fail)?;
-    fs::remove_dir_all(&doomed).map_err(fail)
+    remove(&doomed)
 }
 
 /// Whether a volume that holds something may go.

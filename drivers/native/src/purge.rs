@@ -1,23 +1,16 @@
-//! Removes trees that a sandbox wrote: any names, any depth, any owners, and no link is followed.
+//! Removes trees that a sandbox wrote, whose files may belong to subordinate ids.
 
 use crate::{
     idmap::IdMap,
     sys::{self, Forked},
 };
+use agentkernel_archive::remove_tree;
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags},
+    fd::OwnedFd,
     io::Errno,
     process::{Gid, Uid, WaitId, WaitIdOptions},
 };
-use std::{
-    ffi::{CStr, CString},
-    io,
-    path::Path,
-};
-
-/// Deeper directories are moved up and removed from there, so that no tree exhausts descriptors or the stack.
-const MAX_DEPTH: usize = 100;
+use std::{io, path::Path};
 
 /// Removes `path` and everything below. What does not exist is removed already.
 pub(crate) fn purge(path: &Path, map: &IdMap) -> io::Result<()> {
@@ -29,81 +22,6 @@ pub(crate) fn purge(path: &Path, map: &IdMap) -> io::Result<()> {
         }
         other => Ok(other?),
     }
-}
-
-fn remove_tree(path: &Path) -> Result<(), Errno> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = match rustix::fs::openat(CWD, parent, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        other => other?,
-    };
-    let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
-    let mut work = vec![name];
-    let mut moved = 0;
-    while let Some(name) = work.pop() {
-        let mut deep = Deep { top: parent.as_fd(), moved: &mut moved, found: &mut work };
-        remove_entry(parent.as_fd(), &name, 0, &mut deep)?;
-    }
-    Ok(())
-}
-
-/// Where directories that lie too deep are moved to, to be removed in their turn.
-struct Deep<'a> {
-    top: BorrowedFd<'a>,
-    moved: &'a mut u32,
-    found: &'a mut Vec<CString>,
-}
-
-fn remove_entry(parent: BorrowedFd<'_>, name: &CStr, depth: usize, deep: &mut Deep<'_>) -> Result<(), Errno> {
-    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // POSIX says EPERM for directories, Linux says EISDIR.
-        Err(Errno::ISDIR | Errno::PERM | Errno::ACCESS) => {}
-        Err(errno) => return Err(errno),
-    }
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
-        Err(errno) => return Err(errno),
-    }
-    if depth >= MAX_DEPTH {
-        let place = format!(".agentkernel-purge-{}-{}", std::process::id(), deep.moved);
-        let place = CString::new(place).map_err(|_| Errno::INVAL)?;
-        rustix::fs::renameat(parent, name, deep.top, &place)?;
-        *deep.moved += 1;
-        deep.found.push(place);
-        return Ok(());
-    }
-    let directory = open_directory(parent, name)?;
-    for entry in Dir::read_from(&directory)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            remove_entry(directory.as_fd(), entry.file_name(), depth + 1, deep)?;
-        }
-    }
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
-}
-
-/// Opens a directory that its owner may have made unreadable, as overlay does with its work directory.
-fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-            }
-            rustix::fs::openat(parent, name, flags, Mode::empty())?
-        }
-        other => other?,
-    };
-    // Entries can be removed from a directory that its owner may write.
-    let stat = rustix::fs::fstat(&directory)?;
-    if stat.st_mode & 0o700 != 0o700 {
-        rustix::fs::fchmod(&directory, Mode::RWXU)?;
-    }
-    Ok(directory)
 }
 
 /// Empties `path` as root of a user namespace with the map of the sandbox that wrote it.
