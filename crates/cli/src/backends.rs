@@ -5,7 +5,8 @@ use agentkernel_engine::build::Builder;
 
 /// One line per driver.
 pub(crate) fn registry() -> Registry {
-    Registry::new(&[agentkernel_native::DRIVER, agentkernel_container::DOCKER, agentkernel_container::PODMAN])
+    let [apple, docker, podman] = agentkernel_container::DRIVERS;
+    Registry::new(&[agentkernel_native::DRIVER, apple, docker, podman])
 }
 
 /// The engines that `--build` may use, in this order.

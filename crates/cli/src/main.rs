@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     // Process 1 of a container has one thread and reads nothing of its environment.
     #[cfg(target_os = "linux")]
     if std::env::args_os().nth(1).is_some_and(|word| word == agentkernel_guest::agent::WORD) {
-        agentkernel_guest::agent::run();
+        let road = std::env::args_os().nth(2);
+        agentkernel_guest::agent::run(agentkernel_guest::agent::Road::from_argument(road.as_deref()));
     }
     cli::main(std::env::args_os().collect())
 }

@@ -1,20 +1,22 @@
 //! Process 1 of a sandbox that an engine made, such as a container: asks its keeper what to do, and does it.
 //!
 //! The engine starts this binary with nothing on its command line or in its environment. It connects to the socket that
-//! the keeper listens on, and is sent everything else over it: the walls, where to listen, the first command. That
-//! connection is its lifeline: when the keeper goes, it ends, and the engine's container with it.
+//! the keeper listens on, or finds the keeper at the other end of its standard streams, and is sent everything else over
+//! that: the walls, where to listen, the first command. It is its lifeline: when the keeper goes, the agent ends, and the
+//! engine's container with it.
 
 use crate::{
     client::new_socket,
     command::Walls,
     fault::Step,
     files,
+    link::relay::{Relay, State},
     memory::OutOfMemory,
     network,
     service::Service,
     sys,
     walls::{self, Confinement},
-    wire::{Exec, Fault, Inbox, Reply, VERSION, send},
+    wire::{Exec, Fault, Filled, Inbox, Reply, VERSION, send},
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -33,6 +35,8 @@ use std::{
 pub const DIRECTORY: &str = "/.agentkernel";
 /// The first argument with which this binary is the agent.
 pub const WORD: &str = "sandbox-agent";
+/// The second argument where the keeper is at the other end of the standard streams.
+pub const STREAMS: &str = "streams";
 /// The keeper's socket, in a directory that only the keeper can write.
 pub const KEEPER: &str = "/.agentkernel/keeper/keeper.sock";
 
@@ -76,29 +80,63 @@ pub enum Listener {
     None,
 }
 
+/// Where the keeper is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Road {
+    /// At [`KEEPER`].
+    #[default]
+    Socket,
+    /// At the other end of the standard streams, which carry everything.
+    Streams,
+}
+
+impl Road {
+    /// As the second argument says it.
+    #[must_use]
+    pub fn from_argument(argument: Option<&std::ffi::OsStr>) -> Self {
+        if argument.is_some_and(|word| word == STREAMS) { Self::Streams } else { Self::Socket }
+    }
+}
+
 /// Runs as process 1 and ends with the sandbox.
-pub fn run() -> ! {
-    sys::exit_now(match serve() {
+pub fn run(road: Road) -> ! {
+    sys::exit_now(match serve(road) {
         Ok(()) => 0,
         Err(_) => 1,
     })
 }
 
-fn serve() -> Result<(), Fault> {
+fn serve(road: Road) -> Result<(), Fault> {
     // Before anything else can look.
     walls::hide().step(|| "hide the agent".to_owned())?;
     rustix::process::umask(rustix::fs::Mode::empty());
-    let control = connect().step(|| "reach the keeper".to_owned())?;
-    match set_up(&control) {
+    let (control, mut relay) = match road {
+        Road::Socket => (connect().step(|| "reach the keeper".to_owned())?, None),
+        Road::Streams => {
+            let (relay, control) = streams().step(|| "use the standard streams".to_owned())?;
+            (control, Some(relay))
+        }
+    };
+    match set_up(&control, relay.as_mut()) {
         Ok((walls, listener, first)) => {
             let service = Service::new(control, listener, walls).step(|| "serve".to_owned())?;
-            service.watching(OutOfMemory::watch()).run(first).step(|| "serve".to_owned())
+            service.through(relay).watching(OutOfMemory::watch()).run(first).step(|| "serve".to_owned())
         }
         Err(fault) => {
             let _ = send(control.as_fd(), &Reply::Failed(fault.clone()), &[]);
+            drop(control);
+            if let Some(mut relay) = relay {
+                relay.finish();
+            }
             Err(fault)
         }
     }
+}
+
+fn streams() -> Result<(Relay, OwnedFd), Errno> {
+    let apart = |stream| rustix::io::fcntl_dupfd_cloexec(stream, 3);
+    Relay::inside(apart(rustix::stdio::stdin())?, apart(rustix::stdio::stdout())?)
 }
 
 fn connect() -> Result<OwnedFd, Errno> {
@@ -109,10 +147,17 @@ fn connect() -> Result<OwnedFd, Errno> {
 
 type First = Option<(Exec, Option<[OwnedFd; 3]>)>;
 
-fn set_up(control: &OwnedFd) -> Result<(Walls, Option<OwnedFd>, First), Fault> {
+fn set_up(
+    control: &OwnedFd,
+    mut relay: Option<&mut Relay>,
+) -> Result<(Walls, Option<OwnedFd>, First), Fault> {
     let mut inbox = Inbox::default();
-    let hear = inbox.recv::<Welcome>(control).step(|| "hear the keeper".to_owned())?;
-    let Some(welcome) = hear else { return Err(Fault::new("hear the keeper", Errno::PIPE)) };
+    let heard = match &mut relay {
+        None => inbox.recv::<Welcome>(control),
+        Some(relay) => hear(&mut inbox, control, relay),
+    };
+    let heard = heard.step(|| "hear the keeper".to_owned())?;
+    let Some(welcome) = heard else { return Err(Fault::new("hear the keeper", Errno::PIPE)) };
     if welcome.version != VERSION {
         return Err(Fault::new("speak the keeper's version of the protocol", Errno::PROTO));
     }
@@ -132,7 +177,7 @@ fn set_up(control: &OwnedFd) -> Result<(Walls, Option<OwnedFd>, First), Fault> {
         // A command that cannot begin there says so itself.
         let _ = fs::DirBuilder::new().recursive(true).mode(0o755).create(workdir);
     }
-    report(control.as_fd(), welcome.network)?;
+    report(control.as_fd(), welcome.network, relay)?;
     Ok((Walls::new(&welcome.confinement), listener, first))
 }
 
@@ -156,14 +201,39 @@ fn place(file: &NewFile) -> Result<(), Fault> {
     })
 }
 
-/// Says that the sandbox is complete, and hands its network over.
-fn report(control: BorrowedFd<'_>, network: Network) -> Result<(), Fault> {
+/// The keeper's first message, over a relay that nobody else moves yet.
+fn hear(inbox: &mut Inbox, control: &OwnedFd, relay: &mut Relay) -> Result<Option<Welcome>, Errno> {
+    rustix::io::ioctl_fionbio(control, true)?;
+    loop {
+        if let Some(welcome) = inbox.pop()? {
+            return Ok(Some(welcome));
+        }
+        match inbox.fill(control) {
+            Ok(Filled::Some) => {}
+            Ok(Filled::End) => return Ok(None),
+            Err(Errno::AGAIN) if relay.turn()? == State::Live => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Says that the sandbox is complete, and hands its network over: to the keeper, or to the relay.
+fn report(control: BorrowedFd<'_>, network: Network, relay: Option<&mut Relay>) -> Result<(), Fault> {
     let listeners = match network {
         Network::Given => Vec::new(),
         Network::Captured => network::captured()?,
     };
-    let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
-    send(control, &Reply::Up { network: !fds.is_empty() }, &fds).step(|| "report".to_owned())
+    let network = !listeners.is_empty();
+    let fds: Vec<BorrowedFd<'_>> = match relay {
+        None => listeners.iter().map(AsFd::as_fd).collect(),
+        Some(_) => Vec::new(),
+    };
+    send(control, &Reply::Up { network }, &fds).step(|| "report".to_owned())?;
+    if let Some(relay) = relay {
+        relay.capture(listeners);
+    }
+    Ok(())
 }
 
 /// Puts /dev/null where the engine's streams were.

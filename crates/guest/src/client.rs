@@ -169,6 +169,12 @@ impl Client {
                 .with_source(source)
         };
         let socket = self.ask(&Request::Dial { port }).await?.map_err(|fault| refused(fault.io_error()))?;
+        // Behind a relay it is connected, and the relay's socket.
+        if rustix::net::sockopt::socket_domain(&socket).is_ok_and(|domain| domain == AddressFamily::UNIX) {
+            let stream = std::os::unix::net::UnixStream::from(socket);
+            stream.set_nonblocking(true).map_err(refused)?;
+            return Ok(Box::new(tokio::net::UnixStream::from_std(stream).map_err(refused)?));
+        }
         let stream = tokio::net::TcpStream::from_std(socket.into()).map_err(refused)?;
         // The connection may still be under way: then it is complete, or has failed, when it can be written.
         stream.writable().await.map_err(refused)?;

@@ -180,7 +180,11 @@ impl Walls {
         let keep =
             if exec.uid == 0 { CapabilitySet::from_bits_retain(caps.bits()) } else { CapabilitySet::empty() };
         let keep = if all && exec.uid == 0 { rustix::thread::capabilities(None)?.permitted } else { keep };
-        rustix::thread::clear_ambient_capability_set()?;
+        match rustix::thread::clear_ambient_capability_set() {
+            // gVisor has no such set.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
         let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
         rustix::thread::set_capabilities(None, sets)
     }
@@ -232,7 +236,7 @@ fn strings(words: &[String]) -> Result<StringArray, Errno> {
 /// A session of its own; the three streams at 0, 1 and 2; with a terminal, that as the controlling one.
 fn connect(streams: &Streams) -> Result<(), Errno> {
     if !crate::mutation::off("own-session") {
-        rustix::process::setsid()?;
+        sys::new_session()?;
     }
     let ends: [BorrowedFd<'_>; 3] = match streams {
         Streams::Pipes([stdin, stdout, stderr]) => [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],

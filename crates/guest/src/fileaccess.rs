@@ -3,24 +3,35 @@
 use crate::{
     client::Client,
     process,
-    wire::{Exec, Fault, OpenMode, Reply, Request},
+    wire::{Exec, Fault, Reply, Request},
 };
-use agentkernel_backend::{FileKind, Files};
+use agentkernel_backend::{ByteSink, ByteSource, FileKind, Files};
 use agentkernel_model::{Error, Kind, Result, path::GuestPath};
 use async_trait::async_trait;
-use rustix::fd::{AsFd as _, OwnedFd};
-use std::io::{Read, Write};
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    pipe::{PipeFlags, pipe_with},
+};
+use std::{future::Future, io, time::Duration};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// How long the sandbox may take for the next bytes of a file.
+const STEP: Duration = Duration::from_secs(30);
+/// Bytes of a file that are read at once.
+const CHUNK: usize = 64 * 1024;
 
 #[async_trait]
 impl Files for Client {
     async fn read(&self, path: &GuestPath, limit: u64) -> Result<Vec<u8>> {
-        let request = Request::Open { path: path.to_string(), mode: OpenMode::Read };
+        let request = Request::Open { path: path.to_string() };
         let file = self.ask(&request).await?.map_err(|fault| file_error(path, &fault))?;
+        let failed = |e| Error::io(format!("cannot read {path} in the sandbox"), e);
         let mut content = Vec::new();
-        let file = std::fs::File::from(file);
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut content)
-            .map_err(|e| Error::io(format!("cannot read {path} in the sandbox"), e))?;
+        let Some(reader) = ByteSource::Fd(file).into_reader()? else { return Ok(content) };
+        let mut reader = reader.take(limit.saturating_add(1));
+        while in_time(reader.read_buf(&mut content)).await.map_err(failed)? > 0 {
+            content.reserve(CHUNK);
+        }
         if u64::try_from(content.len()).unwrap_or(u64::MAX) > limit {
             return Err(Error::new(Kind::Exhausted, format!("{path} is longer than {limit} bytes")));
         }
@@ -28,10 +39,29 @@ impl Files for Client {
     }
 
     async fn write(&self, path: &GuestPath, mode: u32, content: &[u8]) -> Result<()> {
-        let request = Request::Open { path: path.to_string(), mode: OpenMode::Write { mode } };
-        let file = self.ask(&request).await?.map_err(|fault| file_error(path, &fault))?;
-        let written = std::fs::File::from(file).write_all(content);
-        written.map_err(|e| Error::io(format!("cannot write {path} in the sandbox"), e))
+        let what = format!("cannot write {path} in the sandbox");
+        let made = pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::io(what.clone(), e.into()));
+        let (read, write) = made?;
+        let conversation = self.dial()?;
+        conversation.send(&Request::Write { path: path.to_string(), mode }, &[read.as_fd()])?;
+        drop(read);
+        let feed = async {
+            let Some(mut writer) = ByteSink::Fd(write).into_writer()? else { return Ok::<(), Error>(()) };
+            for chunk in content.chunks(CHUNK) {
+                match in_time(writer.write_all(chunk)).await {
+                    // Why it reads no more is in its answer.
+                    Err(e) if e.kind() == io::ErrorKind::BrokenPipe => break,
+                    other => other.map_err(|e| Error::io(what.clone(), e))?,
+                }
+            }
+            Ok(())
+        };
+        feed.await?;
+        let answer = tokio::time::timeout(STEP, conversation.recv()).await;
+        match answer.map_err(|_| Error::new(Kind::Timeout, format!("{what}: it does not answer")))?? {
+            Some(Reply::Refused(fault)) => Err(file_error(path, &fault)),
+            other => transferred(other, &what),
+        }
     }
 
     async fn kind(&self, path: &GuestPath) -> Result<Option<FileKind>> {
@@ -60,16 +90,24 @@ impl Client {
         conversation.send(request, &[pipe.as_fd()])?;
         // Whoever reads need not wait for this side to see the end.
         drop(pipe);
-        match conversation.recv().await? {
-            Some(Reply::Transferred) => Ok(()),
-            Some(Reply::NotTransferred(failure)) => Err(failure.into_error(what)),
-            Some(Reply::Signaled { number, .. }) => Err(Error::new(
-                Kind::Conflict,
-                format!("{what}: the process that did it was ended by signal {number}"),
-            )),
-            None => Err(Error::new(Kind::Conflict, format!("{what}: the sandbox ended"))),
-            other => Err(process::unexpected(other, &Exec::none())),
-        }
+        transferred(conversation.recv().await?, what)
+    }
+}
+
+async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(STEP, step).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn transferred(answer: Option<Reply>, what: &str) -> Result<()> {
+    match answer {
+        Some(Reply::Transferred) => Ok(()),
+        Some(Reply::NotTransferred(failure)) => Err(failure.into_error(what)),
+        Some(Reply::Signaled { number, .. }) => Err(Error::new(
+            Kind::Conflict,
+            format!("{what}: the process that did it was ended by signal {number}"),
+        )),
+        None => Err(Error::new(Kind::Conflict, format!("{what}: the sandbox ended"))),
+        other => Err(process::unexpected(other, &Exec::none())),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Where to look: `service` is the loop of a sandbox's process 1, `command` confines and executes each command behind
 //! `walls`, `agent` is process 1 where an engine made the sandbox; `wire` is the protocol. On the host, `client` is the
-//! way in, `process` a command as callers see it, `uplink` the sandbox's traffic. This crate may use `unsafe`; it does so
+//! way in, `process` a command as callers see it, `uplink` the sandbox's traffic; `link` carries it all where no descriptor can be passed. This crate may use `unsafe`; it does so
 //! in `sys` and at the forks.
 #![cfg(target_os = "linux")]
 
@@ -16,6 +16,7 @@ mod fileaccess;
 pub mod files;
 pub mod memory;
 pub mod mutation;
+pub mod link;
 mod netlink;
 pub mod network;
 pub mod process;

@@ -6,17 +6,20 @@
 
 use crate::{
     fault::Step,
+    files,
     netlink::{Answer, Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE},
     sys,
-    wire::Fault,
+    wire::{Fault, Reply, send},
 };
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     fd::{AsFd, OwnedFd},
     io::Errno,
     net::{
         AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, netlink, socket_with,
         sockopt,
     },
+    time::Timespec,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -82,6 +85,26 @@ pub fn dial(port: u16) -> Result<OwnedFd, Fault> {
         }
     }
     Err(Fault::new(format!("connect to port {port} inside"), last))
+}
+
+/// [`dial`], and the wait for it, by a child of init. The answer goes to `answer` directly.
+pub(crate) fn dial_apart(answer: &OwnedFd, port: u16) -> Result<(), Errno> {
+    files::apart(answer, |answer| match connected(port) {
+        Ok(socket) => send(answer, &Reply::Opened, &[socket.as_fd()]),
+        Err(fault) => send(answer, &Reply::Refused(fault), &[]),
+    })
+}
+
+fn connected(port: u16) -> Result<OwnedFd, Fault> {
+    let what = || format!("connect to port {port} inside");
+    let socket = dial(port)?;
+    let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+    match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&limit)).step(what)? {
+        0 => Err(Errno::TIMEDOUT),
+        _ => sockopt::socket_error(&socket).and_then(|outcome| outcome),
+    }
+    .step(what)?;
+    Ok(socket)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use crate::{
     command::{Spawn, Started, Streams, Walls},
     fault::Step,
     files,
+    link::relay::{Relay, State, Token},
     memory::OutOfMemory,
     network, sys, terminal,
     transfer::{self, Task},
@@ -68,6 +69,10 @@ pub struct Service {
     deadline: Option<Instant>,
     /// Where the host cannot tell by itself why a command was killed.
     memory: Option<OutOfMemory>,
+    /// Where everything goes over one stream.
+    relay: Option<Relay>,
+    /// How the keeper's command ended, which is told when everything that it wrote is on its way.
+    last_words: Option<Reply>,
 }
 
 impl Service {
@@ -80,6 +85,8 @@ impl Service {
             abandoned: Vec::new(),
             deadline: None,
             memory: None,
+            relay: None,
+            last_words: None,
         })
     }
 
@@ -90,12 +97,34 @@ impl Service {
         self
     }
 
+    /// The same, whose keeper and callers are at the other end of `relay`.
+    #[must_use]
+    pub fn through(mut self, relay: Option<Relay>) -> Self {
+        self.relay = relay;
+        self
+    }
+
     pub fn run(mut self, first: Option<(Exec, Option<[OwnedFd; 3]>)>) -> Result<(), Errno> {
         if let Some((exec, streams)) = first {
             self.start(0, &exec, streams, Spawn::First);
         }
         while self.turn()? == Next::Continue {}
+        self.finish();
         Ok(())
+    }
+
+    /// Descriptors that were passed outlive this process; what a relay holds would be lost with it.
+    fn finish(&mut self) {
+        let Some(mut relay) = self.relay.take() else { return };
+        sys::signal_everyone(Signal::KILL);
+        while !matches!(rustix::process::wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+        self.abandoned.clear();
+        let keeper = self.callers.drain(..).find(|caller| caller.role == Role::Keeper);
+        relay.finish();
+        if let Some((keeper, words)) = keeper.zip(self.last_words.take()) {
+            let _ = send(keeper.socket.as_fd(), &words, &[]);
+        }
+        relay.finish();
     }
 
     fn turn(&mut self) -> Result<Next, Errno> {
@@ -106,6 +135,9 @@ impl Service {
         }
         for index in ready.verdicts {
             self.judge(index);
+        }
+        if self.relay(&ready.relay) == Next::End {
+            return Ok(Next::End);
         }
         // From the last to the first: a caller that leaves is replaced by the last.
         for index in ready.callers.into_iter().rev() {
@@ -132,6 +164,9 @@ impl Service {
         fds.extend(
             self.callers.iter().filter_map(|c| c.verdict.as_ref()).map(|v| PollFd::new(v, PollFlags::IN)),
         );
+        let relay = self.relay.as_ref().map(Relay::interest).unwrap_or_default();
+        let relayed = fds.len();
+        fds.extend(relay.iter().map(|i| PollFd::from_borrowed_fd(i.fd, i.events)));
         let timeout = timeout.map(|t| Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(t.subsec_nanos()),
@@ -151,7 +186,27 @@ impl Service {
                 .map(|(_, c)| *c)
                 .collect(),
             callers: (first..last).filter(|i| is_ready(&fds[*i])).map(|i| i - first).collect(),
+            relay: relay
+                .iter()
+                .zip(&fds[relayed..])
+                .filter(|(_, fd)| is_ready(fd))
+                .map(|(interest, _)| interest.token)
+                .collect(),
         })
+    }
+
+    /// Carries what the stream has on, and takes the conversations that were opened over it.
+    fn relay(&mut self, ready: &[Token]) -> Next {
+        let Some(relay) = &mut self.relay else { return Next::Continue };
+        if relay.advance(ready) == State::Over {
+            return Next::End;
+        }
+        for socket in relay.opened() {
+            if self.callers.len() < MAX_CALLERS && rustix::io::ioctl_fionbio(&socket, true).is_ok() {
+                self.callers.push(Caller::new(socket, Role::Guest));
+            }
+        }
+        Next::Continue
     }
 
     fn accept(&mut self) {
@@ -227,11 +282,14 @@ impl Service {
                 sys::signal_everyone(Signal::TERM);
                 Ok(())
             }
+            // Behind a relay, nobody but this side sees whether the connection is made.
+            Request::Dial { port } if self.relay.is_some() => network::dial_apart(&caller.socket, port),
             Request::Dial { port } => match network::dial(port) {
                 Ok(socket) => reply(caller, Reply::Opened, &[socket.as_fd()]),
                 Err(fault) => reply(caller, Reply::Refused(fault), &[]),
             },
-            Request::Open { path, mode } => files::open_apart(&caller.socket, &path, mode),
+            Request::Open { path } => files::open_apart(&caller.socket, &path),
+            Request::Write { path, mode } => self.transfer(index, &Task::Write { path, mode }),
             Request::Look { path } => files::look_apart(&caller.socket, &path),
             Request::Pack { path, name } => self.transfer(index, &Task::Pack { path, name }),
             Request::Unpack { path } => {
@@ -316,11 +374,17 @@ impl Service {
         // A command that could not be executed ends as well: its reason comes first.
         self.judge(index);
         let caller = &mut self.callers[index];
-        if caller.command.take().is_some() {
-            let _ = send(caller.socket.as_fd(), &reply, &[]);
-        }
+        let told = caller.command.take().is_none();
         if caller.role == Role::Keeper {
+            match &self.relay {
+                Some(_) if !told => self.last_words = Some(reply),
+                None if !told => drop(send(caller.socket.as_fd(), &reply, &[])),
+                _ => {}
+            }
             return Next::End;
+        }
+        if !told {
+            let _ = send(caller.socket.as_fd(), &reply, &[]);
         }
         self.callers.swap_remove(index);
         Next::Continue
@@ -333,6 +397,7 @@ struct Ready {
     listener: bool,
     verdicts: Vec<usize>,
     callers: Vec<usize>,
+    relay: Vec<Token>,
 }
 
 /// Forks the command; with a terminal, makes one and hands its controlling end to the caller.

@@ -146,6 +146,12 @@ pub fn signalfd_child() -> Result<OwnedFd, Errno> {
     }
 }
 
+/// `setsid(2)`. gVisor answers 0 in place of the session's number, which rustix takes for impossible.
+pub fn new_session() -> Result<(), Errno> {
+    // SAFETY: setsid has no memory preconditions.
+    check(libc::c_long::from(unsafe { libc::setsid() })).map(drop)
+}
+
 /// Gives every signal its default action and unblocks all: a command starts as from a login shell.
 pub fn reset_signals() {
     // execve(2) resets handlers by itself; only what is ignored stays so, as SIGPIPE is in Rust programs, and as a
@@ -301,7 +307,8 @@ pub fn close_all_except(keep: &[BorrowedFd<'_>]) {
         }
         from = from.max(fd.saturating_add(1));
     }
-    close_range(from, u32::MAX);
+    // As far as numbers of descriptors go: gVisor takes more for a negative one.
+    close_range(from, i32::MAX.unsigned_abs());
 }
 
 fn close_range(first: u32, last: u32) {

@@ -14,7 +14,15 @@ pub(crate) fn open(rows: u16, columns: u16) -> Result<(OwnedFd, OwnedFd), Errno>
         rustix::fs::open("/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::pty::unlockpt(&controller)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let end = rustix::pty::ioctl_tiocgptpeer(&controller, flags)?;
+    let end = match rustix::pty::ioctl_tiocgptpeer(&controller, flags) {
+        // gVisor has no such call: by its name, in the same devpts.
+        Err(Errno::NOTTY) => {
+            let name = rustix::pty::ptsname(&controller, Vec::new())?;
+            let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+            rustix::fs::open(name.as_c_str(), flags, Mode::empty())?
+        }
+        other => other?,
+    };
     resize(&controller, rows, columns)?;
     Ok((controller, end))
 }

@@ -1,8 +1,9 @@
-//! Archives in and out of a sandbox: a child of init packs and unpacks, behind init's own walls. It ends with the sandbox,
-//! and blocks nobody.
+//! Archives in and out of a sandbox, and files into it: a child of init does it, behind init's own walls. It ends with the
+//! sandbox, and blocks nobody.
 
 use crate::{
     fault::Step,
+    files,
     sys::{self, Forked},
     wire::{Failure, Fault, Reply, send},
 };
@@ -12,11 +13,14 @@ use agentkernel_archive::{
 use agentkernel_model::{Error, Kind, Result};
 use rustix::{
     fd::{AsFd as _, BorrowedFd, OwnedFd},
-    fs::{CWD, FileType, Mode, OFlags, ResolveFlags},
+    fs::{FileType, Mode, OFlags},
     io::Errno,
     process::Pid,
 };
-use std::fs::File;
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+};
 
 /// Far beyond what a disk holds: like the files of a command, these fill what the sandbox has, and no more.
 const BOUNDS: Bounds = Bounds { bytes: 1 << 50, entries: 1 << 32 };
@@ -26,6 +30,7 @@ const BOUNDS: Bounds = Bounds { bytes: 1 << 50, entries: 1 << 32 };
 pub(crate) enum Task {
     Pack { path: String, name: String },
     Unpack { path: String, ownership: Ownership },
+    Write { path: String, mode: u32 },
 }
 
 /// Starts a child of init that does `task` with `pipe` and says at `answer` how it went.
@@ -36,11 +41,7 @@ pub(crate) fn start(answer: BorrowedFd<'_>, task: &Task, pipe: OwnedFd) -> Resul
         Forked::Child => {
             sys::reset_signals();
             sys::close_all_except(&[answer, pipe.as_fd()]);
-            let reply = match task.perform(pipe) {
-                Ok(()) => Reply::Transferred,
-                Err(error) => Reply::NotTransferred(Failure::of(&error)),
-            };
-            let sent = send(answer, &reply, &[]);
+            let sent = send(answer, &task.perform(pipe), &[]);
             sys::exit_now(i32::from(sent.is_err()))
         }
     }
@@ -48,29 +49,54 @@ pub(crate) fn start(answer: BorrowedFd<'_>, task: &Task, pipe: OwnedFd) -> Resul
 
 impl Task {
     /// Closes the pipe when it is done.
-    fn perform(&self, pipe: OwnedFd) -> Result<()> {
+    fn perform(&self, pipe: OwnedFd) -> Reply {
         // Whoever made the pipe may wait for it in another way.
-        rustix::io::ioctl_fionbio(&pipe, false).map_err(|e| Error::io("cannot use the pipe", e.into()))?;
-        let pipe = File::from(pipe);
-        match self {
-            Self::Pack { path, name } => {
-                let source = open_source(path).map_err(|e| cannot_open(path, e))?;
-                let options = PackOptions { crossing: Crossing::Stay };
-                pack(source.as_fd(), name, pipe, &options).map(drop)
-            }
-            Self::Unpack { path, ownership } => {
-                let into =
-                    open(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| cannot_open(path, e))?;
-                let options = UnpackOptions {
-                    bounds: BOUNDS,
-                    ownership: *ownership,
-                    whiteouts: Whiteouts::Plain,
-                    existing: Existing::Replace,
-                };
-                unpack(pipe, into.as_fd(), &options).map(drop)
-            }
+        let pipe = match rustix::io::ioctl_fionbio(&pipe, false) {
+            Ok(()) => File::from(pipe),
+            Err(errno) => return Reply::Refused(Fault::new("use the pipe", errno)),
+        };
+        let done = match self {
+            Self::Write { path, mode } => match files::create(path, *mode) {
+                Ok(file) => write(pipe, file),
+                Err(fault) => return Reply::Refused(fault),
+            },
+            Self::Pack { path, name } => packed(path, name, pipe),
+            Self::Unpack { path, ownership } => unpacked(path, *ownership, pipe),
+        };
+        match done {
+            Ok(()) => Reply::Transferred,
+            Err(error) => Reply::NotTransferred(Failure::of(&error)),
         }
     }
+}
+
+fn write(mut content: File, file: OwnedFd) -> Result<()> {
+    let failed = |e| Error::io("cannot write the file", e);
+    let mut file = File::from(file);
+    let mut buffer = vec![0; 64 * 1024];
+    // Not std::io::copy: it would splice, and gVisor's splice takes a pipe that is empty for one that has ended.
+    loop {
+        match content.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(()),
+            count => file.write_all(&buffer[..count]).map_err(failed)?,
+        }
+    }
+}
+
+fn packed(path: &str, name: &str, to: File) -> Result<()> {
+    let source = open_source(path).map_err(|e| cannot_open(path, e))?;
+    pack(source.as_fd(), name, to, &PackOptions { crossing: Crossing::Stay }).map(drop)
+}
+
+fn unpacked(path: &str, ownership: Ownership, from: File) -> Result<()> {
+    let into = open(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| cannot_open(path, e))?;
+    let options = UnpackOptions {
+        bounds: BOUNDS,
+        ownership,
+        whiteouts: Whiteouts::Plain,
+        existing: Existing::Replace,
+    };
+    unpack(from, into.as_fd(), &options).map(drop)
 }
 
 /// A link is opened as a link. A FIFO or device that a guest put there does not make this wait.
@@ -82,14 +108,8 @@ fn open_source(path: &str) -> Result<OwnedFd, Errno> {
     open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY)
 }
 
-/// Links of /proc lead where no path inside does: to init's own binary and descriptors.
 fn open(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = if crate::mutation::off("file-magic-links") {
-        ResolveFlags::empty()
-    } else {
-        ResolveFlags::NO_MAGICLINKS
-    };
-    rustix::fs::openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    files::open_inside(path, flags, Mode::empty())
 }
 
 fn cannot_open(path: &str, errno: Errno) -> Error {

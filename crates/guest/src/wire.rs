@@ -22,7 +22,7 @@ use std::{
 };
 
 /// Raised when a message changes its meaning; init answers [`Reply::Version`] to any other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The longest frame: a command line and environment of Linux's own maximum (2 MiB) and JSON's escapes.
 const MAX_FRAME: usize = 8 << 20;
 /// The most descriptors beside one frame (the kernel's `SCM_MAX_FD` is 253).
@@ -55,10 +55,14 @@ pub enum Request {
     Dial {
         port: u16,
     },
-    /// A regular file, opened by a process inside.
+    /// A regular file, opened for reading by a process inside.
     Open {
         path: String,
-        mode: OpenMode,
+    },
+    /// A regular file's new content, whose pipe comes along; `mode` is for a file that is new.
+    Write {
+        path: String,
+        mode: u32,
     },
     /// What is at this path.
     Look {
@@ -73,12 +77,6 @@ pub enum Request {
     Unpack {
         path: String,
     },
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub enum OpenMode {
-    Read,
-    Write { mode: u32 },
 }
 
 /// A command as init starts it: resolved, nothing left to look up but the program in PATH.
@@ -132,7 +130,7 @@ pub enum Reply {
     Looked {
         kind: Option<FileKind>,
     },
-    /// The archive was written, or read to its end.
+    /// The archive was written, or read to its end; or the file was written.
     Transferred,
     NotTransferred(Failure),
 }

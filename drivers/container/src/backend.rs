@@ -4,7 +4,7 @@ use crate::{
     engine::{Absence, Engine, Setup},
     fault,
     flavor::Flavor,
-    image,
+    image, installation,
     launch::{self, Work},
     mounts::Overlays,
     once,
@@ -12,14 +12,14 @@ use crate::{
     plan::{self, Materials},
     probe,
     sandbox::{Accounts, ContainerSandbox, SameIds},
-    seccomp, workspace,
+    seccomp, stream, volumes, workspace,
 };
 use agentkernel_backend::{
     Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Pooling, Process, Refusal,
     Sandbox, admit,
 };
 use agentkernel_guest::{
-    agent::Listener,
+    agent::Road,
     client::{self, Client},
     defaults::Defaults,
 };
@@ -29,6 +29,7 @@ use agentkernel_model::{
     command::ExecSpec,
     id::{BackendId, SandboxId},
     mount::Workspace,
+    policy::Network,
     spec::{Lifetime, SandboxSpec},
 };
 use async_trait::async_trait;
@@ -37,7 +38,6 @@ use bollard::query_parameters::{
     WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
-use rustix::fd::AsFd as _;
 use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, fs, pin::pin, sync::Arc, time::Duration};
 
@@ -47,12 +47,12 @@ const STATE_VERSION: u32 = 1;
 const STUCK: Duration = Duration::from_secs(10);
 /// Exists once the files of a named sandbox are in place: from then on they are its own.
 const FILLED_FILE: &str = "filled";
-/// The runtime that starts gVisor, under the names that its packages and its documents use.
-const GVISOR: [&str; 2] = ["runsc", "gvisor"];
 
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     defaults: Defaults,
+    #[serde(default)]
+    road: Road,
 }
 
 /// One engine.
@@ -71,8 +71,12 @@ impl Container {
 
     /// # Errors
     /// When there is none that can be used.
-    pub(crate) fn engine(&self) -> Result<&Engine> {
-        Ok(self.find()?)
+    pub(crate) async fn engine(&self) -> Result<&Engine> {
+        Ok(self.ready().await?)
+    }
+
+    pub(crate) async fn ready(&self) -> Result<&Engine, Absence> {
+        self.setup.ready(self.flavor, &self.host).await
     }
 
     pub(crate) fn find(&self) -> Result<&Engine, Absence> {
@@ -106,6 +110,7 @@ impl Container {
             owner: places::owner_mark(&self.host),
             place,
             installation: &engine.installation,
+            road: plan::road(engine, spec),
             seccomp,
             overlays: self.overlays(engine, spec),
         };
@@ -115,13 +120,14 @@ impl Container {
         made.map(drop).map_err(|e| fault::failed("make the container", e))
     }
 
-    fn sandbox(&self, engine: &Engine, id: SandboxId, defaults: Defaults) -> ContainerSandbox {
+    fn sandbox(&self, engine: &Engine, id: SandboxId, State { defaults, road }: State) -> ContainerSandbox {
         ContainerSandbox {
             client: Client::new(Place::named(&self.host, id).path().to_owned(), defaults),
             engine: engine.docker.clone(),
             name: plan::name(id),
             same_ids: self.same_ids(engine),
             accounts: if engine.facts.limits_memory { Accounts::Kept } else { Accounts::None },
+            road,
             lifeline: None,
         }
     }
@@ -148,7 +154,7 @@ impl Container {
     async fn sweep(&self, engine: &Engine) {
         for (id, place) in places::abandoned(&self.host) {
             if launch::remove(engine, &plan::name(id)).await.is_ok() {
-                let _ = place.remove();
+                let _ = place.remove().await;
             }
         }
     }
@@ -204,11 +210,14 @@ impl Backend for Container {
     }
 
     async fn prune(&self) -> Result<u64> {
+        let builds = installation::place(&self.host);
+        let swept = tokio::task::spawn_blocking(move || installation::sweep(&builds)).await;
+        let mut freed = swept.map_err(|e| Error::internal("a removal ended early").with_source(e))??;
         if !places::was_used(&self.host, self.flavor.name()) {
-            return Ok(0);
+            return Ok(freed);
         }
-        let engine = self.engine()?;
-        let mut freed = 0_u64;
+        let engine = self.engine().await?;
+        volumes::sweep(engine, &self.host).await?;
         for image in image::owned(&engine.docker).await? {
             if image::remove(&engine.docker, &image).await? == image::Removal::Gone {
                 freed = freed.saturating_add(image.bytes());
@@ -226,17 +235,19 @@ impl Backend for Container {
         let mut extra = Vec::new();
         if let Some(name) = &spec.runtime {
             let known = self.find().map(|engine| engine.facts.runtimes.clone()).unwrap_or_default();
-            if GVISOR.contains(&name.as_str()) {
-                extra.push(Refusal::new(
-                    format!("the runtime '{name}', through which no descriptors can be passed"),
-                    "leave out --runtime",
-                ));
-            } else if !known.iter().any(|runtime| runtime == name.as_str()) {
+            if !known.iter().any(|runtime| runtime == name.as_str()) {
                 let hint = match known.is_empty() {
                     true => "leave out --runtime".to_owned(),
                     false => format!("it has {}", known.join(", ")),
                 };
                 extra.push(Refusal::new(format!("the runtime '{name}', which it does not have"), hint));
+            }
+            let rules = matches!(spec.policy.network, Network::Rules(_));
+            if rules && !stream::shares_kernel(name.as_str()) {
+                extra.push(Refusal::new(
+                    format!("network rules with the runtime '{name}', whose network cannot be redirected"),
+                    "add --no-network, or leave out --runtime",
+                ));
             }
         }
         let view = matches!(spec.workspace, Workspace::View(_)) && spec.lifetime == Lifetime::Ephemeral;
@@ -246,21 +257,29 @@ impl Backend for Container {
                 "add --no-workspace, or use a named sandbox",
             ));
         }
-        admit::admit(&self.id(), spec, &self.capabilities(), extra)
+        let mut can = self.capabilities();
+        if let Ok(engine) = self.find()
+            && plan::road(engine, spec) == Road::Streams
+        {
+            // What such a runtime itself has of threads would count.
+            can.limit_pids = Support::No;
+        }
+        admit::admit(&self.id(), spec, &can, extra)
     }
 
     async fn create(&self, inputs: CreateInputs) -> Result<DriverState> {
-        let engine = self.engine()?;
+        let engine = self.engine().await?;
         let place = Place::named(&self.host, inputs.id);
         let defaults = Defaults::of(inputs.admitted.spec(), &inputs.rootfs.rootfs)?;
         place.make()?;
         let made = self.make(engine, &inputs, &place).await;
         if made.is_err() {
             let _ = launch::remove(engine, &plan::name(inputs.id)).await;
-            let _ = place.remove();
+            let _ = place.remove().await;
         }
         made?;
-        DriverState::encode(STATE_VERSION, &State { defaults })
+        let road = plan::road(engine, inputs.admitted.spec());
+        DriverState::encode(STATE_VERSION, &State { defaults, road })
     }
 
     async fn start(
@@ -272,19 +291,19 @@ impl Backend for Container {
         if let Some(running) = self.attach(inputs.id, state).await? {
             return Ok((state.clone(), running));
         }
-        let engine = self.engine()?;
-        let State { defaults } = state.decode(STATE_VERSION)?;
+        let engine = self.engine().await?;
+        let decoded = state.decode(STATE_VERSION)?;
         let place = Place::named(&self.host, inputs.id);
         let name = plan::name(inputs.id);
         workspace::check(inputs.admitted.spec())?;
         // What a keeper left that was killed a moment ago.
         self.ended(engine, &name).await?;
         let filled = place.path().join(FILLED_FILE);
-        let listener = client::listener(place.path(), client::SOCKET)?;
+        let callers = Some(client::listener(place.path(), client::SOCKET)?);
         let files = if filled.exists() { Vec::new() } else { plan::files(&inputs) };
-        let work = Work { listener: Listener::Named, files, command: None, fds: vec![listener.as_fd()] };
+        let work = Work { callers, files, command: None, streams: Vec::new() };
         let lifeline = launch::bring_up(engine, &inputs, &place, work, gateway.as_ref()).await?;
-        let mut sandbox = self.sandbox(engine, inputs.id, defaults);
+        let mut sandbox = self.sandbox(engine, inputs.id, decoded);
         sandbox.lifeline = Some(Arc::new(lifeline));
         if !filled.exists() {
             if self.overlays(engine, inputs.admitted.spec()) == Overlays::Copied {
@@ -300,12 +319,13 @@ impl Backend for Container {
         if client::connect(place.path())?.is_none() {
             return Ok(None);
         }
-        let State { defaults } = state.decode(STATE_VERSION)?;
-        Ok(Some(Arc::new(self.sandbox(self.engine()?, id, defaults))))
+        let decoded = state.decode(STATE_VERSION)?;
+        let engine = self.setup.remembered(self.flavor, &self.host).await?;
+        Ok(Some(Arc::new(self.sandbox(engine, id, decoded))))
     }
 
     async fn stop(&self, id: SandboxId, state: &DriverState, grace: Duration) -> Result<DriverState> {
-        let engine = self.engine()?;
+        let engine = self.engine().await?;
         let (place, name) = (Place::named(&self.host, id), plan::name(id));
         match tokio::time::timeout(grace + STUCK, Client::stop(place.path(), grace)).await {
             Ok(told) => {
@@ -318,16 +338,16 @@ impl Backend for Container {
     }
 
     async fn destroy(&self, id: SandboxId, _state: Option<&DriverState>) -> Result<()> {
-        launch::remove(self.engine()?, &plan::name(id)).await?;
-        Place::named(&self.host, id).remove()?;
-        Place::ephemeral(&self.host, id).remove()
+        launch::remove(self.engine().await?, &plan::name(id)).await?;
+        Place::named(&self.host, id).remove().await?;
+        Place::ephemeral(&self.host, id).remove().await
     }
 
     async fn list_owned(&self) -> Result<Vec<Owned>> {
         if !places::was_used(&self.host, self.flavor.name()) {
             return Ok(Vec::new());
         }
-        let engine = self.engine()?;
+        let engine = self.engine().await?;
         self.sweep(engine).await;
         let mine = format!("{}={}", plan::OWNER_LABEL, places::owner_mark(&self.host));
         let filters = HashMap::from([("label", vec![mine.as_str()])]);

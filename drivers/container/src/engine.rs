@@ -4,7 +4,7 @@ use crate::{
     endpoint::{self, Endpoint},
     facts::{self, Facts},
     flavor::Flavor,
-    installation::Installation,
+    installation::{self, Installation},
     service,
 };
 use agentkernel_backend::Host;
@@ -15,7 +15,7 @@ use std::{
     fs,
     os::unix::net::UnixStream,
     path::PathBuf,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// Seconds that one request may take: making a large image is the longest.
@@ -75,6 +75,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
+    /// For callers that cannot wait in any other way: blocks when it is called first, for as long as the engine takes.
     pub(crate) fn engine(&self, flavor: Flavor, host: &Host) -> Result<&Engine, Absence> {
         if let Some(engine) = self.found.get() {
             return Ok(engine);
@@ -86,9 +87,35 @@ impl Setup {
         let engine = find(flavor, host)?;
         Ok(self.found.get_or_init(|| engine))
     }
-}
 
-impl Setup {
+    /// For callers on an event loop, where other work goes on while the engine is looked for.
+    pub(crate) async fn ready(self: &Arc<Self>, flavor: Flavor, host: &Host) -> Result<&Engine, Absence> {
+        let lost = |why: &str| Absence::Unusable(Error::internal(why.to_owned()));
+        if self.found.get().is_none() {
+            let (setup, host) = (Arc::clone(self), host.clone());
+            let search = tokio::task::spawn_blocking(move || setup.engine(flavor, &host).map(drop));
+            search.await.map_err(|_| lost("the search for an engine ended early"))??;
+        }
+        self.found.get().ok_or_else(|| lost("an engine was found and is not there"))
+    }
+
+    /// For a sandbox that runs, whose commands do not need the engine: what is remembered of it will do, and nobody is
+    /// asked. Where nothing is, as [`Self::ready`].
+    pub(crate) async fn remembered(
+        self: &Arc<Self>,
+        flavor: Flavor,
+        host: &Host,
+    ) -> Result<&Engine, Absence> {
+        if self.found.get().is_none()
+            && let Endpoint::Socket(socket) = endpoint(flavor, host)
+            && let Some(facts) = facts::remembered(&socket, &facts_of(flavor, host))
+        {
+            let engine = engine_of(socket, facts, host)?;
+            return Ok(self.found.get_or_init(|| engine));
+        }
+        self.ready(flavor, host).await
+    }
+
     /// Whether something listens where the engine is looked for. Nothing is started for it: where Podman has no service,
     /// one can be started when it is needed.
     pub(crate) fn reach(&self, flavor: Flavor, host: &Host) -> Result<()> {
@@ -112,18 +139,25 @@ fn memory(host: &Host) -> PathBuf {
     host.data.join("engines")
 }
 
+fn facts_of(flavor: Flavor, host: &Host) -> PathBuf {
+    memory(host).join(format!("{}.json", flavor.name()))
+}
+
 fn find(flavor: Flavor, host: &Host) -> Result<Engine, Absence> {
     let socket = socket(flavor, host)?;
+    let facts = facts::of(&socket, &facts_of(flavor, host)).map_err(Absence::Unusable)?;
+    engine_of(socket, facts, host)
+}
+
+fn engine_of(socket: PathBuf, facts: Facts, host: &Host) -> Result<Engine, Absence> {
     let unusable = Absence::Unusable;
-    let facts =
-        facts::of(&socket, &memory(host).join(format!("{}.json", flavor.name()))).map_err(unusable)?;
     if !facts.local {
         return Err(unusable(elsewhere(&format!("the engine at {}", socket.display()))));
     }
     let version = ClientVersion { major_version: facts.api.0, minor_version: facts.api.1 };
     let docker = Docker::connect_with_unix(&socket.display().to_string(), PATIENCE, &version)
         .map_err(|e| unusable(crate::fault::failed("reach the engine", e)))?;
-    let installation = Installation::of(&host.exe, &host.data.join("agent")).map_err(unusable)?;
+    let installation = Installation::of(&host.exe, &installation::place(host)).map_err(unusable)?;
     Ok(Engine { docker, facts, socket, installation })
 }
 

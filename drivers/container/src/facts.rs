@@ -1,4 +1,4 @@
-//! What an engine says of itself, asked once and remembered for as long as its socket is the same.
+//! What an engine says of itself, asked once and remembered for as long as it is the same engine.
 
 use agentkernel_model::{Error, Kind, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,6 +13,8 @@ use std::{
 
 /// How long an engine may take for an answer about itself: Podman on a busy machine takes seconds.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long it may take to say which program it is, where that is only compared.
+const PING: Duration = Duration::from_secs(5);
 /// The longest such answer, in bytes.
 const MAX_ANSWER: u64 = 4 << 20;
 
@@ -31,55 +33,85 @@ pub(crate) struct Facts {
     pub(crate) limits_cpus: bool,
     pub(crate) limits_pids: bool,
     pub(crate) runtimes: Vec<String>,
+    /// Which of them is used where none is named.
+    pub(crate) default_runtime: String,
     pub(crate) cgroup_version: String,
     /// Its kernel is this machine's.
     pub(crate) local: bool,
 }
 
-/// Which socket an answer came from: another engine, or the same one started again, has another.
+/// Tells a file from every other one, and from itself when it was made again.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Socket {
-    path: String,
+struct Stamp {
     device: u64,
     inode: u64,
-    changed: i64,
+    changed: (i64, i64),
 }
 
-impl Socket {
+impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let meta = fs::metadata(path).ok()?;
+        let changed = (meta.ctime(), meta.ctime_nsec());
+        Some(Self { device: meta.dev(), inode: meta.ino(), changed })
+    }
+}
+
+/// Which engine an answer came from, as far as the file system tells: another one, or the same one started again, has
+/// another socket, or the same one of systemd's and another file with its process id beside it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    path: String,
+    socket: Stamp,
+    process: Option<Stamp>,
+}
+
+impl Identity {
+    fn of(socket: &Path) -> Option<Self> {
         Some(Self {
-            path: path.display().to_string(),
-            device: meta.dev(),
-            inode: meta.ino(),
-            changed: meta.ctime(),
+            path: socket.display().to_string(),
+            socket: Stamp::of(socket)?,
+            process: Stamp::of(&socket.with_extension("pid")),
         })
     }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Remembered {
-    socket: Socket,
+    identity: Identity,
+    /// What it says of its program and version in every answer.
+    server: String,
     facts: Facts,
 }
 
-/// The facts of the engine at `socket`, from `memory` where they are of this very socket.
+/// The facts of the engine at `socket`, from `memory` where they are of this very engine: it is asked one short question,
+/// because behind a socket that systemd keeps there may be another program than before. Blocks.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] when it does not answer; [`Kind::Denied`] when this user may not ask.
 pub(crate) fn of(socket: &Path, memory: &Path) -> Result<Facts> {
-    let now = Socket::of(socket);
-    let known = fs::read(memory).ok().and_then(|json| serde_json::from_slice::<Remembered>(&json).ok());
-    if let Some(known) = known
-        && Some(&known.socket) == now.as_ref()
-    {
-        return Ok(known.facts);
+    if let Some(known) = known(socket, memory) {
+        // That it does not answer is told by whatever is wanted of it next.
+        let same = server(socket).is_none_or(|server| server == known.server);
+        if same {
+            return Ok(known.facts);
+        }
     }
-    let facts = ask(socket)?;
-    if let Some(socket) = now {
-        remember(memory, &Remembered { socket, facts: facts.clone() });
+    let identity = Identity::of(socket);
+    let (facts, server) = ask(socket)?;
+    if let Some(identity) = identity {
+        remember(memory, &Remembered { identity, server, facts: facts.clone() });
     }
     Ok(facts)
+}
+
+/// What is remembered of the engine at `socket`, for what runs already: nothing is asked and nobody is waited for.
+pub(crate) fn remembered(socket: &Path, memory: &Path) -> Option<Facts> {
+    known(socket, memory).map(|known| known.facts)
+}
+
+fn known(socket: &Path, memory: &Path) -> Option<Remembered> {
+    let known: Remembered = serde_json::from_slice(&fs::read(memory).ok()?).ok()?;
+    (Some(&known.identity) == Identity::of(socket).as_ref()).then_some(known)
 }
 
 /// What cannot be written is asked again the next time.
@@ -93,9 +125,9 @@ fn remember(memory: &Path, value: &Remembered) {
     }
 }
 
-fn ask(socket: &Path) -> Result<Facts> {
-    let version: Value = get(socket, "/version")?;
-    let info: Value = get(socket, "/info")?;
+fn ask(socket: &Path) -> Result<(Facts, String)> {
+    let (version, server): (Value, String) = get(socket, "/version")?;
+    let (info, _): (Value, String) = get(socket, "/info")?;
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let yes = |key: &str| info[key].as_bool().unwrap_or(false);
     let options: Vec<&str> =
@@ -107,7 +139,7 @@ fn ask(socket: &Path) -> Result<Facts> {
     let enforced = !rootless || cgroup_version == "2";
     let system = rustix::system::uname();
     let same = |key: &str, ours: &std::ffi::CStr| info[key].as_str() == ours.to_str().ok();
-    Ok(Facts {
+    let facts = Facts {
         version: text(&version, "Version"),
         api: parse_api(&text(&version, "ApiVersion")),
         rootless,
@@ -116,9 +148,16 @@ fn ask(socket: &Path) -> Result<Facts> {
         limits_cpus: enforced && yes("CpuCfsQuota"),
         limits_pids: enforced && yes("PidsLimit"),
         runtimes: info["Runtimes"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect(),
+        default_runtime: default_runtime(&info),
         cgroup_version,
         local: same("KernelVersion", system.release()) && same("Name", system.nodename()),
-    })
+    };
+    Ok((facts, server))
+}
+
+/// Podman names its runtimes nowhere in Docker's form of the answer: then it is one of those that share the kernel.
+fn default_runtime(info: &Value) -> String {
+    info["DefaultRuntime"].as_str().filter(|name| !name.is_empty()).unwrap_or("runc").to_owned()
 }
 
 /// `1.41`; what cannot be read is the oldest that is of use.
@@ -127,26 +166,50 @@ fn parse_api(text: &str) -> (usize, usize) {
     parts.unwrap_or((1, 41))
 }
 
-/// One question over a connection of its own, without the event loop: capabilities are asked for where none runs.
-fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
-    let answer = exchange(socket, path).map_err(|e| unreachable(socket, e))?;
+/// One question over a connection of its own, without the event loop: capabilities are asked for where none runs. Beside
+/// the answer, what its head says of the program that answers.
+fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<(T, String)> {
+    let answer = exchange(socket, path, ANSWER).map_err(|e| unreachable(socket, e))?;
     let broken = || {
         Error::new(Kind::Unavailable, format!("what listens on {} is no container engine", socket.display()))
     };
-    let split = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(broken)?;
-    let (head, body) = (&answer[..split], &answer[split + 4..]);
+    let (head, body) = split(&answer).ok_or_else(broken)?;
+    let body = serde_json::from_slice(body).map_err(|e| broken().with_source(e))?;
+    Ok((body, program(head)))
+}
+
+/// What the engine says of its program and version when it is asked nothing else.
+fn server(socket: &Path) -> Option<String> {
+    let answer = exchange(socket, "/_ping", PING).ok()?;
+    split(&answer).map(|(head, _)| program(head))
+}
+
+/// Head and body of an answer that is a success.
+fn split(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
+    let (head, body) = (&answer[..at], &answer[at + 4..]);
     let ok = head.split(|b| *b == b' ').nth(1).is_some_and(|status| status == b"200");
-    if !ok {
-        return Err(broken());
-    }
-    serde_json::from_slice(body).map_err(|e| broken().with_source(e))
+    ok.then_some((head, body))
+}
+
+/// The lines of `head` that are the same in every answer of one program: `Server`, and the versions of its API.
+fn program(head: &[u8]) -> String {
+    let head = String::from_utf8_lossy(head);
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let own = fields.filter(|(name, _)| {
+        ["server", "api-version", "libpod-api-version"].iter().any(|own| name.eq_ignore_ascii_case(own))
+    });
+    let mut own: Vec<String> =
+        own.map(|(name, value)| format!("{}: {}", name.to_ascii_lowercase(), value.trim())).collect();
+    own.sort();
+    own.join(", ")
 }
 
 /// HTTP/1.0, so that the body ends with the connection.
-fn exchange(socket: &Path, path: &str) -> std::io::Result<Vec<u8>> {
+fn exchange(socket: &Path, path: &str, patience: Duration) -> std::io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(ANSWER))?;
-    stream.set_write_timeout(Some(ANSWER))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     // In one piece: a server may answer, and close, once it has seen the first.
     let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;

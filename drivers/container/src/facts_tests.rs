@@ -15,7 +15,10 @@ fn serve(dir: &Path, answers: &[&str]) -> (std::path::PathBuf, thread::JoinHandl
                 stream.read_exact(&mut byte).unwrap();
                 request.extend(byte);
             }
-            write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n{answer}").unwrap();
+            // An answer may bring fields of its own head.
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or(("X: y", &answer));
+            write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n{head}\r\n\r\n{body}")
+                .unwrap();
         }
     });
     (socket, served)
@@ -41,6 +44,48 @@ fn facts_are_asked_once_and_limits_of_rootless_v1_are_not_believed() {
     let _other = UnixListener::bind(&socket).unwrap();
     fs::remove_file(&socket).unwrap();
     assert_eq!(of(&socket, &memory).unwrap_err().kind(), Kind::Unavailable);
+}
+
+/// Answers of an engine of that version.
+fn engine(version: &str) -> [String; 2] {
+    let head = format!("Server: Docker/{version} (linux)\r\nApi-Version: 1.41\r\nDate: now");
+    [
+        format!("{head}\r\n\r\n{{\"Version\":\"{version}\",\"ApiVersion\":\"1.41\"}}"),
+        format!("{head}\r\n\r\n{{}}"),
+    ]
+}
+
+#[test]
+fn another_engine_behind_the_same_socket_is_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = dir.path().join("memory/docker.json");
+    let ([old_version, old], [new_version, new]) = (engine("20.10.1"), engine("28.0.0"));
+    let later = old.replace("Date: now", "Date: later").replace("Server:", "server:");
+    let answers = [&old_version, &old, &later, &new, &new_version, &new, &new];
+    let (socket, served) = serve(dir.path(), &answers.map(String::as_str));
+    assert_eq!(of(&socket, &memory).unwrap().version, "20.10.1");
+    assert_eq!(of(&socket, &memory).unwrap().version, "20.10.1", "the same program");
+    assert_eq!(remembered(&socket, &memory).unwrap().version, "20.10.1");
+    assert_eq!(of(&socket, &memory).unwrap().version, "28.0.0", "the socket is the same, the program is not");
+    assert_eq!(of(&socket, &memory).unwrap().version, "28.0.0");
+    served.join().unwrap();
+    assert_eq!(of(&socket, &memory).unwrap().version, "28.0.0", "it does not answer");
+}
+
+#[test]
+fn an_engine_that_was_started_again_is_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = dir.path().join("memory/docker.json");
+    let [version, info] = engine("20.10.1");
+    let answers = [&version, &info, &version, &info];
+    let (socket, served) = serve(dir.path(), &answers.map(String::as_str));
+    of(&socket, &memory).unwrap();
+    assert!(remembered(&socket, &memory).is_some());
+    fs::write(socket.with_extension("pid"), "1").unwrap();
+    assert!(remembered(&socket, &memory).is_none(), "another process");
+    of(&socket, &memory).unwrap();
+    assert!(remembered(&socket, &memory).is_some());
+    served.join().unwrap();
 }
 
 #[test]

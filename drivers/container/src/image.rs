@@ -5,6 +5,7 @@
 //! is in neither.
 
 mod bundle;
+mod layout;
 mod owned;
 mod packed;
 mod recipe;
@@ -18,6 +19,8 @@ use bollard::{
 };
 use bundle::Bundle;
 use futures_util::StreamExt as _;
+pub(crate) use layout::{IMAGE_LABEL, IMAGE_NAME, Layout};
+#[cfg(target_os = "linux")]
 pub(crate) use owned::{Removal, owned, remove};
 use recipe::Recipe;
 use std::{path::Path, pin::pin, time::Duration};

@@ -3,7 +3,14 @@
 //! An image may have another C library or none, so the agent brings its own. Containers keep the path of what is mounted
 //! for as long as they exist, so that path is a link, which is replaced in one step when the program is another.
 
+use agentkernel_archive::remove_tree;
+use agentkernel_backend::Host;
 use agentkernel_model::{Error, Result};
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    fs::{CWD, FlockOperation, Mode, OFlags, flock},
+    io::Errno,
+};
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::{self, DirBuilder, File},
@@ -14,18 +21,31 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 const PROGRAM: &str = "agentkernel";
 const INTERPRETER: &str = "ld.so";
 const CURRENT: &str = "current";
+/// What a build is called while it is removed.
+const OLD: &str = "old.";
+/// What is this old and was never given its name is nobody's work any more.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// Where the files are, and how they are started inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Installation {
     /// The link that is mounted.
     pub(crate) source: PathBuf,
     is_static: bool,
+    /// Locked for as long as this process lives, so that [`sweep`] leaves what its containers run from.
+    _lease: Arc<OwnedFd>,
+}
+
+/// Where the installations of a data directory are.
+pub(crate) fn place(host: &Host) -> PathBuf {
+    host.data.join("agent")
 }
 
 impl Installation {
@@ -53,16 +73,116 @@ impl Installation {
         let key = key(exe).map_err(failed)?;
         let place = dir.join(&key);
         let source = dir.join(CURRENT);
-        if !place.is_dir() {
-            make(exe, dir, &place).map_err(failed)?;
-        }
+        let lease = loop {
+            if !place.is_dir() {
+                make(exe, dir, &place).map_err(failed)?;
+            }
+            if let Some(lease) = lease(&place).map_err(|e| failed(e.into()))? {
+                break lease;
+            }
+        };
         if fs::read_link(&source).ok().as_deref() != Some(Path::new(&key)) {
             let fresh = dir.join(format!("{CURRENT}.{}", std::process::id()));
             let _ = fs::remove_file(&fresh);
             symlink(&key, &fresh).and_then(|()| fs::rename(&fresh, &source)).map_err(failed)?;
         }
-        Ok(Self { source, is_static: !place.join(INTERPRETER).exists() })
+        let is_static = !place.join(INTERPRETER).exists();
+        Ok(Self { source, is_static, _lease: Arc::new(lease) })
     }
+}
+
+fn open(place: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, place, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The lock that a build's users share; `None` when the build was swept before it was had.
+fn lease(place: &Path) -> Result<Option<OwnedFd>, Errno> {
+    let lease = match open(place) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    // Somebody who sweeps holds it for as long as a few files are removed.
+    rustix::io::retry_on_intr(|| flock(&lease, FlockOperation::LockShared))?;
+    let held = rustix::fs::fstat(&lease)?;
+    let same =
+        rustix::fs::stat(place).is_ok_and(|now| (now.st_dev, now.st_ino) == (held.st_dev, held.st_ino));
+    Ok(same.then_some(lease))
+}
+
+/// Removes the builds in `dir` that no process uses and that are not the current one, and what was never finished; the
+/// bytes that were freed. Blocks.
+///
+/// # Errors
+/// When something cannot be removed; the rest is.
+pub(crate) fn sweep(dir: &Path) -> Result<u64> {
+    let failed =
+        |e: io::Error| Error::io(format!("cannot remove old builds of the agent in {}", dir.display()), e);
+    let current = fs::read_link(dir.join(CURRENT)).ok();
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
+        other => other.map_err(failed)?,
+    };
+    let (mut freed, mut first) = (0_u64, Ok(()));
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        if current.as_deref() == Some(Path::new(&name)) || name == CURRENT {
+            continue;
+        }
+        match discard(dir, &entry) {
+            Ok(bytes) => freed = freed.saturating_add(bytes),
+            Err(e) => first = first.and(Err(failed(e))),
+        }
+    }
+    first.map(|()| freed)
+}
+
+/// Removes one of the things in `dir`, unless it is in use.
+fn discard(dir: &Path, entry: &fs::DirEntry) -> io::Result<u64> {
+    let (path, name) = (entry.path(), entry.file_name());
+    let meta = entry.metadata()?;
+    if name.as_bytes().contains(&b'.') && !name.as_bytes().starts_with(OLD.as_bytes()) {
+        // Somebody makes it now, or was killed at it.
+        let age = SystemTime::now().duration_since(meta.modified()?).unwrap_or_default();
+        if age < ABANDONED {
+            return Ok(0);
+        }
+    }
+    if !meta.is_dir() {
+        fs::remove_file(&path)?;
+        return Ok(0);
+    }
+    let lock = match open(&path) {
+        Err(Errno::NOENT) => return Ok(0),
+        other => other?,
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(0),
+        other => other?,
+    }
+    let doomed = match name.as_bytes().starts_with(OLD.as_bytes()) {
+        true => path,
+        // In one step, for whoever has just opened it to use it.
+        false => {
+            let doomed = dir.join(format!("{OLD}{}.{}", name.display(), std::process::id()));
+            fs::rename(&path, &doomed)?;
+            doomed
+        }
+    };
+    let bytes = bytes_of(&lock)?;
+    remove_tree(&doomed)?;
+    Ok(bytes)
+}
+
+/// What its removal frees: of the program there are other names.
+fn bytes_of(build: &OwnedFd) -> io::Result<u64> {
+    let mut bytes = 0_u64;
+    for entry in rustix::fs::Dir::read_from(build.as_fd())? {
+        let stat = rustix::fs::statat(build, entry?.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        let only = stat.st_nlink == 1 && rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        bytes = bytes.saturating_add(if only { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 });
+    }
+    Ok(bytes)
 }
 
 /// Tells one build of the program from another without reading it.
@@ -192,24 +312,5 @@ fn libraries(interpreter: &Path, exe: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_installed_program_runs_with_what_is_beside_it_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = Installation::of(Path::new("/bin/ls"), dir.path()).unwrap();
-        let again = Installation::of(Path::new("/bin/ls"), dir.path()).unwrap();
-        assert_eq!(first, again);
-        let inside = first.source.display().to_string();
-        let words = first.command(&inside, "/");
-        let ran = Command::new(&words[0]).args(&words[1..]).env_clear().output().unwrap();
-        assert!(ran.status.success(), "{words:?}: {ran:?}");
-        let interpreter = fs::read(first.source.join(INTERPRETER)).unwrap();
-        assert!(!interpreter.windows(18).any(|w| w == b"/etc/ld.so.preload"), "it reads the image's file");
-        let before = fs::read_link(&first.source).unwrap();
-        let other = Installation::of(Path::new("/bin/cat"), dir.path()).unwrap();
-        assert_eq!(other.source, first.source);
-        assert_ne!(fs::read_link(&other.source).unwrap(), before);
-    }
-}
+#[path = "installation_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! The keeper's side of a start: where the agent of a new container reports, and what it is told.
 
-use agentkernel_backend::Gateway;
+use crate::stream::Attached;
+use agentkernel_backend::{Gateway, Uplink};
 use agentkernel_guest::{
     agent::Welcome,
     client::listener,
@@ -76,24 +77,51 @@ pub(crate) async fn welcome(
     fds: &[BorrowedFd<'_>],
     gateway: Option<&Arc<dyn Gateway>>,
 ) -> Result<Conversation> {
-    let gone = |errno: Errno| Error::io("cannot talk to the sandbox's agent", errno.into());
-    send(socket.as_fd(), welcome, fds).map_err(gone)?;
-    let conversation = Conversation::new(socket)?;
-    match conversation.recv().await? {
-        Some(Reply::Up { network: false }) => {}
-        Some(Reply::Up { network: true }) => {
-            let mut sockets = Vec::new();
-            while let Ok(socket) = conversation.take_fd() {
-                sockets.push(socket);
-            }
-            let uplink = Box::new(CapturedUplink::new(sockets)?);
-            match gateway {
-                Some(gateway) => gateway.serve(uplink),
-                // Nobody listens: every connection of the sandbox is reset.
-                None => drop(uplink),
-            }
+    let conversation = told(socket, welcome, fds)?;
+    if is_captured(&conversation).await? {
+        let mut sockets = Vec::new();
+        while let Ok(socket) = conversation.take_fd() {
+            sockets.push(socket);
         }
-        other => return Err(process::unexpected(other, &Exec::none())),
+        serve(Box::new(CapturedUplink::new(sockets)?), gateway);
     }
     Ok(conversation)
+}
+
+/// The same over a container's streams, which carry its network as well.
+///
+/// # Errors
+/// As [`welcome`].
+pub(crate) async fn welcome_attached(
+    attached: Attached,
+    welcome: &Welcome,
+    fds: &[BorrowedFd<'_>],
+    gateway: Option<&Arc<dyn Gateway>>,
+) -> Result<Conversation> {
+    let conversation = told(attached.control, welcome, fds)?;
+    if is_captured(&conversation).await? {
+        serve(Box::new(attached.uplink), gateway);
+    }
+    Ok(conversation)
+}
+
+fn told(socket: OwnedFd, welcome: &Welcome, fds: &[BorrowedFd<'_>]) -> Result<Conversation> {
+    let gone = |errno: Errno| Error::io("cannot talk to the sandbox's agent", errno.into());
+    send(socket.as_fd(), welcome, fds).map_err(gone)?;
+    Conversation::new(socket)
+}
+
+/// Waits until the sandbox is complete; whether its network ends at the keeper's.
+async fn is_captured(conversation: &Conversation) -> Result<bool> {
+    match conversation.recv().await? {
+        Some(Reply::Up { network }) => Ok(network),
+        other => Err(process::unexpected(other, &Exec::none())),
+    }
+}
+
+fn serve(uplink: Box<dyn Uplink>, gateway: Option<&Arc<dyn Gateway>>) {
+    // Without one nobody listens: every connection of the sandbox is reset.
+    if let Some(gateway) = gateway {
+        gateway.serve(uplink);
+    }
 }

@@ -5,18 +5,18 @@ use crate::{
     fault,
     keeper::{self, Rendezvous},
     places::Place,
-    plan,
+    plan, stream,
 };
 use agentkernel_backend::{CreateInputs, Gateway};
 use agentkernel_guest::{
-    agent::{Listener, Network, NewFile, Welcome},
+    agent::{Listener, Network, NewFile, Road, Welcome},
     conversation::Conversation,
     wire::{Exec, VERSION},
 };
 use agentkernel_model::{Error, Kind, Result, policy, text::printable};
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt as _;
-use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::{pin::pin, sync::Arc, time::Duration};
 
 /// How long an engine may take to start a container, and its agent to make it complete.
@@ -25,11 +25,12 @@ const START: Duration = Duration::from_secs(60);
 /// What the agent is told beside the walls.
 #[derive(Debug)]
 pub(crate) struct Work<'a> {
-    pub(crate) listener: Listener,
+    /// Where other processes of this machine will ask for commands.
+    pub(crate) callers: Option<OwnedFd>,
     pub(crate) files: Vec<NewFile>,
     pub(crate) command: Option<Exec>,
-    /// The listener, then the command's streams.
-    pub(crate) fds: Vec<BorrowedFd<'a>>,
+    /// The command's own, where it has no terminal.
+    pub(crate) streams: Vec<BorrowedFd<'a>>,
 }
 
 /// Starts the container of `inputs` and welcomes its agent.
@@ -44,18 +45,38 @@ pub(crate) async fn bring_up(
     gateway: Option<&Arc<dyn Gateway>>,
 ) -> Result<Conversation> {
     let spec = inputs.admitted.spec();
-    let rendezvous = Rendezvous::open(&place.keeper())?;
     let network = match spec.policy.network {
         policy::Network::Rules(_) => Network::Captured,
         policy::Network::Off | policy::Network::Open => Network::Given,
     };
-    let Work { listener, files, command, fds } = work;
+    let Work { callers, files, command, streams } = work;
     let confinement = plan::confinement(spec);
     let workdir = inputs.rootfs.rootfs.defaults.workdir.as_ref().map(ToString::to_string);
-    let welcome = Welcome { version: VERSION, confinement, network, listener, files, workdir, command };
+    let listener = Listener::None;
+    let mut welcome = Welcome { version: VERSION, confinement, network, listener, files, workdir, command };
+    let name = plan::name(inputs.id);
     let up = async {
-        let socket = report(engine, &plan::name(inputs.id), &rendezvous).await?;
-        keeper::welcome(socket, &welcome, &fds, gateway).await
+        match plan::road(engine, spec) {
+            Road::Socket => {
+                let rendezvous = Rendezvous::open(&place.keeper())?;
+                let socket = report(engine, &name, &rendezvous).await?;
+                // Before a command can see it.
+                drop(rendezvous);
+                if callers.is_some() {
+                    welcome.listener = Listener::Named;
+                }
+                let fds: Vec<_> = callers.iter().map(|fd| fd.as_fd()).chain(streams).collect();
+                keeper::welcome(socket, &welcome, &fds, gateway).await
+            }
+            Road::Streams => {
+                let attached = stream::attach(&engine.docker, inputs.id, callers).await?;
+                engine.docker.start_container(&name, None).await.map_err(fault::not_started)?;
+                tokio::select! {
+                    welcomed = keeper::welcome_attached(attached, &welcome, &streams, gateway) => welcomed,
+                    why = ended(engine, &name) => Err(why),
+                }
+            }
+        }
     };
     let late = || format!("the container did not come up within {} s", START.as_secs());
     tokio::time::timeout(START, up).await.map_err(|_| Error::new(Kind::Timeout, late()))?

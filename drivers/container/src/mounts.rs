@@ -1,8 +1,8 @@
 //! What of this machine a container shows.
 
-use crate::plan::Materials;
+use crate::plan::{self, Materials};
 use agentkernel_backend::rootfs::Layer;
-use agentkernel_guest::agent;
+use agentkernel_guest::agent::{self, Road};
 use agentkernel_model::{
     Error, Kind, Result,
     mount::{Access, Workspace},
@@ -51,7 +51,9 @@ pub(crate) fn all(materials: &Materials<'_>) -> Result<Mounted> {
     let mut made = Mounted::default();
     let own = agent::DIRECTORY;
     made.bind(&materials.installation.source, &format!("{own}/bin"), Access::ReadOnly)?;
-    made.bind(&materials.place.keeper(), &format!("{own}/keeper"), Access::ReadOnly)?;
+    if materials.road == Road::Socket {
+        made.bind(&materials.place.keeper(), &format!("{own}/keeper"), Access::ReadOnly)?;
+    }
     let writable = spec.policy.root == RootAccess::ReadWrite;
     for (index, graft) in materials.inputs.rootfs.rootfs.grafts.iter().enumerate() {
         let target = graft.target.as_str();
@@ -112,7 +114,7 @@ impl Mounted {
     ) -> Result<()> {
         match materials.overlays {
             Overlays::Thrown => self.binds.push(format!("{}:{target}:O", plain(materials, source, index)?)),
-            Overlays::Copied => self.volume(target, None),
+            Overlays::Copied => self.volume(materials, target, None),
             Overlays::Kept => {
                 let lower = plain(materials, source, index)?;
                 let (upper, work) = layers(materials, source, index)?;
@@ -126,14 +128,14 @@ impl Mounted {
                     ("device".to_owned(), "overlay".to_owned()),
                     ("o".to_owned(), format!("lowerdir={lower},upperdir={upper},workdir={work}")),
                 ]);
-                self.volume(target, Some(options));
+                self.volume(materials, target, Some(options));
             }
         }
         Ok(())
     }
 
-    /// A volume that goes with the container.
-    fn volume(&mut self, target: &str, options: Option<HashMap<String, String>>) {
+    /// A volume that goes with the container; should it not, its labels tell whose it was.
+    fn volume(&mut self, materials: &Materials<'_>, target: &str, options: Option<HashMap<String, String>>) {
         let driver_config = options.map(|options| MountVolumeOptionsDriverConfig {
             name: Some("local".to_owned()),
             options: Some(options),
@@ -143,6 +145,7 @@ impl Mounted {
             target: Some(target.to_owned()),
             volume_options: Some(MountVolumeOptions {
                 no_copy: Some(true),
+                labels: Some(plan::labels(materials)),
                 driver_config,
                 ..MountVolumeOptions::default()
             }),

@@ -6,10 +6,11 @@ use crate::{
     launch::{self, Work},
     places::Place,
     plan,
+    sandbox::explained,
 };
 use agentkernel_backend::{ByteSource, CreateInputs, Exit, Gateway, Process};
 use agentkernel_guest::{
-    agent::Listener,
+    agent::Road,
     conversation::Conversation,
     defaults::Defaults,
     process::{self, Pipes, RemoteControl},
@@ -25,24 +26,32 @@ struct Ephemeral {
     backend: Container,
     id: SandboxId,
     place: Place,
+    road: Road,
     /// Held while it is somebody's.
     _lock: OwnedFd,
 }
 
 impl Ephemeral {
-    fn new(backend: &Container, id: SandboxId) -> Result<Self> {
+    fn new(backend: &Container, id: SandboxId, road: Road) -> Result<Self> {
         let (place, lock) = Place::begin(&backend.host, id)?;
-        Ok(Self { backend: backend.clone(), id, place, _lock: lock })
+        Ok(Self { backend: backend.clone(), id, place, road, _lock: lock })
     }
 
     async fn clear(self) -> Result<()> {
-        launch::remove(self.backend.engine()?, &plan::name(self.id)).await?;
-        self.place.remove()
+        launch::remove(self.backend.engine().await?, &plan::name(self.id)).await?;
+        self.place.remove().await
     }
 
     async fn finish(self, conversation: Arc<Conversation>, exec: &Exec) -> Result<Exit> {
         let exit = process::ended(&conversation, exec, &|| false).await;
         drop(conversation);
+        let exit = match (exit, self.road) {
+            (Ok(exit), Road::Streams) => {
+                let engine = &self.backend.engine().await?.docker;
+                Ok(explained(engine, &plan::name(self.id), exit).await)
+            }
+            (exit, _) => exit,
+        };
         self.clear().await?;
         exit
     }
@@ -54,8 +63,8 @@ pub(crate) async fn run(
     command: &ExecSpec,
     gateway: Option<Arc<dyn Gateway>>,
 ) -> Result<Process> {
-    let engine = backend.engine()?;
-    let ephemeral = Ephemeral::new(backend, inputs.id)?;
+    let engine = backend.engine().await?;
+    let ephemeral = Ephemeral::new(backend, inputs.id, plan::road(engine, inputs.admitted.spec()))?;
     match begin(backend, engine, &ephemeral, &inputs, command, gateway).await {
         Ok((process, conversation, exec)) => {
             let exit = Box::pin(async move { ephemeral.finish(conversation, &exec).await });
@@ -83,10 +92,10 @@ async fn begin(
     let pipes = Pipes::new(command.stdio, backend.same_ids(engine).owner(exec.uid, exec.gid))?;
     let fds = pipes.as_ref().map(|pipes| pipes.inside.each_ref().map(|fd| fd.as_fd()).to_vec());
     let work = Work {
-        listener: Listener::None,
+        callers: None,
         files: plan::files(inputs),
         command: Some(exec.clone()),
-        fds: fds.unwrap_or_default(),
+        streams: fds.unwrap_or_default(),
     };
     let conversation = launch::bring_up(engine, inputs, &ephemeral.place, work, gateway.as_ref()).await?;
     let conversation = Arc::new(conversation);

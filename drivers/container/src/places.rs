@@ -1,5 +1,6 @@
 //! What a sandbox of this driver has on this machine, beside its container.
 
+use agentkernel_archive::remove_tree;
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use rustix::{
@@ -76,17 +77,15 @@ impl Place {
         Ok(())
     }
 
-    /// Removing what does not exist succeeds.
+    /// Removing what does not exist succeeds. What a sandbox wrote may be much and deep: other work goes on meanwhile.
     ///
     /// # Errors
     /// When something is left.
-    pub(crate) fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.0) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io(format!("cannot remove {}", self.0.display()), e))
-            }
-            _ => Ok(()),
-        }
+    pub(crate) async fn remove(&self) -> Result<()> {
+        let path = self.0.clone();
+        let removed = tokio::task::spawn_blocking(move || remove_tree(&path)).await;
+        let removed = removed.map_err(|e| Error::internal("a removal ended early").with_source(e))?;
+        removed.map_err(|e| Error::io(format!("cannot remove {}", self.0.display()), e.into()))
     }
 
     /// Says that somebody works with it for as long as the value lives.
@@ -150,3 +149,7 @@ pub(crate) fn owner_mark(host: &Host) -> String {
     let digest = Sha256::digest(host.data.as_os_str().as_bytes());
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+#[path = "places_tests.rs"]
+mod tests;

@@ -1,16 +1,18 @@
 //! A sandbox as the engine is asked for it: every wall that the policy wants, as fields of one request.
 
 use crate::{
+    engine::Engine,
     facts::Facts,
     flavor::Flavor,
     installation::Installation,
     mounts::{self, Overlays},
     places::Place,
+    stream,
 };
 use agentkernel_archive::Ownership;
 use agentkernel_backend::CreateInputs;
 use agentkernel_guest::{
-    agent,
+    agent::{self, Road},
     walls::{Confinement, HostFiles},
 };
 use agentkernel_model::{
@@ -52,6 +54,12 @@ pub(crate) fn name(id: SandboxId) -> String {
     format!("agentkernel-{id}")
 }
 
+/// How a sandbox's agent and its keeper reach each other.
+pub(crate) fn road(engine: &Engine, spec: &SandboxSpec) -> Road {
+    let runtime = spec.runtime.as_ref().map_or(engine.facts.default_runtime.as_str(), |name| name.as_str());
+    if stream::shares_kernel(runtime) { Road::Socket } else { Road::Streams }
+}
+
 /// What a request is made from.
 #[derive(Debug)]
 pub(crate) struct Materials<'a> {
@@ -62,6 +70,7 @@ pub(crate) struct Materials<'a> {
     pub(crate) owner: String,
     pub(crate) place: &'a Place,
     pub(crate) installation: &'a Installation,
+    pub(crate) road: Road,
     /// What goes into the security option `seccomp`.
     pub(crate) seccomp: String,
     pub(crate) overlays: Overlays,
@@ -77,12 +86,18 @@ pub(crate) fn container(materials: &Materials<'_>) -> Result<ContainerCreateBody
     let mounted = mounts::all(materials)?;
     // Where the agent can make it, a path that cannot be made is the command's fault and not the container's.
     let read_only = spec.policy.root == RootAccess::ReadOnly;
+    let streams = materials.road == Road::Streams;
     let workdir = rootfs.defaults.workdir.as_ref().filter(|_| read_only).map(ToString::to_string);
     Ok(ContainerCreateBody {
         image: Some(materials.image.clone()),
         hostname: Some("agentkernel".to_owned()),
         user: Some("0:0".to_owned()),
-        entrypoint: Some(materials.installation.command(&format!("{}/bin", agent::DIRECTORY), agent::WORD)),
+        entrypoint: Some(entrypoint(materials)),
+        open_stdin: Some(streams),
+        // It ends with the keeper, whatever becomes of that.
+        stdin_once: Some(streams),
+        attach_stdin: Some(streams),
+        attach_stdout: Some(streams),
         cmd: Some(Vec::new()),
         // An engine adds the image's own variables to these: none of them may reach the agent's interpreter.
         env: Some(OF_INTERPRETER.iter().map(|name| format!("{name}=")).collect()),
@@ -100,7 +115,17 @@ pub(crate) fn container(materials: &Materials<'_>) -> Result<ContainerCreateBody
     })
 }
 
-fn labels(materials: &Materials<'_>) -> HashMap<String, String> {
+fn entrypoint(materials: &Materials<'_>) -> Vec<String> {
+    let bin = format!("{}/bin", agent::DIRECTORY);
+    let mut words = materials.installation.command(&bin, agent::WORD);
+    if materials.road == Road::Streams {
+        words.push(agent::STREAMS.to_owned());
+    }
+    words
+}
+
+/// What tells that something in an engine is of this sandbox.
+pub(crate) fn labels(materials: &Materials<'_>) -> HashMap<String, String> {
     let mut labels = HashMap::from([
         (LABEL.to_owned(), materials.inputs.id.to_string()),
         (OWNER_LABEL.to_owned(), materials.owner.clone()),
@@ -119,7 +144,8 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
     let cgroupns = !(facts.rootless && facts.cgroup_version == "1");
     HostConfig {
         network_mode: Some("none".to_owned()),
-        auto_remove: Some(spec.lifetime == Lifetime::Ephemeral),
+        // Where only the engine can tell why it ended, it is asked before it forgets.
+        auto_remove: Some(spec.lifetime == Lifetime::Ephemeral && materials.road == Road::Socket),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(capabilities(policy.caps, &policy.network)),
         security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", materials.seccomp)]),
@@ -132,7 +158,7 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
             .cpus
             .filter(|_| facts.limits_cpus)
             .map(|cpus| i64::from(cpus.value().milli()) * 1_000_000),
-        pids_limit: limits.pids.filter(|_| facts.limits_pids).map(|pids| i64::from(pids.value()) + 1),
+        pids_limit: limits.pids.filter(|_| facts.limits_pids && materials.road == Road::Socket).map(|pids| i64::from(pids.value()) + 1),
         ulimits: Some(ulimits(materials.flavor)),
         ipc_mode: Some("private".to_owned()),
         cgroupns_mode: cgroupns.then_some(HostConfigCgroupnsModeEnum::PRIVATE),

@@ -8,7 +8,6 @@ use crate::{
     plan,
 };
 use agentkernel_backend::{Backend as _, CreateInputs, Health, ImageDefaults, Lease, Owners, Rootfs};
-use agentkernel_guest::agent::Listener;
 use agentkernel_model::{
     Error, Result,
     id::SandboxId,
@@ -21,7 +20,7 @@ use agentkernel_model::{
 use std::collections::BTreeMap;
 
 pub(crate) async fn probe(backend: &Container) -> Health {
-    let engine = match backend.find() {
+    let engine = match backend.ready().await {
         Ok(engine) => engine,
         Err(Absence::NotThere(reason)) => {
             return Health::Undetected { reason: format!("{reason}; {}", backend.flavor.hint()) };
@@ -82,14 +81,14 @@ async fn try_out(backend: &Container) -> Result<()> {
         backend.admit(&spec).map_err(|r| agentkernel_backend::admit::refused(&backend.id(), &r))?;
     let inputs = CreateInputs { admitted, id: SandboxId::new(), rootfs: Lease::unguarded(rootfs) };
     let (place, lock) = Place::begin(&backend.host, inputs.id)?;
-    let engine = backend.engine()?;
-    let work = Work { listener: Listener::None, files: Vec::new(), command: None, fds: Vec::new() };
+    let engine = backend.engine().await?;
+    let work = Work { callers: None, files: Vec::new(), command: None, streams: Vec::new() };
     let up = match backend.make(engine, &inputs, &place).await {
         Ok(()) => launch::bring_up(engine, &inputs, &place, work, None).await.map(drop),
         Err(error) => Err(error),
     };
     launch::remove(engine, &plan::name(inputs.id)).await?;
-    place.remove()?;
+    place.remove().await?;
     drop(lock);
     up
 }

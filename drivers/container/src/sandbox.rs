@@ -1,10 +1,10 @@
 //! A running sandbox of this driver: commands and files go through its agent, numbers come from the engine.
 
-use agentkernel_backend::{ByteStream, Files, Process, Sandbox, Stats};
-use agentkernel_guest::{client::Client, conversation::Conversation};
-use agentkernel_model::{Result, command::ExecSpec};
+use agentkernel_backend::{ByteStream, Exit, Files, Process, Sandbox, Stats};
+use agentkernel_guest::{agent::Road, client::Client, conversation::Conversation};
+use agentkernel_model::{Result, command::{ExecSpec, Signal}};
 use async_trait::async_trait;
-use bollard::{Docker, query_parameters::StatsOptionsBuilder};
+use bollard::{Docker, query_parameters::{StatsOptionsBuilder, WaitContainerOptionsBuilder}};
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub(crate) struct ContainerSandbox {
     /// Whether pipes can be given to a user of the container from here.
     pub(crate) same_ids: SameIds,
     pub(crate) accounts: Accounts,
+    /// Whether the agent sees the control group that the container is in.
+    pub(crate) road: Road,
     /// The keeper's connection to the agent: the sandbox ends with it.
     pub(crate) lifeline: Option<Arc<Conversation>>,
 }
@@ -43,13 +45,33 @@ impl SameIds {
     }
 }
 
+/// `exit`, and whether it was for want of memory where only the engine knows: a runtime with a kernel of its own ends
+/// whole then, and says nothing inside.
+pub(crate) async fn explained(engine: &Docker, name: &str, exit: Exit) -> Exit {
+    let Exit::Signal { number, out_of_memory: false } = exit else { return exit };
+    if number != Signal::Kill.number() {
+        return exit;
+    }
+    let over = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    let _code = engine.wait_container(name, Some(over)).next().await;
+    let state = engine.inspect_container(name, None).await.ok().and_then(|seen| seen.state);
+    let out_of_memory = state.and_then(|state| state.oom_killed).unwrap_or(false);
+    Exit::Signal { number, out_of_memory }
+}
+
 #[async_trait]
 impl Sandbox for ContainerSandbox {
     async fn exec(&self, spec: &ExecSpec) -> Result<Process> {
         let exec = self.client.defaults().command(spec);
         let owner = self.same_ids.owner(exec.uid, exec.gid);
-        // The agent sees the container's own control group, and says so itself.
-        self.client.exec(exec, spec.stdio, owner, || false).await
+        // On this kernel the agent sees the container's own control group, and says so itself.
+        let process = self.client.exec(exec, spec.stdio, owner, || false).await?;
+        if self.road == Road::Socket {
+            return Ok(process);
+        }
+        let (engine, name, exit) = (self.engine.clone(), self.name.clone(), process.exit);
+        let exit = Box::pin(async move { Ok(explained(&engine, &name, exit.await?).await) });
+        Ok(Process { exit, ..process })
     }
 
     async fn forward(&self, port: u16) -> Result<Box<dyn ByteStream>> {

@@ -107,18 +107,13 @@ async fn read(file: &Arc<File>, at: u64, length: u64) -> io::Result<Bytes> {
 }
 
 /// The configuration of an image, always the same for the same layers: its digest is the image's id.
-fn config(hash: &str, layers: &[PackedLayer]) -> Vec<u8> {
+pub(super) fn config(hash: &str, layers: &[PackedLayer]) -> Vec<u8> {
     const CREATED: &str = "1970-01-01T00:00:00Z";
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
     let history: Vec<_> =
         layers.iter().map(|_| json!({ "created": CREATED, "created_by": "agentkernel" })).collect();
     let digests: Vec<&str> = layers.iter().map(|layer| layer.digest().as_str()).collect();
     let config = json!({
-        "architecture": architecture,
+        "architecture": architecture(),
         "os": "linux",
         "created": CREATED,
         "config": { "Labels": { LABEL: hash } },
@@ -126,6 +121,15 @@ fn config(hash: &str, layers: &[PackedLayer]) -> Vec<u8> {
         "history": history,
     });
     config.to_string().into_bytes()
+}
+
+/// This machine's, as images call it.
+pub(super) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 fn header(name: &str, size: u64) -> Result<Vec<u8>> {
