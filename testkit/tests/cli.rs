@@ -23,6 +23,7 @@ mod cli {
     mod policy;
     mod projects;
     mod run;
+    mod secrets;
     mod streams;
     mod volumes;
 }

@@ -10,16 +10,19 @@
 //! | `AGENTKERNEL_AUDIT` | `0` or `false`: nothing is written to the audit log |
 //! | `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine the backend `docker` uses |
 //! | `CONTAINER_HOST` | which Podman service the backend `podman` uses |
+//! | `DBUS_SESSION_BUS_ADDRESS` | the message bus on which the keychain is |
+//! | those named by `--vault env` | secrets, read one by one |
 //! | `SHELL` | which shell `completions` without an argument is for |
 //! | `PATH` | which tool installations of the home the `host` image shows |
 //! | `NO_COLOR` | no colour when it is set and not empty |
 //! | `TERM` | no colour when it is `dumb`; reaches a command that has a terminal |
 //! | `LANG`, `LC_ALL`, `TERM`, `TZ` | reach the command with the permissive profile |
 
-use agentkernel_model::{command::EnvVar, policy::EnvPassthrough};
+use agentkernel_model::{command::EnvVar, policy::EnvPassthrough, secret::SecretName};
 use std::{
     collections::BTreeMap,
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -36,6 +39,7 @@ pub(crate) struct Env {
     pub(crate) docker_config: Option<PathBuf>,
     pub(crate) registry_auth: Option<PathBuf>,
     pub(crate) runtime_dir: Option<PathBuf>,
+    pub(crate) session_bus: Option<String>,
     pub(crate) path: Vec<PathBuf>,
     pub(crate) no_color: bool,
     pub(crate) no_audit: bool,
@@ -62,6 +66,7 @@ impl Env {
             docker_config: absolute("DOCKER_CONFIG"),
             registry_auth: absolute("REGISTRY_AUTH_FILE"),
             runtime_dir: absolute("XDG_RUNTIME_DIR"),
+            session_bus: env::var("DBUS_SESSION_BUS_ADDRESS").ok(),
             path: env::split_paths(&path).filter(|p| Path::is_absolute(p)).collect(),
             no_color: env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
             no_audit: env::var("AGENTKERNEL_AUDIT")
@@ -75,4 +80,9 @@ impl Env {
                 .collect(),
         }
     }
+}
+
+/// A variable that a person named as a secret.
+pub(crate) fn secret(name: &SecretName) -> Option<OsString> {
+    env::var_os(name.as_str())
 }

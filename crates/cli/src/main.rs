@@ -12,6 +12,7 @@ mod completion;
 mod configuration;
 mod context;
 mod env;
+mod hidden;
 mod image;
 mod printer;
 mod project;
@@ -23,6 +24,7 @@ mod spec;
 mod templates;
 mod terminal;
 mod transfer;
+mod vaults;
 mod verbs;
 mod workspace;
 

@@ -43,6 +43,16 @@ impl Printer {
         Self { color: !no_color && term.is_some_and(|t| t != "dumb") && io::stderr().is_terminal() }
     }
 
+    /// Bytes as they are, and a line end: only what somebody asked to see.
+    pub(crate) fn line(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        match written {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("cannot write to stdout", e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Lines on stdout. A reader that went away is no error: it has read what it wanted.
     pub(crate) fn text(&self, text: impl fmt::Display) -> Result<()> {
         let mut out = io::stdout().lock();

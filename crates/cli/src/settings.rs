@@ -1,6 +1,6 @@
 //! Who calls, and where: the process, the environment and the machine's user table become one value.
 
-use crate::env::Env;
+use crate::{env::Env, vaults};
 use agentkernel_backend::{Host, Surroundings};
 use agentkernel_engine::images::ImagePlaces;
 use agentkernel_image::HostFacts;
@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     /// Where settings and credentials of registries are.
     pub(crate) image_places: ImagePlaces,
     pub(crate) home: Option<PathBuf>,
+    /// The message bus of the session, where the keychain is.
+    pub(crate) session_bus: Option<String>,
     /// For the permissive profile.
     pub(crate) locale: Vec<EnvVar>,
     /// The caller's kind of terminal, for a command that gets one of its own.
@@ -53,6 +55,7 @@ impl Settings {
                 },
             },
             image_places: image_places(&env, home.as_deref()),
+            session_bus: vaults::session_bus(env.session_bus, env.runtime_dir.as_deref()),
             facts: HostFacts { path: env.path, home: home.clone() },
             home,
             locale: env.locale,

@@ -3,13 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now; a clock before 1970 is 1970.
-pub(crate) fn now() -> i64 {
+#[must_use]
+pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// `at` as `2026-11-24T09:12:55Z`.
-pub(crate) fn rfc3339(at: i64) -> String {
+#[must_use]
+pub fn rfc3339(at: i64) -> String {
     let seconds = at.div_euclid(1000);
     let (year, month, day) = civil(seconds.div_euclid(86_400));
     let of_day = seconds.rem_euclid(86_400);

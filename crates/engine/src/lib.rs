@@ -9,7 +9,7 @@ pub mod benchmark;
 mod boot;
 pub mod build;
 pub mod clean;
-mod clock;
+pub mod clock;
 mod copy;
 mod create;
 pub mod daemon;

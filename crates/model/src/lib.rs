@@ -19,6 +19,7 @@ pub mod policy;
 pub mod port;
 pub mod runtime;
 pub mod seccomp;
+pub mod secret;
 pub mod size;
 pub mod spec;
 pub mod suggest;

@@ -14,6 +14,7 @@ mod man;
 mod report;
 mod run;
 mod sandbox;
+mod secret;
 mod setup;
 mod stats;
 mod template;
@@ -48,6 +49,9 @@ pub(crate) enum Verb {
     /// Directories that outlive sandboxes: create, list, info, delete
     #[command(subcommand)]
     Volume(volume::Verb),
+    /// Secrets and the hosts that they may go to: set, get, list, delete
+    #[command(subcommand)]
+    Secret(secret::Verb),
     /// Let a configuration that was found in a project take full effect
     Trust(trust::Trust),
     /// Keep sandboxes warm: start, status, stop
@@ -126,6 +130,7 @@ impl Verb {
             Self::Images(verb) => verb.json(),
             Self::Init(_) => false,
             Self::Volume(verb) => verb.json(),
+            Self::Secret(verb) => verb.json(),
             Self::Daemon(verb) => verb.json(),
             Self::Trust(verb) => verb.json,
             Self::Older(Older::Create(verb)) => verb.json,
@@ -151,6 +156,7 @@ impl Verb {
             Self::Template(verb) => verb.execute(context),
             Self::Images(verb) => verb.execute(context),
             Self::Volume(verb) => verb.execute(context),
+            Self::Secret(verb) => verb.execute(context),
             Self::Daemon(verb) => verb.execute(context),
             Self::Trust(verb) => verb.execute(context),
             Self::Setup(verb) => verb.execute(context),
