@@ -15,10 +15,19 @@ pub use api::{Api, Container};
 use agentkernel_model::{Error, Kind, Result};
 use daemon::Daemon;
 use place::Place;
+use rustix::process::Signal;
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+
+/// What a test did to an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    Frozen,
+    Dead,
+}
 
 /// A running engine. Dropping it ends what runs in it, then the engine, and removes its directory.
 ///
@@ -27,8 +36,10 @@ use std::{
 pub struct Engine {
     api: Api,
     place: Place,
-    /// In the order in which they were started.
+    /// In the order in which they were started; the last one answers.
     daemons: Vec<Daemon>,
+    revival: Option<docker::Revival>,
+    health: Health,
     /// Removes what only the engine itself may remove.
     purge: Option<Command>,
 }
@@ -52,7 +63,41 @@ impl Engine {
     }
 
     const fn new(api: Api, place: Place) -> Self {
-        Self { api, place, daemons: Vec::new(), purge: None }
+        Self { api, place, daemons: Vec::new(), revival: None, health: Health::Well, purge: None }
+    }
+
+    /// Kills the daemon that answers, with SIGKILL. What runs in containers runs on.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        let Some(mut daemon) = self.daemons.pop() else { return Ok(()) };
+        self.health = Health::Dead;
+        daemon.signal(Signal::KILL);
+        daemon.end()
+    }
+
+    /// Has the daemon that answers answer nobody.
+    pub fn freeze(&mut self) {
+        if let Some(daemon) = self.daemons.last() {
+            daemon.signal(Signal::STOP);
+            self.health = Health::Frozen;
+        }
+    }
+
+    /// Undoes [`Self::kill`] and [`Self::freeze`]. Docker ends the containers of one that was killed.
+    ///
+    /// # Errors
+    /// As when it was started; [`Kind::Unsupported`] for a dead Podman.
+    pub fn revive(&mut self) -> Result<()> {
+        match (self.health, self.daemons.last(), &self.revival) {
+            (Health::Well, _, _) => {}
+            (Health::Frozen, Some(daemon), _) => daemon.signal(Signal::CONT),
+            (_, _, Some(revival)) => self.daemons.push(revival.start()?),
+            (_, _, None) => return Err(Error::new(Kind::Unsupported, "only Docker is started anew")),
+        }
+        self.health = Health::Well;
+        self.api.ping()
     }
 
     #[must_use]
@@ -65,8 +110,10 @@ impl Engine {
     /// # Errors
     /// The first thing that could not be done; the others are tried all the same.
     pub fn stop(&mut self) -> Result<()> {
+        let revived = self.revive();
         // An engine that ends with containers in it waits ten seconds for them.
-        let mut first = if self.daemons.is_empty() { Ok(()) } else { self.api.clear() };
+        let mut first =
+            if self.daemons.is_empty() { Ok(()) } else { revived.and_then(|()| self.api.clear()) };
         while let Some(mut daemon) = self.daemons.pop() {
             first = first.and(daemon.end());
         }

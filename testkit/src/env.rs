@@ -45,7 +45,26 @@ impl TestEnv {
             Ok(uid) => uid,
             Err(_) => panic!("AGENTKERNEL_TEST_UID is '{uid}', which is no user id"),
         });
-        let user = wanted.filter(|_| rustix::process::geteuid().is_root());
+        Self::of(wanted.filter(|_| rustix::process::geteuid().is_root()))
+    }
+
+    /// A fresh world of the user `uid`, for root. The user gets a copy of the binary: the built one may lie where it
+    /// cannot go.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn of_user(uid: u32) -> Self {
+        let mut env = Self::of(Some(uid));
+        let copy = env.directory("bin").join("agentkernel");
+        let copied = fs::copy(&env.binary, &copy);
+        copied.unwrap_or_else(|e| panic!("cannot copy '{}': {e}", env.binary.display()));
+        env.own(&copy);
+        env.binary = copy;
+        env
+    }
+
+    fn of(user: Option<u32>) -> Self {
         let place = tempfile::Builder::new().prefix(PLACE).tempdir();
         let place = place.unwrap_or_else(|e| panic!("cannot make a directory for the test: {e}"));
         let marker = format!("AGENTKERNEL_TEST_MARKER={}", uuid::Uuid::now_v7());
@@ -118,6 +137,20 @@ impl TestEnv {
         fs::write(&path, content).unwrap_or_else(|e| panic!("cannot write '{}': {e}", path.display()));
         self.own(&path);
         path
+    }
+
+    /// Gives a directory that the test has filled, and what is in it, to the test's user.
+    ///
+    /// # Panics
+    /// When it cannot be given away.
+    pub fn own_all(&self, directory: &Path) {
+        self.own(directory);
+        for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => self.own_all(&entry.path()),
+                _ => self.own(&entry.path()),
+            }
+        }
     }
 
     fn own(&self, path: &Path) {

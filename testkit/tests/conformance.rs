@@ -36,6 +36,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// An engine takes a second for what native does in milliseconds, and one case starts 42 sandboxes.
 const DEADLINE_OF_ENGINES: Duration = Duration::from_secs(240);
 const CASE: &str = "AGENTKERNEL_CONFORMANCE_CASE";
+/// The runtime that sandboxes ask their engine for; with one, `expected-skips` has a file of its own, and what stands in it
+/// is not run: such a runtime lacks what the engine's capabilities promise, and refuses it or does it otherwise.
+const RUNTIME: &str = "AGENTKERNEL_CONFORMANCE_RUNTIME";
 /// How many cases run at a time where an engine does the work: they mostly wait for it.
 const AT_A_TIME: usize = 4;
 /// The exit code of a case that was skipped; its reason stands on stdout.
@@ -74,8 +77,10 @@ fn run_suite(driver: Driver) -> ExitCode {
     let mut arguments = Arguments::from_args();
     let cases = cases();
     let names: Vec<String> = cases.iter().map(Case::name).collect();
+    let runtime = std::env::var(RUNTIME).ok();
+    let subject = runtime.map_or_else(|| driver.id.to_owned(), |runtime| format!("{}-{runtime}", driver.id));
     let file =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("expected-skips/{}-{}.txt", driver.id, setting()));
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("expected-skips/{subject}-{}.txt", setting()));
     // No file: nothing may be skipped.
     let text = fs::read_to_string(&file).unwrap_or_default();
     let allowed = match skips::parse(&text, &names) {
@@ -124,6 +129,9 @@ fn judge(
     allowed: &BTreeSet<String>,
     shared: Option<&Shared>,
 ) -> Result<Completion, Failed> {
+    if std::env::var_os(RUNTIME).is_some() && allowed.contains(case) {
+        return Ok(Completion::ignored_with("its runtime lacks what this needs"));
+    }
     let place = tempfile::Builder::new().prefix("agentkernel-conformance-").tempdir()?;
     let verdict = run_apart(driver, case, allowed, shared, place.path());
     let left = shared.map_or_else(|| Ok(Vec::new()), |shared| shared.leftovers(place.path()))?;
@@ -148,6 +156,7 @@ fn run_apart(
         .env("AGENTKERNEL_CONFORMANCE", driver.id)
         .env("AGENTKERNEL_CONFORMANCE_LEAK", "a marker that must not be seen inside")
         .env(CASE, case)
+        .envs(std::env::var_os(RUNTIME).map(|runtime| (RUNTIME, runtime)))
         .envs(shared.map(|shared| (engine::ADDRESS, shared.address())))
         .current_dir(place)
         .process_group(0)
@@ -233,6 +242,10 @@ fn subject_of(driver: Driver) -> Result<Subject, String> {
         rootfs,
         guest: PathBuf::from(env!("CARGO_BIN_EXE_agentkernel-testkit-guest")),
         scratch,
+        runtime: match std::env::var(RUNTIME) {
+            Ok(name) => Some(name.parse().map_err(|e| format!("{RUNTIME}: {e}"))?),
+            Err(_) => None,
+        },
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-const PROGRAM: &str = "agentkernel-testkit-fixtures";
+pub(crate) const PROGRAM: &str = "agentkernel-testkit-fixtures";
 
 /// Hashing and compressing unoptimised takes ten times as long as building these with optimisation.
 const OPTIMISED: [&str; 5] = ["crc32fast", "flate2", "sha2", "tar", "zlib-rs"];

@@ -122,7 +122,7 @@ pub(crate) const KEYS: [Key; 58] = [
     key("sandbox", "init_script", Form::Text(&["apk add --no-cache git"]), Found::Free, "Run inside with 'sh -c', as root there, once before the first command"),
     key("sandbox", "user", Form::Text(&["1000:1000", "root"]), Found::Free, "Who commands run as inside: UID, UID:GID or a name of the image"),
     key("sandbox", "workdir", Form::Text(&["/workspace"]), Found::Free, "The working directory inside"),
-    key("sandbox", "backend", Form::Text(&["native"]), Found::Never, "The backend, instead of the best one that works here"),
+    key("sandbox", "backend", Form::Text(&["docker"]), Found::Never, "The backend, instead of the best one that works here"),
     key("sandbox", "isolation", Form::Choice(&ISOLATIONS), Found::Tighter, "The least isolation to accept; vm is a kernel of its own"),
     key("sandbox", "oci_runtime", Form::Text(&["runsc"]), Found::Never, "The OCI runtime that a container engine starts it with, instead of the engine's own; runsc is gVisor"),
     key("sandbox", "ttl", Form::Duration, Found::Free, "How long a named sandbox is kept; 0 for ever"),

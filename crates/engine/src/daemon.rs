@@ -27,7 +27,7 @@ pub use recipe::Wish;
 pub use serve::Served;
 pub use size::PoolSize;
 
-pub(crate) use borrow::run;
+pub(crate) use borrow::{Beginning, run};
 
 use crate::{engine::Engine, select};
 use agentkernel_backend::Pooling;

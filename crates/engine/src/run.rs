@@ -1,7 +1,7 @@
 //! One command in a sandbox of its own: no database, no directory, no supervisor.
 
 use crate::{
-    daemon,
+    daemon::{self, Beginning},
     engine::Engine,
     entrypoint, outside, private, published,
     request::{RunRequest, Running},
@@ -28,9 +28,10 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
     let rootfs = rootfs::resolve(engine, &request.spec)?;
     let argv = entrypoint::before(&rootfs.rootfs.defaults.entrypoint, &request.command.argv)?;
     let command = &ExecSpec { argv, ..request.command.clone() };
-    if let Some(process) = daemon::run(engine, &selected.backend, &request.spec, &rootfs, command).await? {
-        return Ok(process);
-    }
+    let missed = match daemon::run(engine, &selected.backend, &request.spec, &rootfs, command).await? {
+        Beginning::Warm(process) => return Ok(process),
+        Beginning::Ordinary(missed) => missed,
+    };
     let gateway = outside::gateway(&request.spec.policy.network)?;
     // Nobody removes the image while the command runs.
     let image = rootfs.clone();
@@ -39,6 +40,7 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
         return published::run(engine, command, Arc::clone(&selected.backend), inputs, gateway).await;
     }
     let process = selected.backend.run_once(inputs, command, outside::of_seam(gateway.as_ref())).await?;
+    drop(missed);
     Ok(until_finished(process, gateway, image))
 }
 

@@ -4,6 +4,7 @@
 
 use agentkernel_model::{Error, Kind, Result};
 use agentkernel_testkit::{
+    engines::Engine,
     oci::{
         Builder, Built, Image, Layout,
         catalogue::{self, RECIPES, Recipe, Weight},
@@ -68,6 +69,7 @@ fn run(words: &[String]) -> Result<ExitCode> {
         }
         "images" if request.command.is_empty() => images(&request),
         "registry" if request.into.is_none() && !request.list => serve(&request),
+        "engine" => engine(rest),
         _ => Err(usage()),
     }
 }
@@ -178,6 +180,23 @@ fn serve(request: &Request) -> Result<ExitCode> {
         Some((program, arguments)) => runtime.block_on(accompany(&registry, program, arguments)),
         None => runtime.block_on(until_told(&registry)),
     }
+}
+
+/// An engine of its own, whose address is one line on stdout, until stdin ends. For `cargo xtask bench engines`.
+fn engine(words: &[String]) -> Result<ExitCode> {
+    let start = match words {
+        [name] if name == "docker" => Engine::docker,
+        [name] if name == "podman" => Engine::podman,
+        _ => return Err(Error::invalid("no such engine").with_hint("docker or podman")),
+    };
+    // Sockets have short names, and an engine's storage is no place for a memory disk.
+    let place = tempfile::Builder::new().prefix("ake-").tempdir_in("/var/tmp");
+    let place = place.map_err(|e| Error::io("cannot make a directory", e))?;
+    let mut engine = start(&place.path().join("e"))?;
+    println!("{}", engine.api().address());
+    let ended = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+    engine.stop()?;
+    ended.map(|_| ExitCode::SUCCESS).map_err(|e| Error::io("cannot wait for the end of stdin", e))
 }
 
 async fn until_told(registry: &Registry) -> Result<ExitCode> {

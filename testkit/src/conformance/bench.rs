@@ -98,7 +98,8 @@ impl Bench {
     /// # Errors
     /// The refusals, as text.
     pub fn inputs(&self, spec: &SandboxSpec, id: SandboxId) -> Result<CreateInputs, Failure> {
-        inputs(&**self.backend(), spec, id, &self.1)
+        let runtime = spec.runtime.clone().or_else(|| self.0.subject.runtime.clone());
+        inputs(&**self.backend(), &SandboxSpec { runtime, ..spec.clone() }, id, &self.1)
             .map_err(|refusals| Failure(format!("not admitted: {refusals:?}")))
     }
 

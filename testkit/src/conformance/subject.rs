@@ -11,6 +11,7 @@ use agentkernel_model::{
     limits::Limits,
     mount::Workspace,
     policy::{EffectivePolicy, Network, Profile},
+    runtime::RuntimeName,
     spec::{Isolation, Lifetime, SandboxSpec},
 };
 use std::{
@@ -28,6 +29,8 @@ pub struct Subject {
     pub guest: PathBuf,
     /// A directory of this case alone, beside the data directory.
     pub scratch: PathBuf,
+    /// The runtime that every sandbox asks its engine for.
+    pub runtime: Option<RuntimeName>,
 }
 
 impl Subject {

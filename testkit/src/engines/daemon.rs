@@ -9,7 +9,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
     os::unix::{net::UnixDatagram, process::CommandExt as _},
     path::{Path, PathBuf},
@@ -49,8 +49,10 @@ impl Daemon {
             let what = format!("cannot {what} of {name}");
             move |e| Error::io(what, e)
         };
+        // Of the one before, when this is a second one in its place.
+        let _none = fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).map_err(io("make the socket"))?;
-        let out = File::create_new(&log).map_err(io("make the log"))?;
+        let out = File::options().create(true).append(true).open(&log).map_err(io("make the log"))?;
         let err = out.try_clone().map_err(io("make the log"))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "--"]).arg(program).env_clear();
@@ -115,6 +117,13 @@ impl Daemon {
         };
         let last = tail().unwrap_or_else(|e| e.to_string());
         Error::new(Kind::Unavailable, format!("{} {what}; it said: {}", self.name, printable(&last)))
+    }
+
+    /// Sends it a signal; one that has ended is left alone.
+    pub(super) fn signal(&self, signal: Signal) {
+        let process = self.main.as_ref().unwrap_or(&self.process);
+        // ESRCH: it has ended by itself.
+        let _ended = pidfd_send_signal(process, signal);
     }
 
     /// Ends it in order, or after a while at once.

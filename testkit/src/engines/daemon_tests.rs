@@ -28,7 +28,7 @@ fn a_daemon_is_ready_when_it_says_so_and_ends_in_order() {
         s.sendto(b'STATUS=soon', to)\n\
         s.sendto(b'MAINPID=%d\\nREADY=1' % os.getpid(), to)\n\
         signal.pause()\n";
-    std::fs::write(place.path().join("notify.py"), notify).unwrap();
+    fs::write(place.path().join("notify.py"), notify).unwrap();
     let mut daemon = shell(place.path(), "python3 notify.py & wait; wait").unwrap();
     assert!(daemon.main.is_some());
     daemon.end().unwrap();

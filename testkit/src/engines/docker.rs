@@ -3,8 +3,13 @@
 use super::{Engine, api::Api, daemon::Daemon, find, place::Place};
 use agentkernel_model::{Error, Kind, Result};
 use serde_json::json;
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
+const NAME: &str = "dockerd";
 /// Names the engine in the environment of its helpers.
 const MARKER: &str = "AGENTKERNEL_TEST_ENGINE";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -36,11 +41,28 @@ pub(super) fn start(dir: &Path) -> Result<Engine> {
         command.env("PATH", PATH).env(MARKER, dir).arg("--config").arg(config);
     })?);
     let config = engine.place.file("daemon.json", &dockerd_settings(dir, &cgroup, &engine.api))?;
-    engine.daemons.push(Daemon::start("dockerd", &dockerd, dir, |command| {
-        command.env("PATH", PATH).env(MARKER, dir).arg("--config-file").arg(config);
-    })?);
+    engine.daemons.push(Daemon::start(NAME, &dockerd, dir, |command| set_up(command, dir, &config))?);
+    engine.revival = Some(Revival { program: dockerd, config, dir: dir.to_owned() });
     engine.api.ping()?;
     Ok(engine)
+}
+
+fn set_up(command: &mut Command, dir: &Path, config: &Path) {
+    command.env("PATH", PATH).env(MARKER, dir).arg("--config-file").arg(config);
+}
+
+/// How to start dockerd once more on what it had.
+#[derive(Debug)]
+pub(super) struct Revival {
+    program: PathBuf,
+    config: PathBuf,
+    dir: PathBuf,
+}
+
+impl Revival {
+    pub(super) fn start(&self) -> Result<Daemon> {
+        Daemon::start(NAME, &self.program, &self.dir, |command| set_up(command, &self.dir, &self.config))
+    }
 }
 
 /// The parent of all its containers' cgroups.

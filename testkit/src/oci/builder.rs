@@ -267,6 +267,7 @@ fn config(recipe: &Recipe) -> ImageConfig {
         user: String::new(),
         workdir: recipe.workdir.to_owned(),
         labels: labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect::<BTreeMap<_, _>>(),
+        volumes: Vec::new(),
     }
 }
 

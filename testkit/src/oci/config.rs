@@ -15,6 +15,8 @@ pub struct ImageConfig {
     /// Empty means `/`.
     pub workdir: String,
     pub labels: BTreeMap<String, String>,
+    /// Where containers of an engine get volumes.
+    pub volumes: Vec<String>,
 }
 
 /// When every image was made.
@@ -36,6 +38,9 @@ impl ImageConfig {
         put("User", json!(self.user), self.user.is_empty());
         put("WorkingDir", json!(self.workdir), self.workdir.is_empty());
         put("Labels", json!(self.labels), self.labels.is_empty());
+        let volumes: BTreeMap<&str, Value> =
+            self.volumes.iter().map(|path| (path.as_str(), json!({}))).collect();
+        put("Volumes", json!(volumes), volumes.is_empty());
         let diff_ids: Vec<&str> = layers.iter().map(|layer| layer.diff_id.as_str()).collect();
         let document = json!({
             "created": CREATED,

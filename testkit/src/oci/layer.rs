@@ -145,6 +145,18 @@ impl LayerWriter {
         self.link(path, target, EntryType::Symlink)
     }
 
+    /// A character device, as no honest image has one.
+    ///
+    /// # Errors
+    /// As [`Self::file`].
+    pub fn device(&mut self, path: &str, mode: u32, major: u32, minor: u32) -> Result<()> {
+        self.claim(path)?;
+        let mut header = header(EntryType::Char, Attributes::of_root(mode), 0);
+        let numbered = header.set_device_major(major).and_then(|()| header.set_device_minor(minor));
+        let written = numbered.and_then(|()| self.archive.append_data(&mut header, path, io::empty()));
+        written.map_err(|e| failed("write", &self.path, e))
+    }
+
     /// One more name for the file `target` of this layer.
     ///
     /// # Errors

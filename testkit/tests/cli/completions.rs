@@ -43,7 +43,7 @@ fn names_that_exist_are_offered() {
     let (env, ..) = world("bash");
     complete(&env, "bash", &["agentkernel", "exec", ""]).ok().silent_stderr().prints("box\nbuild\n");
     complete(&env, "bash", &["agentkernel", "sandbox", "rm", "bu"]).ok().prints("build\n");
-    complete(&env, "bash", &["agentkernel", "run", "-B", ""]).ok().prints("native\ndocker\npodman\n");
+    complete(&env, "bash", &["agentkernel", "run", "-B", ""]).ok().prints("native\napple\ndocker\npodman\n");
     complete(&env, "bash", &["agentkernel", "run", "npm", "--"]).ok().silent_stderr().prints("");
     complete(&env, "fish", &["agentkernel", "ru"])
         .ok()

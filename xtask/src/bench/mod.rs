@@ -5,6 +5,7 @@
 
 mod command;
 mod crowd;
+mod engines;
 mod images;
 mod numbers;
 mod pipe;
@@ -60,12 +61,14 @@ const CALLERS: usize = 16;
 const WORKER_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
-    if let Some((&"images", rest)) = words.split_first() {
-        return images::run(rest);
+    match words.split_first() {
+        Some((&"images", rest)) => return images::run(rest),
+        Some((&"engines", rest)) => return engines::run(rest),
+        _ => {}
     }
     if let Some(word) = words.iter().find(|w| !["--quick", "--json", "--build", "--no-write"].contains(w)) {
         return Err(format!(
-            "'{word}' is not an option of bench: images, --quick, --json, --build, --no-write"
+            "'{word}' is not an option of bench: images, engines, --quick, --json, --build, --no-write"
         )
         .into());
     }

@@ -14,6 +14,10 @@ pub(super) struct Part {
 
 pub(super) const PROCESSES: Part =
     Part { begin: "<!-- bench:begin, written by cargo xtask bench -->", end: "<!-- bench:end -->" };
+pub(super) const ENGINES: Part = Part {
+    begin: "<!-- engines:begin, written by cargo xtask bench engines -->",
+    end: "<!-- engines:end -->",
+};
 pub(super) const IMAGES: Part =
     Part { begin: "<!-- images:begin, written by cargo xtask bench images -->", end: "<!-- images:end -->" };
 

@@ -39,7 +39,7 @@ const USER: &[Half] = &[Half::User];
 
 pub(super) const STAGES: &[Stage] = &[
     Stage { name: "unit", work: Work::Tests(&["--workspace", "--exclude", TESTKIT]), limit: 15 },
-    Stage { name: "unit-testkit", work: Work::Tests(&["-p", TESTKIT, "--lib"]), limit: 10 },
+    Stage { name: "unit-testkit", work: Work::Tests(&["-p", TESTKIT, "--lib", "--test", "seam"]), limit: 10 },
     Stage { name: "doc", work: Work::Plain(&["--workspace", "--doc"]), limit: 10 },
     Stage {
         name: "unit-native",
@@ -84,6 +84,16 @@ pub(super) const STAGES: &[Stage] = &[
         limit: 20,
     },
     Stage {
+        name: "conformance-docker-runsc",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("conformance"),
+            env: &[("AGENTKERNEL_CONFORMANCE", "docker"), ("AGENTKERNEL_CONFORMANCE_RUNTIME", "runsc")],
+            halves: ROOT,
+        },
+        limit: 20,
+    },
+    Stage {
         name: "conformance-podman",
         work: Work::Program {
             package: TESTKIT,
@@ -94,9 +104,56 @@ pub(super) const STAGES: &[Stage] = &[
         limit: 20,
     },
     Stage {
+        name: "backend-native",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("backend"),
+            env: &[("AGENTKERNEL_BACKEND", "native")],
+            halves: BOTH,
+        },
+        limit: 10,
+    },
+    Stage {
+        name: "backend-docker",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("backend"),
+            env: &[("AGENTKERNEL_BACKEND", "docker")],
+            halves: ROOT,
+        },
+        limit: 15,
+    },
+    Stage {
+        name: "backend-podman",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("backend"),
+            env: &[("AGENTKERNEL_BACKEND", "podman")],
+            halves: BOTH,
+        },
+        limit: 15,
+    },
+    Stage {
         name: "cli",
         work: Work::Program { package: TESTKIT, target: Target::Test("cli"), env: &[], halves: BOTH },
         limit: 15,
+    },
+    // Apple's program, as its documents describe it: a stand-in.
+    Stage {
+        name: "cli-apple",
+        work: Work::Program { package: TESTKIT, target: Target::Test("cli_apple"), env: &[], halves: BOTH },
+        limit: 10,
+    },
+    Stage {
+        name: "cli-docker",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("cli_docker"),
+            // Each test has an engine of its own, and two of them share directories below /run.
+            env: &[("RUST_TEST_THREADS", "1")],
+            halves: ROOT,
+        },
+        limit: 20,
     },
     Stage {
         name: "docs",

@@ -46,7 +46,8 @@ Examples:
   agentkernel daemon start --min 2 --max 8
   agentkernel daemon start --foreground        for service managers; ends with Ctrl-C
 
-What is named is kept warm as 'agentkernel run --no-workspace --image REF' would start it in this directory.
+What is named is kept warm as 'agentkernel run --no-workspace --image REF' would start it in this directory; runs with
+other flags are of another kind, which is warm from the second one on.
 A second start says that there is a daemon, and succeeds.")]
 pub(crate) struct Start {
     /// Be the daemon, in this process, instead of starting one
@@ -61,7 +62,7 @@ pub(crate) struct Start {
     #[arg(long, value_name = "NUMBER")]
     max: Option<usize>,
 
-    /// Keep sandboxes of this image warm, and no others (repeatable)
+    /// Keep sandboxes of this image warm from the beginning, beside what runs ask for (repeatable)
     #[arg(short, long, value_name = "REF")]
     image: Vec<ImageRef>,
 

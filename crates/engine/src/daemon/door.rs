@@ -2,6 +2,7 @@
 
 use super::{
     demand::{Demand, Loan},
+    key::Key,
     protocol::{self, Hello, Reply, Request, VERSION},
     socket,
 };
@@ -89,14 +90,15 @@ impl Visitor {
             match request {
                 Request::Hello(_) => protocol::send(&mut self.to, &Reply::Hello(Hello::ours())).await?,
                 Request::Want(wish) => {
-                    self.demand(Demand::Want(wish)).await?;
+                    // It is making one of its own now, and comes first: it leaves when that is up.
+                    let _left = self.next().await;
+                    return self.demand(Demand::Want(wish)).await;
                 }
-                Request::Take(key) => {
-                    if let Some(loan) = self.ask(|answer| Demand::Take(key, answer)).await? {
-                        return self.lend(loan).await;
-                    }
-                    protocol::send(&mut self.to, &Reply::NoneWarm).await?;
-                }
+                Request::Take(key) => match self.take(key).await? {
+                    Some(Some(loan)) => return self.lend(loan).await,
+                    Some(None) => protocol::send(&mut self.to, &Reply::NoneWarm).await?,
+                    None => return Ok(()),
+                },
                 Request::Status => {
                     let status = self.ask(Demand::Status).await?;
                     protocol::send(&mut self.to, &Reply::Status(status)).await?;
@@ -114,6 +116,18 @@ impl Visitor {
                 request.unwrap_or(Ok(None))
             }
             () = settled(&mut self.reception.outcome) => Ok(None),
+        }
+    }
+
+    /// What the pool has, or has once it is up; `None` when the visitor does not wait for that: by going, by dying, or by
+    /// saying anything more.
+    async fn take(&mut self, key: Key) -> Result<Option<Option<Loan>>> {
+        let (answer, answered) = oneshot::channel();
+        self.demand(Demand::Take(key, answer)).await?;
+        tokio::select! {
+            biased;
+            loan = answered => loan.map(Some).map_err(|_| gone()),
+            _ = self.from.read_u8() => Ok(None),
         }
     }
 

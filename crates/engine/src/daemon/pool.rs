@@ -5,7 +5,7 @@ use super::{
     key::{Build, Key},
     protocol::{DaemonStatus, KindStatus, Phase, short},
     recipe::Wish,
-    shelf::{Shelf, Step},
+    shelf::{Placed, Shelf, Step, Taken},
     size::PoolSize,
     warm::{self, Meaning, Warm},
 };
@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use agentkernel_model::{Error, Result, id::SandboxId};
 use std::{collections::BTreeMap, future::pending};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep_until},
 };
@@ -38,12 +38,21 @@ enum Event {
     Terminated,
 }
 
+/// Somebody who gets the next one of `key` that comes up.
+#[derive(Debug)]
+struct Waiter {
+    key: Key,
+    answer: oneshot::Sender<Option<Loan>>,
+}
+
 #[derive(Debug)]
 pub(super) struct Pool<'e> {
     engine: &'e Engine,
     build: Build,
     shelf: Shelf<Warm>,
     lent: BTreeMap<SandboxId, Warm>,
+    /// Who came first is first. There are as many of a key as the shelf knows to be awaited.
+    waiters: Vec<Waiter>,
     boots: JoinSet<(Key, Result<Warm>)>,
     watches: JoinSet<SandboxId>,
     endings: JoinSet<Result<()>>,
@@ -71,6 +80,7 @@ impl<'e> Pool<'e> {
             build: Build::this(&engine.host)?,
             shelf: Shelf::new(size, named, Instant::now()),
             lent: BTreeMap::new(),
+            waiters: Vec::new(),
             boots: JoinSet::new(),
             watches: JoinSet::new(),
             endings: JoinSet::new(),
@@ -153,7 +163,7 @@ impl<'e> Pool<'e> {
                 let returned = self.lent.remove(&id);
                 self.end(returned);
             }
-            Event::Booted(key, Ok(warm)) => self.shelve(&key, warm, now),
+            Event::Booted(key, Ok(warm)) => self.place(&key, warm, now),
             Event::Booted(key, Err(error)) => self.note_failure(&key, error, now),
             Event::EndedByItself(id) => {
                 // One that is lent is its borrower's, who sees it end.
@@ -174,14 +184,9 @@ impl<'e> Pool<'e> {
     }
 
     fn serve(&mut self, demand: Demand, now: Instant) {
+        self.dismiss();
         match demand {
-            Demand::Take(key, answer) => {
-                let loan = self.lend(&key, now);
-                let count = if loan.is_some() { &mut self.hits } else { &mut self.misses };
-                *count += 1;
-                // A borrower that has left drops the loan, which gives it back.
-                let _left = answer.send(loan);
-            }
+            Demand::Take(key, answer) => self.take(key, answer, now),
             Demand::Want(wish) => self.want(*wish, now),
             Demand::Status(answer) => {
                 let _left = answer.send(self.status());
@@ -193,14 +198,43 @@ impl<'e> Pool<'e> {
         }
     }
 
-    fn lend(&mut self, key: &Key, now: Instant) -> Option<Loan> {
-        if self.lent.len() >= MAX_LENT {
-            return None;
+    fn take(&mut self, key: Key, answer: oneshot::Sender<Option<Loan>>, now: Instant) {
+        if self.lent.len() + self.waiters.len() >= MAX_LENT {
+            return self.turn_away(answer);
         }
-        let warm = self.shelf.take(key, now)?;
+        match self.shelf.take(&key, now) {
+            Taken::Warm(warm) => self.lend(warm, answer),
+            Taken::Soon => self.waiters.push(Waiter { key, answer }),
+            Taken::None => self.turn_away(answer),
+        }
+    }
+
+    fn lend(&mut self, warm: Warm, answer: oneshot::Sender<Option<Loan>>) {
+        self.hits += 1;
         let loan = Loan::new(warm.lent(), self.returns.0.clone());
         self.lent.insert(warm.id(), warm);
-        Some(loan)
+        // A borrower that has left drops the loan, which gives it back.
+        let _left = answer.send(Some(loan));
+    }
+
+    fn turn_away(&mut self, answer: oneshot::Sender<Option<Loan>>) {
+        self.misses += 1;
+        let _left = answer.send(None);
+    }
+
+    /// Sends those on their own way for whom nothing comes up any more, and forgets those who have left.
+    fn dismiss(&mut self) {
+        for waiter in std::mem::take(&mut self.waiters) {
+            let Waiter { key, answer } = waiter;
+            if answer.is_closed() {
+                self.shelf.leave(&key);
+                self.misses += 1;
+            } else if self.waiters.iter().filter(|w| w.key == key).count() >= self.shelf.awaited(&key) {
+                self.turn_away(answer);
+            } else {
+                self.waiters.push(Waiter { key, answer });
+            }
+        }
     }
 
     /// Only what this daemon would make as the one who wants it does: others may speak to another engine than we do.
@@ -246,6 +280,7 @@ impl<'e> Pool<'e> {
         let now = Instant::now();
         let overdue = self.shelf.overdue(now);
         self.end(overdue);
+        self.dismiss();
         while !self.is_stopping() && self.boots.len() < BOOTS {
             match self.shelf.next(now) {
                 None => break,
@@ -269,7 +304,8 @@ impl<'e> Pool<'e> {
         }
     }
 
-    fn shelve(&mut self, key: &Key, mut warm: Warm, now: Instant) {
+    /// Gives what came up to whoever waits for it, or keeps it warm.
+    fn place(&mut self, key: &Key, mut warm: Warm, now: Instant) {
         if self.is_stopping() {
             return self.end([warm]);
         }
@@ -279,8 +315,19 @@ impl<'e> Pool<'e> {
                 id
             })
         });
-        let surplus = self.shelf.booted(key, warm, now);
-        self.end(surplus);
+        // Those who left meanwhile get nothing.
+        self.dismiss();
+        match self.shelf.booted(key, warm, now) {
+            Placed::Kept => {}
+            Placed::Surplus(warm) => self.end([warm]),
+            Placed::Awaited(warm) => match self.waiters.iter().position(|waiter| waiter.key == *key) {
+                Some(first) => {
+                    let waiter = self.waiters.remove(first);
+                    self.lend(warm, waiter.answer);
+                }
+                None => self.end([warm]),
+            },
+        }
     }
 
     fn note_failure(&mut self, key: &Key, error: Error, now: Instant) {

@@ -34,9 +34,10 @@ impl Hello {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
     Hello(Hello),
-    /// A warm sandbox of this key. The connection is its lease: when it ends, for whatever reason, so does the sandbox.
+    /// A warm sandbox of this key, or one that is coming up: then the answer takes as long. The connection is its lease:
+    /// when it ends, for whatever reason, so does the sandbox.
     Take(Key),
-    /// There was none; such ones may be of use. Not answered.
+    /// There was none; such ones may be of use once this connection has ended. The last word, and not answered.
     Want(Box<Wish>),
     Status,
     /// End: warm sandboxes at once, those that are lent when their commands have ended.
@@ -112,7 +113,7 @@ pub enum Phase {
 #[serde(deny_unknown_fields)]
 pub struct Order {
     pub(super) size: PoolSize,
-    /// What is kept warm; nothing: what runs ask for.
+    /// What is kept warm in any case, beside what runs ask for.
     pub(super) named: Vec<Wish>,
 }
 

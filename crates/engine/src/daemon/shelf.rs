@@ -28,6 +28,9 @@ struct Row<T> {
     /// Oldest first.
     warm: VecDeque<(T, Instant)>,
     booting: usize,
+    /// Of those that are booting, how many somebody waits for: they will not be warm.
+    awaited: usize,
+    choice: Choice,
     asked: Instant,
     patience: Option<Patience>,
     trouble: Option<String>,
@@ -47,6 +50,25 @@ pub(super) struct Kept<'a> {
     pub(super) trouble: Option<&'a str>,
 }
 
+/// What there is for somebody who asks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken<T> {
+    Warm(T),
+    /// One is booting that nobody else waits for, and is kept for whoever asked.
+    Soon,
+    None,
+}
+
+/// What becomes of one that came up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Placed<T> {
+    Kept,
+    /// Somebody waits for it.
+    Awaited(T),
+    /// There is no place for it any more: to be ended.
+    Surplus(T),
+}
+
 /// What is to be done next.
 #[derive(Debug)]
 pub(super) enum Step<T> {
@@ -58,18 +80,33 @@ pub(super) enum Step<T> {
 #[derive(Debug)]
 pub(super) struct Shelf<T> {
     size: PoolSize,
-    choice: Choice,
     /// The one that was asked for last comes first. Never more than [`PoolSize::max`].
     rows: Vec<Row<T>>,
 }
 
 impl<T> Row<T> {
-    const fn new(wish: Wish, now: Instant) -> Self {
-        Self { wish, warm: VecDeque::new(), booting: 0, asked: now, patience: None, trouble: None }
+    const fn new(wish: Wish, choice: Choice, now: Instant) -> Self {
+        Self {
+            wish,
+            warm: VecDeque::new(),
+            booting: 0,
+            awaited: 0,
+            choice,
+            asked: now,
+            patience: None,
+            trouble: None,
+        }
     }
 
+    /// What is warm, or will be.
     fn count(&self) -> usize {
-        self.warm.len() + self.booting
+        self.warm.len() + self.booting - self.awaited
+    }
+
+    /// One that was booting is not any more.
+    fn landed(&mut self) {
+        self.booting = self.booting.saturating_sub(1);
+        self.awaited = self.awaited.min(self.booting);
     }
 
     fn wait(&mut self, now: Instant) {
@@ -84,7 +121,7 @@ impl<T> Row<T> {
     /// Gives up what was made under the old key. Those under way still have it, and are not found when they come.
     fn renamed(&mut self, key: Key) -> impl Iterator<Item = T> {
         self.wish.key = key;
-        self.booting = 0;
+        (self.booting, self.awaited) = (0, 0);
         self.warm.drain(..).map(|(sandbox, _)| sandbox)
     }
 
@@ -94,17 +131,16 @@ impl<T> Row<T> {
 }
 
 impl<T> Shelf<T> {
-    /// With `named`, at most [`PoolSize::max`] of them, nothing else is ever kept warm.
+    /// `named`, at most [`PoolSize::max`] of them, are kept warm from the beginning to the end.
     pub(super) fn new(size: PoolSize, named: Vec<Wish>, now: Instant) -> Self {
-        let choice = if named.is_empty() { Choice::Recent } else { Choice::Named };
         let mut rows: Vec<Row<T>> = Vec::new();
         for wish in named {
             if !rows.iter().any(|row| row.wish.key == wish.key) {
-                rows.push(Row::new(wish, now));
+                rows.push(Row::new(wish, Choice::Named, now));
             }
         }
         rows.truncate(size.max());
-        Self { size, choice, rows }
+        Self { size, rows }
     }
 
     pub(super) const fn size(&self) -> PoolSize {
@@ -147,20 +183,39 @@ impl<T> Shelf<T> {
             row.asked = now;
             return row.renamed(wish.key).collect();
         }
-        if self.choice == Choice::Named {
+        self.rows.insert(0, Row::new(wish, Choice::Recent, now));
+        if self.rows.len() <= self.size.max() {
             return Vec::new();
         }
-        self.rows.insert(0, Row::new(wish, now));
-        let beyond = self.rows.split_off(self.rows.len().min(self.size.max()));
-        beyond.into_iter().flat_map(Row::into_warm).collect()
+        // Where everything was named, this is the new one itself.
+        let last = self.rows.iter().rposition(|row| row.choice == Choice::Recent);
+        last.map(|at| self.rows.remove(at)).into_iter().flat_map(Row::into_warm).collect()
     }
 
     /// The oldest one of `key`, which is no longer kept then: it is never put back.
-    pub(super) fn take(&mut self, key: &Key, now: Instant) -> Option<T> {
-        let row = self.touch(key, now)?;
-        let (sandbox, _) = row.warm.pop_front()?;
-        row.patience = None;
-        Some(sandbox)
+    pub(super) fn take(&mut self, key: &Key, now: Instant) -> Taken<T> {
+        let Some(row) = self.touch(key, now) else { return Taken::None };
+        if let Some((sandbox, _)) = row.warm.pop_front() {
+            row.patience = None;
+            return Taken::Warm(sandbox);
+        }
+        if row.booting == row.awaited {
+            return Taken::None;
+        }
+        row.awaited += 1;
+        Taken::Soon
+    }
+
+    /// How many of `key` are booting for somebody who waits.
+    pub(super) fn awaited(&self, key: &Key) -> usize {
+        self.rows.iter().find(|row| row.wish.key == *key).map_or(0, |row| row.awaited)
+    }
+
+    /// Somebody who waited for one of `key` has left.
+    pub(super) fn leave(&mut self, key: &Key) {
+        if let Some(row) = self.rows.iter_mut().find(|row| row.wish.key == *key) {
+            row.awaited = row.awaited.saturating_sub(1);
+        }
     }
 
     fn touch(&mut self, key: &Key, now: Instant) -> Option<&mut Row<T>> {
@@ -184,26 +239,34 @@ impl<T> Shelf<T> {
         rich.warm.pop_front().map(|(sandbox, _)| Step::Evict(sandbox))
     }
 
-    /// `sandbox` is up; it is returned when there is no place for it any more: to be ended.
-    pub(super) fn booted(&mut self, key: &Key, sandbox: T, now: Instant) -> Option<T> {
-        let Some(row) = self.rows.iter_mut().find(|row| row.wish.key == *key) else { return Some(sandbox) };
-        row.booting = row.booting.saturating_sub(1);
+    /// `sandbox` is up.
+    pub(super) fn booted(&mut self, key: &Key, sandbox: T, now: Instant) -> Placed<T> {
+        let Some(at) = self.rows.iter().position(|row| row.wish.key == *key) else {
+            return Placed::Surplus(sandbox);
+        };
+        let row = &mut self.rows[at];
         row.trouble = None;
+        if row.awaited > 0 {
+            row.awaited -= 1;
+            row.landed();
+            row.patience = None;
+            return Placed::Awaited(sandbox);
+        }
+        row.landed();
         if let Some(patience) = &mut row.patience {
             patience.until = now;
         }
         if self.total() >= self.size.max() {
-            return Some(sandbox);
+            return Placed::Surplus(sandbox);
         }
-        let row = self.rows.iter_mut().find(|row| row.wish.key == *key)?;
-        row.warm.push_back((sandbox, now));
-        None
+        self.rows[at].warm.push_back((sandbox, now));
+        Placed::Kept
     }
 
     /// One of `key` did not come up, because of `why`.
     pub(super) fn failed(&mut self, key: &Key, why: String, now: Instant) {
         if let Some(row) = self.rows.iter_mut().find(|row| row.wish.key == *key) {
-            row.booting = row.booting.saturating_sub(1);
+            row.landed();
             row.trouble = Some(why);
             row.wait(now);
         }
@@ -234,11 +297,9 @@ impl<T> Shelf<T> {
 
     /// What is too old, or of a kind that nobody asks for any more: to be ended.
     pub(super) fn overdue(&mut self, now: Instant) -> Vec<T> {
-        let mut overdue = Vec::new();
-        if self.choice == Choice::Recent {
-            let forgotten = self.rows.extract_if(.., |row| now >= row.asked + FORGOTTEN);
-            overdue.extend(forgotten.flat_map(Row::into_warm));
-        }
+        let is_forgotten = |row: &mut Row<T>| row.choice == Choice::Recent && now >= row.asked + FORGOTTEN;
+        let forgotten = self.rows.extract_if(.., is_forgotten);
+        let mut overdue: Vec<T> = forgotten.flat_map(Row::into_warm).collect();
         for row in &mut self.rows {
             while row.warm.front().is_some_and(|(_, born)| now >= *born + MAX_AGE) {
                 overdue.extend(row.warm.pop_front().map(|(sandbox, _)| sandbox));
@@ -252,7 +313,7 @@ impl<T> Shelf<T> {
         let share = self.share();
         let of_row = |row: &Row<T>| {
             let age = row.warm.front().map(|(_, born)| *born + MAX_AGE);
-            let forgotten = (self.choice == Choice::Recent).then(|| row.asked + FORGOTTEN);
+            let forgotten = (row.choice == Choice::Recent).then(|| row.asked + FORGOTTEN);
             let attempt = row.patience.map(|p| p.until).filter(|at| *at > now && row.count() < share);
             [age, forgotten, attempt].into_iter().flatten().min()
         };

@@ -38,12 +38,25 @@ fn fill(shelf: &mut Shelf<u32>, numbers: &mut u32, now: Instant) -> Vec<u32> {
             Step::Evict(sandbox) => evicted.push(sandbox),
             Step::Boot(wish) => {
                 *numbers += 1;
-                assert_eq!(shelf.booted(&wish.key, *numbers, now), None);
+                assert_eq!(shelf.booted(&wish.key, *numbers, now), Placed::Kept);
             }
         }
         assert!(shelf.total() <= shelf.size().max());
     }
     evicted
+}
+
+/// The one that is warm.
+fn take(shelf: &mut Shelf<u32>, digit: char, now: Instant) -> Option<u32> {
+    match shelf.take(&key_of(digit), now) {
+        Taken::Warm(sandbox) => Some(sandbox),
+        Taken::Soon | Taken::None => None,
+    }
+}
+
+/// Begins to boot one.
+fn begin(shelf: &mut Shelf<u32>, now: Instant) -> bool {
+    matches!(shelf.next(now), Some(Step::Boot(_)))
 }
 
 /// How many of each are warm, in order.
@@ -59,10 +72,10 @@ fn each_is_taken_once_and_replaced() {
     assert!(fill(&mut shelf, &mut numbers, now).is_empty());
     assert!(shelf.is_full());
     assert_eq!((warm(&shelf), shelf.warm()), (vec![3], 3));
-    assert_eq!([0; 4].map(|_| shelf.take(&key_of('a'), now)), [Some(1), Some(2), Some(3), None]);
-    assert_eq!(shelf.take(&key_of('b'), now), None);
+    assert_eq!([0; 4].map(|_| take(&mut shelf, 'a', now)), [Some(1), Some(2), Some(3), None]);
+    assert_eq!(take(&mut shelf, 'b', now), None);
     fill(&mut shelf, &mut numbers, now);
-    assert_eq!(shelf.take(&key_of('a'), now), Some(4));
+    assert_eq!(take(&mut shelf, 'a', now), Some(4));
 }
 
 #[test]
@@ -93,15 +106,15 @@ fn kinds_share_and_the_one_asked_for_longest_ago_gives_way() {
         assert_eq!((warm(&shelf), gone.len()), (counts, evicted), "{digit}");
         ended += gone.len();
     }
-    assert_eq!(shelf.take(&key_of('a'), now), None, "it was forgotten");
-    assert!(shelf.take(&key_of('b'), now).is_some());
+    assert_eq!(take(&mut shelf, 'a', now), None, "it was forgotten");
+    assert!(take(&mut shelf, 'b', now).is_some());
     assert_eq!(numbers, u32::try_from(ended).unwrap() + 5);
     // Asked for last, it is the last to be forgotten.
     fill(&mut shelf, &mut numbers, now);
     for digit in "0123".chars() {
         shelf.want(wish(digit), now);
     }
-    assert!(shelf.take(&key_of('b'), now).is_some());
+    assert!(take(&mut shelf, 'b', now).is_some());
 }
 
 #[test]
@@ -113,7 +126,7 @@ fn asking_in_turn_throws_nothing_away() {
     for digit in "abababab".chars() {
         fill(&mut shelf, &mut numbers, now);
         let before = numbers;
-        assert!(shelf.take(&key_of(digit), now).is_some());
+        assert!(take(&mut shelf, digit, now).is_some());
         assert!(fill(&mut shelf, &mut numbers, now).is_empty());
         assert_eq!(numbers, before + 1);
     }
@@ -158,7 +171,7 @@ fn failures_are_followed_by_patience() {
         now = next;
     }
     assert!(matches!(shelf.next(now), Some(Step::Boot(_))));
-    assert_eq!(shelf.booted(&key_of('a'), 1, now), None);
+    assert_eq!(shelf.booted(&key_of('a'), 1, now), Placed::Kept);
     assert_eq!(shelf.kept().next().unwrap().trouble, None);
     // One that ends again and again is no success.
     assert_eq!(shelf.ended(|sandbox| *sandbox == 1, now), Some(1));
@@ -167,7 +180,7 @@ fn failures_are_followed_by_patience() {
     now += Duration::from_secs(60);
     let mut numbers = 1;
     fill(&mut shelf, &mut numbers, now);
-    assert_eq!(shelf.take(&key_of('a'), now), Some(2));
+    assert_eq!(take(&mut shelf, 'a', now), Some(2));
     assert!(shelf.next(now).is_some(), "one that was of use is followed by the next at once");
 }
 
@@ -178,12 +191,16 @@ fn the_same_recipe_under_another_key_takes_the_place_of_the_old() {
         let mut numbers = 0;
         shelf.want(wish('a'), now);
         fill(&mut shelf, &mut numbers, now);
-        let late = shelf.take(&key_of('a'), now);
+        let late = take(&mut shelf, 'a', now);
         assert!(late.is_some() && matches!(shelf.next(now), Some(Step::Boot(_))));
         assert_eq!(shelf.want(recipe_under('a', 'b'), now), [2]);
-        assert_eq!(shelf.booted(&key_of('a'), 9, now), Some(9), "it was under way under the old key");
+        assert_eq!(
+            shelf.booted(&key_of('a'), 9, now),
+            Placed::Surplus(9),
+            "it was under way under the old key"
+        );
         fill(&mut shelf, &mut numbers, now);
-        assert!(shelf.take(&key_of('b'), now).is_some());
+        assert!(take(&mut shelf, 'b', now).is_some());
         let renamed = shelf.rename(&key_of('b'), key_of('c'));
         assert_eq!((renamed.len(), shelf.warm()), (1, 0));
         assert!(shelf.rename(&key_of('b'), key_of('d')).is_empty());
@@ -202,11 +219,70 @@ fn a_kind_that_becomes_another_that_is_known_is_given_up() {
 }
 
 #[test]
-fn what_is_named_twice_counts_once_and_others_are_not_kept() {
+fn what_is_named_twice_counts_once_and_never_gives_way() {
     let (mut shelf, now) = shelf(2, 4, "aab");
-    assert_eq!(warm(&shelf), [0, 0]);
+    let mut numbers = 0;
+    fill(&mut shelf, &mut numbers, now);
+    assert_eq!(warm(&shelf), [2, 2]);
+    // What runs ask for finds room beside it.
+    for (digit, counts) in [('c', vec![1, 2, 1]), ('d', vec![1, 1, 1, 1]), ('e', vec![1, 1, 1, 1])] {
+        shelf.want(wish(digit), now);
+        fill(&mut shelf, &mut numbers, now);
+        assert_eq!(warm(&shelf), counts, "{digit}");
+    }
+    for (digit, there) in [('a', true), ('b', true), ('c', false), ('d', true), ('e', true)] {
+        assert_eq!(take(&mut shelf, digit, now).is_some(), there, "{digit}");
+    }
+    shelf.overdue(now + FORGOTTEN);
+    assert_eq!(warm(&shelf).len(), 2);
+}
+
+#[test]
+fn where_everything_is_named_nothing_else_is_kept() {
+    let (mut shelf, now) = shelf(1, 1, "a");
+    fill(&mut shelf, &mut 0, now);
     assert!(shelf.want(wish('c'), now).is_empty());
-    assert_eq!(warm(&shelf), [0, 0]);
+    assert_eq!(
+        (warm(&shelf), take(&mut shelf, 'c', now), take(&mut shelf, 'a', now)),
+        (vec![1], None, Some(1))
+    );
+}
+
+#[test]
+fn who_comes_while_one_boots_gets_that_one() {
+    let (mut shelf, now) = shelf(2, 2, "a");
+    let key = key_of('a');
+    assert_eq!(shelf.take(&key, now), Taken::None, "nothing is under way");
+    assert!(begin(&mut shelf, now));
+    assert_eq!(shelf.take(&key, now), Taken::Soon);
+    assert_eq!(shelf.take(&key, now), Taken::None, "it is spoken for");
+    assert!(begin(&mut shelf, now) && begin(&mut shelf, now), "what will not be warm is in nobody's way");
+    assert!(!begin(&mut shelf, now));
+    assert_eq!(shelf.booted(&key, 1, now), Placed::Awaited(1));
+    assert_eq!([2, 3].map(|number| shelf.booted(&key, number, now)), [Placed::Kept, Placed::Kept]);
+    assert_eq!((warm(&shelf), shelf.awaited(&key)), (vec![2], 0));
+}
+
+#[test]
+fn who_waits_in_vain_is_not_counted_any_more() {
+    let (mut shelf, now) = shelf(2, 2, "");
+    let (key, other) = (key_of('a'), key_of('b'));
+    shelf.want(wish('a'), now);
+    for (round, end) in [1_u32, 2, 3].into_iter().zip(["leaves", "fails", "changes"]) {
+        let now = now + FORGOTTEN / 4 * round;
+        assert!(begin(&mut shelf, now), "{end}");
+        assert_eq!((shelf.take(&key, now), shelf.awaited(&key)), (Taken::Soon, 1));
+        match end {
+            "leaves" => {
+                shelf.leave(&key);
+                assert_eq!(shelf.booted(&key, round, now), Placed::Kept);
+                assert_eq!(take(&mut shelf, 'a', now), Some(round));
+            }
+            "fails" => shelf.failed(&key, "no room".to_owned(), now),
+            _ => assert!(shelf.rename(&key, other.clone()).is_empty()),
+        }
+        assert_eq!((shelf.awaited(&key), shelf.awaited(&other)), (0, 0), "{end}");
+    }
 }
 
 #[test]
@@ -214,9 +290,9 @@ fn nothing_is_left_when_it_is_cleared() {
     let (mut shelf, now) = shelf(2, 2, "a");
     let mut numbers = 0;
     fill(&mut shelf, &mut numbers, now);
-    assert!(matches!(shelf.take(&key_of('a'), now), Some(1)));
+    assert!(matches!(take(&mut shelf, 'a', now), Some(1)));
     assert!(matches!(shelf.next(now), Some(Step::Boot(_))));
     assert_eq!(shelf.clear(), [2]);
-    assert_eq!(shelf.booted(&key_of('a'), 3, now), Some(3));
+    assert_eq!(shelf.booted(&key_of('a'), 3, now), Placed::Surplus(3));
     assert!(shelf.next(now).is_none() && shelf.is_full() && shelf.deadline(now).is_none());
 }

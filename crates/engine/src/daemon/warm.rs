@@ -99,15 +99,9 @@ pub(super) struct Warm {
 pub(super) async fn bring_up(plan: Plan, mut phase: watch::Receiver<Phase>) -> Result<Warm> {
     let Plan { mut remains, inputs, gateway } = plan;
     let image = inputs.rootfs.clone();
-    let started = tokio::select! {
-        started = tokio::time::timeout(PATIENCE, start(&mut remains, inputs, gateway.as_ref())) => {
-            started.unwrap_or_else(|_| Err(too_long("come up")))
-        }
-        _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {
-            Err(Error::new(Kind::Cancelled, "the daemon is being stopped"))
-        }
-    };
-    match started {
+    let starting = start(&mut remains, inputs, gateway.as_ref(), &mut phase);
+    let started = tokio::time::timeout(PATIENCE, starting).await;
+    match started.unwrap_or_else(|_| Err(too_long("come up"))) {
         Ok((state, sandbox)) => Ok(Warm { remains, state, sandbox, gateway, image, watch: None }),
         Err(error) => {
             // The first failure is the news.
@@ -121,12 +115,21 @@ async fn start(
     remains: &mut Remains,
     inputs: CreateInputs,
     gateway: Option<&Arc<PublicGateway>>,
+    phase: &mut watch::Receiver<Phase>,
 ) -> Result<(DriverState, Arc<dyn Sandbox>)> {
     let again =
         CreateInputs { admitted: inputs.admitted.clone(), id: inputs.id, rootfs: inputs.rootfs.clone() };
+    // To its end also when the daemon is stopped: what a server makes for somebody who has left is there only after it was
+    // removed in vain.
     let created = remains.backend.create(inputs).await?;
     let created = remains.state.insert(created);
-    let (state, sandbox) = remains.backend.start(again, created, outside::of_seam(gateway)).await?;
+    let (state, sandbox) = tokio::select! {
+        biased;
+        _ = phase.wait_for(|phase| *phase == Phase::Stopping) => {
+            return Err(Error::new(Kind::Cancelled, "the daemon is being stopped"));
+        }
+        started = remains.backend.start(again, created, outside::of_seam(gateway)) => started?,
+    };
     remains.state = Some(state.clone());
     Ok((state, sandbox))
 }

@@ -30,7 +30,13 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_run_gets_a_warm_sandbox_of_its_own", a_run_gets_a_warm_sandbox_of_its_own),
     ("a_warm_sandbox_gives_a_command_the_same", a_warm_sandbox_gives_a_command_the_same),
     ("a_miss_runs_and_is_warm_for_the_next", a_miss_runs_and_is_warm_for_the_next),
-    ("what_is_named_is_all_that_is_warm", what_is_named_is_all_that_is_warm),
+    ("what_is_named_stays_warm_beside_what_is_asked_for", what_is_named_stays_warm_beside_what_is_asked_for),
+    (
+        "a_run_does_not_wait_for_ever_for_one_that_comes_up",
+        a_run_does_not_wait_for_ever_for_one_that_comes_up,
+    ),
+    ("one_that_hangs_holds_up_nobody", one_that_hangs_holds_up_nobody),
+    ("what_a_run_missed_is_made_when_the_run_is_up", what_a_run_missed_is_made_when_the_run_is_up),
     ("what_was_asked_for_longest_ago_gives_way", what_was_asked_for_longest_ago_gives_way),
     ("what_cannot_be_warm_takes_the_ordinary_road", what_cannot_be_warm_takes_the_ordinary_road),
     ("a_sandbox_that_cannot_be_reached_is_not_used", a_sandbox_that_cannot_be_reached_is_not_used),
@@ -200,14 +206,63 @@ fn a_miss_runs_and_is_warm_for_the_next() {
     bench.stop_daemon().unwrap();
 }
 
-fn what_is_named_is_all_that_is_warm() {
+fn what_is_named_stays_warm_beside_what_is_asked_for() {
     let bench = Bench::new();
     bench.daemon(1, 2, &[kind()]).unwrap();
-    let other = stricter();
-    bench.run(other.clone(), "true");
-    bench.run(other, "true");
-    let status = bench.await_status(|status| status.misses == 2);
-    assert_eq!((bench.ordinary(), status.kinds.len(), status.hits), (2, 1, 0));
+    let elsewhere = SandboxSpec { workdir: Some("/tmp".parse().unwrap()), ..kind() };
+    for (number, other) in [stricter(), elsewhere].into_iter().enumerate() {
+        bench.run(other.clone(), "true");
+        bench.await_status(|status| status.misses == number as u64 + 1 && status.warm == 2);
+        bench.run(other, "true");
+        let status = bench.await_status(|status| status.warm == 2);
+        assert_eq!((bench.ordinary(), status.hits, status.kinds.len()), (number + 1, number as u64 + 1, 2));
+    }
+    assert_eq!(bench.run(kind(), "echo warm"), "warm\n");
+    assert_eq!(bench.ordinary(), 2);
+    bench.stop_daemon().unwrap();
+}
+
+fn a_run_does_not_wait_for_ever_for_one_that_comes_up() {
+    let bench = Bench::new();
+    bench.daemon(1, 1, &[kind()]).unwrap();
+    bench.control.inject(Fault { step: Step::Start, action: Action::Hang, times: None }).unwrap();
+    assert_eq!(bench.run(kind(), "echo warm"), "warm\n");
+    // Its successor is under way for ever.
+    bench.await_status(|status| status.in_use == 0 && status.warm == 0);
+    assert_eq!((bench.run(kind(), "echo cold"), bench.ordinary()), ("cold\n".to_owned(), 1));
+    let status = bench.await_status(|status| status.misses == 1);
+    assert_eq!((status.hits, status.in_use), (1, 0));
+    assert!(bench.stop_daemon().unwrap());
+    assert_eq!(bench.dirs(), 0);
+}
+
+fn one_that_hangs_holds_up_nobody() {
+    let bench = Bench::new();
+    bench.daemon(1, 1, &[kind()]).unwrap();
+    bench.fail(Step::Start, Action::Hang);
+    for round in 1..=2 {
+        assert_eq!(bench.run(kind(), "echo warm"), "warm\n");
+        // Another one is begun for whoever waits.
+        bench.await_status(|status| status.in_use == 0 && status.hits == round);
+    }
+    assert_eq!(bench.ordinary(), 0);
+    assert!(bench.stop_daemon().unwrap());
+    assert_eq!(bench.dirs(), 0);
+}
+
+fn what_a_run_missed_is_made_when_the_run_is_up() {
+    let bench = Bench::new();
+    bench.daemon(1, 1, &[]).unwrap();
+    bench.fail(Step::RunOnce, Action::Hang);
+    let mut run = bench.play(&["run", "true"]);
+    bench.await_status(|status| status.misses == 1);
+    assert_eq!(
+        (bench.status().kinds.len(), bench.control.count(Step::Create)),
+        (0, 0),
+        "it has not begun yet"
+    );
+    run.kill();
+    bench.await_status(|status| status.warm == 1);
     bench.stop_daemon().unwrap();
 }
 

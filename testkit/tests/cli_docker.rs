@@ -1,0 +1,17 @@
+//! Tests of the front door on a real Docker, which each test starts for itself. For root: elsewhere nothing is tested here.
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, outside of #[test] functions"
+)]
+
+mod cli_docker {
+    mod cleaning;
+    mod faults;
+    mod lost;
+    mod pool;
+    mod proxy;
+    mod site;
+    mod users;
+}

@@ -1,0 +1,175 @@
+//! An engine that ends, hangs, or has things done to it behind our back: each time a clear answer in bounded time, and
+//! a list that is true.
+
+use super::site::{IMAGE, LABEL, Site};
+use serde_json::json;
+use std::io::{Read as _, Write as _, pipe};
+
+#[test]
+fn an_engine_that_is_killed_takes_no_command_with_it_and_its_sandboxes_are_unknown() {
+    let Some(mut site) = Site::start() else { return };
+    site.sandbox("work");
+    site.agentkernel(&["exec", "work", "--", "sh", "-c", "echo kept >/root/mark"]).run().ok();
+    let (mut reader, writer) = pipe().unwrap();
+    let (stdin, mut input) = pipe().unwrap();
+    let script = ["exec", "work", "--", "sh", "-c", "echo up; cat; exit 3"];
+    let live = site.agentkernel(&script).stdin(stdin).stdout(writer).start();
+    let mut line = [0; 3];
+    reader.read_exact(&mut line).unwrap();
+
+    site.engine.kill().unwrap();
+    let (status, reason) = site.status("work");
+    assert_eq!(status, "unknown");
+    assert!(reason.starts_with("backend 'docker' does not answer: "), "{reason}");
+    assert!(reason.contains(site.socket().to_str().unwrap()), "{reason}");
+    let run = site.run(&["--", "true"]).run().code(125);
+    run.error_with_hint(&["docker", "cannot be reached"]);
+    let refused = site.agentkernel(&["sandbox", "remove", "work"]).run().code(125);
+    refused.error_with_hint(&["work", "docker", "does not answer"]);
+    // Commands do not go through the engine.
+    input.write_all(b"last words").unwrap();
+    drop(input);
+    live.finish().code(3);
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "last words");
+
+    // Docker ends what ran when it died.
+    site.engine.revive().unwrap();
+    let reason = site.await_status("work", "stopped");
+    assert_eq!(reason, "it ended by itself");
+    site.agentkernel(&["sandbox", "start", "work"]).run().ok();
+    let kept = site.agentkernel(&["exec", "work", "--", "cat", "/root/mark"]).run().ok();
+    kept.prints("kept\n");
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    site.end();
+}
+
+#[test]
+fn an_engine_that_is_killed_in_the_middle_of_a_run_or_a_creation() {
+    let Some(mut site) = Site::start() else { return };
+    // What is asked once was asked.
+    site.run(&["--", "true"]).run().ok();
+    for words in [
+        &["run", "-B", "docker", "-i", IMAGE, "--no-workspace", "--", "true"][..],
+        &["sandbox", "create", "work", "-B", "docker", "-i", IMAGE],
+    ] {
+        // It cannot be answered before it is killed.
+        site.engine.freeze();
+        let live = site.agentkernel(words).start();
+        site.engine.kill().unwrap();
+        live.finish().code(125).error_with_hint(&["cannot"]);
+        assert_eq!(site.list().json(), json!([]));
+        site.engine.revive().unwrap();
+        site.agentkernel(&["gc"]).run().ok();
+        site.await_no_containers();
+    }
+    site.sandbox("work");
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    site.end();
+}
+
+#[test]
+fn an_engine_that_never_answers() {
+    let Some(mut site) = Site::start() else { return };
+    site.sandbox("busy");
+    site.agentkernel(&["sandbox", "create", "idle", "-B", "docker", "-i", IMAGE]).run().ok();
+    site.engine.freeze();
+    // Nothing of this asks the engine for more than whether it listens.
+    assert_eq!((site.status("busy").0, site.status("idle").0), ("running".to_owned(), "stopped".to_owned()));
+    site.agentkernel(&["exec", "busy", "--", "echo", "x"]).run().ok().prints("x\n");
+    let run = site.run(&["--", "true"]).run().code(124);
+    assert!(run.err().contains("the engine does not answer"), "{run}");
+    site.engine.revive().unwrap();
+    assert_eq!(site.status("busy").0, "running");
+    site.run(&["--", "echo", "x"]).run().ok().prints("x\n");
+    site.agentkernel(&["clean", "--force"]).run().ok();
+    assert_eq!(site.list().json(), json!([]));
+    site.end();
+}
+
+#[test]
+fn a_container_that_is_removed_behind_our_back() {
+    let Some(site) = Site::start() else { return };
+    site.sandbox("work");
+    let [container] = &site.containers()[..] else { panic!("{:?}", site.containers()) };
+    site.api().remove(container).unwrap();
+    assert_eq!(site.await_status("work", "stopped"), "it ended by itself");
+    let exec = site.agentkernel(&["exec", "work", "--", "true"]).run().code(125);
+    exec.error_with_hint(&["work"]);
+    let start = site.agentkernel(&["sandbox", "start", "work"]).run().code(125);
+    start.error_with_hint(&["container is gone"]);
+    assert_eq!(site.status("work").0, "stopped");
+    site.agentkernel(&["sandbox", "stop", "work"]).run().ok();
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    assert_eq!(site.list().json(), json!([]));
+    site.end();
+}
+
+#[test]
+fn a_name_that_a_foreign_container_has() {
+    let Some(site) = Site::start() else { return };
+    site.sandbox("work");
+    site.agentkernel(&["sandbox", "stop", "work"]).run().ok();
+    let [container] = &site.containers()[..] else { panic!("{:?}", site.containers()) };
+    let ours = site.api().json("GET", &format!("/containers/{container}/json"), None).unwrap();
+    let (name, id) =
+        (ours["Name"].as_str().unwrap().trim_start_matches('/'), &ours["Config"]["Labels"][LABEL]);
+    site.api().remove(container).unwrap();
+    let spec = json!({
+        "Image": ours["Image"], "Entrypoint": ["/bin/busybox", "sleep", "1000"], "Labels": {"of": "somebody else"},
+        "HostConfig": {"NetworkMode": "none"},
+    });
+    let made = site.api().json("POST", &format!("/containers/create?name={name}"), Some(&spec)).unwrap();
+    let theirs = made["Id"].as_str().unwrap();
+    let alive = || site.api().json("GET", &format!("/containers/{theirs}/json"), None).unwrap();
+
+    let start = site.agentkernel(&["sandbox", "start", "work"]).run().code(125);
+    start.error_with_hint(&["container"]);
+    assert_eq!(alive()["State"]["Status"], "created", "it was started: {id}");
+    assert_eq!(site.status("work").0, "stopped");
+    site.agentkernel(&["sandbox", "remove", "work"]).run();
+    site.agentkernel(&["gc"]).run().ok();
+    site.agentkernel(&["clean", "--force"]).run();
+    assert_eq!(alive()["Id"], theirs, "it is somebody else's");
+    site.api().remove(theirs).unwrap();
+    site.agentkernel(&["clean", "--force"]).run().ok();
+    assert_eq!(site.list().json(), json!([]));
+    site.end();
+}
+
+#[test]
+fn two_processes_that_start_one_sandbox() {
+    let Some(site) = Site::start() else { return };
+    site.agentkernel(&["sandbox", "create", "work", "-B", "docker", "-i", IMAGE]).run().ok();
+    let starts: Vec<_> = (0..4).map(|_| site.agentkernel(&["sandbox", "start", "work"]).start()).collect();
+    for start in starts {
+        start.finish().ok();
+    }
+    assert_eq!((site.status("work").0.as_str(), site.containers().len()), ("running", 1));
+    site.agentkernel(&["exec", "work", "--", "echo", "x"]).run().ok().prints("x\n");
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    site.end();
+}
+
+#[test]
+fn an_image_that_the_engine_lost_is_brought_again() {
+    let Some(site) = Site::start() else { return };
+    for _ in 0..2 {
+        site.run(&["--", "echo", "x"]).run().ok().prints("x\n");
+        site.await_no_containers();
+        let images = site.images();
+        assert_eq!(images.len(), 1, "{images:?}");
+        site.api().json("DELETE", &format!("/images/{}?force=true", images[0]), None).unwrap();
+    }
+    // That of a sandbox that is there, and one that nobody has.
+    site.sandbox("work");
+    site.agentkernel(&["sandbox", "stop", "work"]).run().ok();
+    let _in_use =
+        site.api().call("DELETE", &format!("/images/{}?force=true", site.images()[0]), None).unwrap();
+    site.agentkernel(&["sandbox", "start", "work"]).run().ok();
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    let missing = ["run", "-B", "docker", "-i", "nosuch:1", "--pull", "never", "--", "true"];
+    site.agentkernel(&missing).run().code(125).error_with_hint(&["nosuch:1"]);
+    site.end();
+}

@@ -1,0 +1,167 @@
+//! A world with a Docker of its own in it.
+
+use agentkernel_testkit::{
+    TestEnv,
+    engines::{Api, Engine},
+    env::{Finished, Invocation},
+    oci::{Image, ImageConfig, LayerWriter, Layout},
+};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// How long anything here may take; no test comes near it.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+/// An image of busybox alone.
+pub(crate) const IMAGE: &str = "busy:1";
+/// On everything that agentkernel makes in an engine.
+pub(crate) const LABEL: &str = "sh.agentkernel.sandbox";
+/// Where engines live: a short name, as sockets have them, and a disk that overlay file systems can be on.
+const ROOT: &str = "/var/tmp";
+
+/// Dropping it ends the engine.
+#[derive(Debug)]
+pub(crate) struct Site {
+    // In this order: what commands left is gone before the engine's directory.
+    pub(crate) env: TestEnv,
+    pub(crate) engine: Engine,
+    place: tempfile::TempDir,
+    /// What `DOCKER_HOST` says.
+    address: String,
+}
+
+impl Site {
+    /// `None`, which is told, for an ordinary user: Docker is root's.
+    pub(crate) fn start() -> Option<Self> {
+        Self::for_user(None)
+    }
+
+    /// As [`Self::start`], with commands that run as the user `uid`.
+    pub(crate) fn for_user(uid: Option<u32>) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: a Docker of its own takes root");
+            return None;
+        }
+        let place = tempfile::Builder::new().prefix("ake-").tempdir_in(ROOT).unwrap();
+        let engine = Engine::docker(&place.path().join("e")).unwrap();
+        let env = uid.map_or_else(TestEnv::new, TestEnv::of_user);
+        let address = engine.api().address();
+        let site = Self { env, engine, place, address };
+        site.import(IMAGE);
+        Some(site)
+    }
+
+    pub(crate) fn api(&self) -> &Api {
+        self.engine.api()
+    }
+
+    /// The directory that the engine's is in.
+    pub(crate) fn place(&self) -> &Path {
+        self.place.path()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.api().socket().to_owned()
+    }
+
+    /// Has commands speak to the engine at another socket.
+    pub(crate) fn speak_through(&mut self, socket: &Path) {
+        self.address = format!("unix://{}", socket.display());
+    }
+
+    /// `agentkernel`, for which this engine is the Docker of the machine.
+    pub(crate) fn agentkernel(&self, words: &[&str]) -> Invocation {
+        self.env.agentkernel(words).env("DOCKER_HOST", &self.address).deadline(DEADLINE)
+    }
+
+    /// `run` on Docker without a project.
+    pub(crate) fn run(&self, words: &[&str]) -> Invocation {
+        self.agentkernel(&[&["run", "-B", "docker", "-i", IMAGE, "--no-workspace"], words].concat())
+    }
+
+    /// A named sandbox on Docker, which is started.
+    pub(crate) fn sandbox(&self, name: &str) {
+        self.agentkernel(&["sandbox", "create", name, "-B", "docker", "-i", IMAGE]).run().ok();
+        self.agentkernel(&["sandbox", "start", name]).run().ok();
+    }
+
+    pub(crate) fn list(&self) -> Finished {
+        self.agentkernel(&["sandbox", "list", "--json"]).run().ok()
+    }
+
+    /// Status and reason of `name` as the list has them.
+    pub(crate) fn status(&self, name: &str) -> (String, String) {
+        let listed = self.list().json();
+        let found = listed.as_array().unwrap().iter().find(|info| info["name"] == name);
+        let text = |key: &str| found.unwrap()[key].as_str().unwrap_or_default().to_owned();
+        (text("status"), text("reason"))
+    }
+
+    /// Waits until `name` has that status; its reason.
+    pub(crate) fn await_status(&self, name: &str, wanted: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let (status, reason) = self.status(name);
+            if status == wanted {
+                return reason;
+            }
+            assert!(Instant::now() < deadline, "{name} stays {status} ({reason})");
+        }
+    }
+
+    /// The ids of the engine's containers that are of a sandbox of agentkernel.
+    pub(crate) fn containers(&self) -> Vec<String> {
+        let all = self.api().containers().unwrap();
+        all.into_iter().filter(|c| c.labels.contains_key(LABEL)).map(|c| c.id).collect()
+    }
+
+    /// Waits until the engine has no container: the removal of one that nobody waits for takes a moment.
+    pub(crate) fn await_no_containers(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.api().containers().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "left in the engine: {:?}", self.api().containers());
+        }
+    }
+
+    /// The names of the engine's images; one without is its id.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let listed = self.api().json("GET", "/images/json", None).unwrap();
+        let names = |image: &Value| {
+            let tags = image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            tags.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let mut names: Vec<String> = listed.as_array().unwrap().iter().flat_map(names).collect();
+        names.sort();
+        names
+    }
+
+    /// An image of busybox in the store of this world.
+    fn import(&self, name: &str) {
+        let place = self.env.directory("busybox");
+        let mut layer = LayerWriter::create(place.join("base")).unwrap();
+        layer.file("bin/busybox", 0o755, &fs::read("/bin/busybox").unwrap()).unwrap();
+        let applets = Command::new("/bin/busybox").arg("--list").output().unwrap();
+        for applet in String::from_utf8(applets.stdout).unwrap().lines().filter(|name| *name != "busybox") {
+            layer.symlink(&format!("bin/{applet}"), "busybox").unwrap();
+        }
+        layer.directory("root", 0o755).unwrap();
+        let path = vec![("PATH".to_owned(), "/bin".to_owned())];
+        let config = ImageConfig { env: path, ..ImageConfig::default() };
+        let image = Image::new(name.parse().unwrap(), &config, &[layer.finish().unwrap()]);
+        let layout = Layout::write(place.join("layout"), &[image]).unwrap();
+        self.env.own_all(&place);
+        self.agentkernel(&["images", "import", layout.directory().to_str().unwrap()]).run().ok();
+    }
+
+    /// That nothing is left, in the engine and on the machine. Ends the engine.
+    pub(crate) fn end(mut self) {
+        self.await_no_containers();
+        assert_eq!(self.api().volumes().unwrap(), Vec::<String>::new());
+        self.engine.stop().unwrap();
+        self.env.assert_nothing_left();
+    }
+}
