@@ -90,12 +90,8 @@ fn packed(path: &str, name: &str, to: File) -> Result<()> {
 
 fn unpacked(path: &str, ownership: Ownership, from: File) -> Result<()> {
     let into = open(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|e| cannot_open(path, e))?;
-    let options = UnpackOptions {
-        bounds: BOUNDS,
-        ownership,
-        whiteouts: Whiteouts::Plain,
-        existing: Existing::Replace,
-    };
+    let options =
+        UnpackOptions { bounds: BOUNDS, ownership, whiteouts: Whiteouts::Plain, existing: Existing::Replace };
     unpack(from, into.as_fd(), &options).map(drop)
 }
 

@@ -5,7 +5,7 @@ use crate::{
     fault,
     flavor::Flavor,
     image, installation,
-    launch::{self, Work},
+    launch::{self, Found, Work},
     mounts::Overlays,
     once,
     places::{self, Place},
@@ -118,6 +118,10 @@ impl Container {
         let options = CreateContainerOptionsBuilder::default().name(&plan::name(inputs.id)).build();
         let made = engine.docker.create_container(Some(options), body).await;
         made.map(drop).map_err(|e| fault::failed("make the container", e))
+    }
+
+    async fn look_for(&self, engine: &Engine, id: SandboxId) -> Result<Found> {
+        launch::find(engine, id, &places::owner_mark(&self.host)).await
     }
 
     fn sandbox(&self, engine: &Engine, id: SandboxId, State { defaults, road }: State) -> ContainerSandbox {
@@ -296,6 +300,9 @@ impl Backend for Container {
         let place = Place::named(&self.host, inputs.id);
         let name = plan::name(inputs.id);
         workspace::check(inputs.admitted.spec())?;
+        if self.look_for(engine, inputs.id).await? == Found::Foreign {
+            return Err(launch::foreign(inputs.id));
+        }
         // What a keeper left that was killed a moment ago.
         self.ended(engine, &name).await?;
         let filled = place.path().join(FILLED_FILE);
@@ -327,6 +334,9 @@ impl Backend for Container {
     async fn stop(&self, id: SandboxId, state: &DriverState, grace: Duration) -> Result<DriverState> {
         let engine = self.engine().await?;
         let (place, name) = (Place::named(&self.host, id), plan::name(id));
+        if self.look_for(engine, id).await? == Found::Foreign {
+            return Ok(state.clone());
+        }
         match tokio::time::timeout(grace + STUCK, Client::stop(place.path(), grace)).await {
             Ok(told) => {
                 told?;
@@ -338,7 +348,10 @@ impl Backend for Container {
     }
 
     async fn destroy(&self, id: SandboxId, _state: Option<&DriverState>) -> Result<()> {
-        launch::remove(self.engine().await?, &plan::name(id)).await?;
+        let engine = self.engine().await?;
+        if self.look_for(engine, id).await? != Found::Foreign {
+            launch::remove(engine, &plan::name(id)).await?;
+        }
         Place::named(&self.host, id).remove().await?;
         Place::ephemeral(&self.host, id).remove().await
     }

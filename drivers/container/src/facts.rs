@@ -4,6 +4,7 @@ use agentkernel_model::{Error, Kind, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
+    collections::HashMap,
     fs,
     io::{Read as _, Write as _},
     os::unix::{fs::MetadataExt as _, net::UnixStream},
@@ -158,6 +159,16 @@ fn ask(socket: &Path) -> Result<(Facts, String)> {
 /// Podman names its runtimes nowhere in Docker's form of the answer: then it is one of those that share the kernel.
 fn default_runtime(info: &Value) -> String {
     info["DefaultRuntime"].as_str().filter(|name| !name.is_empty()).unwrap_or("runc").to_owned()
+}
+
+/// The labels of a container, and nothing else that its engine tells of it. Blocks.
+///
+/// # Errors
+/// As [`of`], and when it has no such container.
+pub(crate) fn labels(socket: &Path, container: &str) -> Result<HashMap<String, String>> {
+    let (seen, _): (Value, String) = get(socket, &format!("/containers/{container}/json"))?;
+    let labels = seen["Config"]["Labels"].as_object().into_iter().flatten();
+    Ok(labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
 }
 
 /// `1.41`; what cannot be read is the oldest that is of use.

@@ -12,18 +12,27 @@ pub(crate) const fn status(error: &Engine) -> Option<u16> {
 }
 
 /// Whether the engine has no such object.
-pub(crate) const fn is_missing(error: &Engine) -> bool {
-    matches!(status(error), Some(404))
+pub(crate) fn is_missing(error: &Engine) -> bool {
+    match error {
+        Engine::DockerResponseServerError { status_code: 404, .. } => true,
+        // Podman, of one that went while it was looked at.
+        Engine::DockerResponseServerError { message, .. } => message.contains("no such container"),
+        _ => false,
+    }
 }
 
 /// Whether this answer to a wait says that the container has ended, or is gone.
-pub(crate) const fn is_end(error: &Engine) -> bool {
+pub(crate) fn is_end(error: &Engine) -> bool {
     is_missing(error) || matches!(error, Engine::DockerContainerWaitError { .. })
 }
 
 /// The container cannot be started. What stands in the way is something of the image or of an earlier command, such as a
-/// link where something is to be mounted: engines call that a bad request.
+/// link where something is to be mounted: engines call that a bad request. Or somebody else has removed it.
 pub(crate) fn not_started(error: Engine) -> Error {
+    if is_missing(&error) {
+        return Error::new(Kind::NotFound, "the sandbox's container is gone: somebody else has removed it")
+            .with_hint("what it had written is lost: 'agentkernel sandbox remove' it, and create it again");
+    }
     let conflict = status(&error) == Some(400);
     let error = failed("start the container", error);
     if conflict { Error::new(Kind::Conflict, error.message().to_owned()) } else { error }

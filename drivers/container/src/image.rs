@@ -30,6 +30,8 @@ pub(crate) const LABEL: &str = "sh.agentkernel.rootfs";
 /// The name of images of ours, without the tag. No registry of this name exists, so no engine pulls it.
 const NAME: &str = "agentkernel.local/rootfs";
 
+/// How long an engine may take to say what images it has: on a busy machine, seconds.
+const ANSWER: Duration = Duration::from_secs(30);
 /// How long an engine may take to load nothing, and each byte of something. A slow disk writes a megabyte a second.
 const LOAD_NOTHING: Duration = Duration::from_secs(120);
 const LOAD_BYTES_PER_SECOND: u64 = 1 << 20;
@@ -41,6 +43,8 @@ const LOAD_BYTES_PER_SECOND: u64 = 1 << 20;
 /// [`Kind::Unavailable`] and [`Kind::Timeout`] for an engine that cannot be reached or does not answer, what
 /// [`pack_layer`](agentkernel_archive::pack_layer) has for layers, and whatever the engine says.
 pub(crate) async fn ensure(engine: &Docker, rootfs: &Rootfs, scratch: &Path) -> Result<String> {
+    // Before anything is made, so that an engine that hangs is found out here, and soon.
+    let engine = &engine.clone().with_timeout(ANSWER);
     let original = recipe::original(rootfs);
     let (rootfs, scratch) = (rootfs.clone(), scratch.to_owned());
     let (recipe, scratch) = blocking(move || Ok((Recipe::of(&rootfs, &scratch)?, scratch))).await?;

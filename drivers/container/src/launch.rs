@@ -2,7 +2,7 @@
 
 use crate::{
     engine::Engine,
-    fault,
+    facts, fault,
     keeper::{self, Rendezvous},
     places::Place,
     plan, stream,
@@ -13,8 +13,11 @@ use agentkernel_guest::{
     conversation::Conversation,
     wire::{Exec, VERSION},
 };
-use agentkernel_model::{Error, Kind, Result, policy, text::printable};
-use bollard::query_parameters::{RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder};
+use agentkernel_model::{Error, Kind, Result, id::SandboxId, policy, text::printable};
+use bollard::{
+    errors::Error as Unreadable,
+    query_parameters::{RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder},
+};
 use futures_util::StreamExt as _;
 use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::{pin::pin, sync::Arc, time::Duration};
@@ -109,6 +112,46 @@ async fn ended(engine: &Engine, name: &str) -> Error {
     let said = state.and_then(|state| state.error).filter(|said| !said.is_empty());
     let said = said.map_or_else(String::new, |said| format!(": {}", printable(&said)));
     Error::new(Kind::Conflict, format!("the container ended before its agent reported{said}"))
+}
+
+/// What has the name of a sandbox's container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Ours,
+    /// Somebody else's container.
+    Foreign,
+    Nothing,
+}
+
+/// Names can be given away and taken: our labels say what is ours.
+///
+/// # Errors
+/// Those of an engine that cannot be asked.
+pub(crate) async fn find(engine: &Engine, id: SandboxId, owner: &str) -> Result<Found> {
+    let labels = match engine.docker.inspect_container(&plan::name(id), None).await {
+        Ok(seen) => seen.config.and_then(|config| config.labels).unwrap_or_default(),
+        Err(e) if fault::is_missing(&e) => return Ok(Found::Nothing),
+        // Podman has states that bollard does not know.
+        Err(Unreadable::JsonDataError { .. }) => {
+            let (socket, name) = (engine.socket.clone(), plan::name(id));
+            match tokio::task::spawn_blocking(move || facts::labels(&socket, &name)).await {
+                Ok(Ok(labels)) => labels,
+                // It went meanwhile.
+                _ => return Ok(Found::Nothing),
+            }
+        }
+        Err(e) => return Err(fault::failed("look for the container", e)),
+    };
+    let says = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
+    let ours = says(plan::LABEL, &id.to_string()) && says(plan::OWNER_LABEL, owner);
+    Ok(if ours { Found::Ours } else { Found::Foreign })
+}
+
+/// The error for what cannot be done because somebody else's container has the name.
+pub(crate) fn foreign(id: SandboxId) -> Error {
+    let name = plan::name(id);
+    Error::new(Kind::Conflict, format!("the container '{name}' is not this sandbox's, and has its name"))
+        .with_hint("remove or rename that container; the sandbox's own is gone")
 }
 
 /// Ends and removes a container with everything of it. One that does not exist is removed.

@@ -16,7 +16,7 @@ use agentkernel_guest::{
     process::{self, Pipes, RemoteControl},
     wire::Exec,
 };
-use agentkernel_model::{Result, command::ExecSpec, id::SandboxId};
+use agentkernel_model::{Kind, Result, command::ExecSpec, id::SandboxId};
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
@@ -71,8 +71,11 @@ pub(crate) async fn run(
             Ok(Process { exit, ..process })
         }
         Err(error) => {
-            // The reason of the failure is the news; what cannot be removed now is found by the next sweep.
-            let _ = ephemeral.clear().await;
+            // The reason of the failure is the news; what cannot be removed now is found by the next sweep. One that did
+            // not answer would have to be waited for once more.
+            if error.kind() != Kind::Timeout {
+                let _ = ephemeral.clear().await;
+            }
             Err(error)
         }
     }

@@ -158,7 +158,10 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
             .cpus
             .filter(|_| facts.limits_cpus)
             .map(|cpus| i64::from(cpus.value().milli()) * 1_000_000),
-        pids_limit: limits.pids.filter(|_| facts.limits_pids && materials.road == Road::Socket).map(|pids| i64::from(pids.value()) + 1),
+        pids_limit: limits
+            .pids
+            .filter(|_| facts.limits_pids && materials.road == Road::Socket)
+            .map(|pids| i64::from(pids.value()) + 1),
         ulimits: Some(ulimits(materials.flavor)),
         ipc_mode: Some("private".to_owned()),
         cgroupns_mode: cgroupns.then_some(HostConfigCgroupnsModeEnum::PRIVATE),

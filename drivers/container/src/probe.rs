@@ -87,8 +87,9 @@ async fn try_out(backend: &Container) -> Result<()> {
         Ok(()) => launch::bring_up(engine, &inputs, &place, work, None).await.map(drop),
         Err(error) => Err(error),
     };
-    launch::remove(engine, &plan::name(inputs.id)).await?;
+    let removed = launch::remove(engine, &plan::name(inputs.id)).await;
     place.remove().await?;
     drop(lock);
-    up
+    // Why it did not come up is the news.
+    up.and(removed)
 }

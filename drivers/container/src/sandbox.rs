@@ -2,9 +2,15 @@
 
 use agentkernel_backend::{ByteStream, Exit, Files, Process, Sandbox, Stats};
 use agentkernel_guest::{agent::Road, client::Client, conversation::Conversation};
-use agentkernel_model::{Result, command::{ExecSpec, Signal}};
+use agentkernel_model::{
+    Result,
+    command::{ExecSpec, Signal},
+};
 use async_trait::async_trait;
-use bollard::{Docker, query_parameters::{StatsOptionsBuilder, WaitContainerOptionsBuilder}};
+use bollard::{
+    Docker,
+    query_parameters::{StatsOptionsBuilder, WaitContainerOptionsBuilder},
+};
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 

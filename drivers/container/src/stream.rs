@@ -21,8 +21,14 @@ use tokio::{
 };
 
 /// The runtimes that are Linux itself: what is inside shares this kernel, and can be given descriptors.
-const OF_THIS_KERNEL: [&str; 6] =
-    ["crun", "io.containerd.runc.v1", "io.containerd.runc.v2", "io.containerd.runtime.v1.linux", "runc", "youki"];
+const OF_THIS_KERNEL: [&str; 6] = [
+    "crun",
+    "io.containerd.runc.v1",
+    "io.containerd.runc.v2",
+    "io.containerd.runtime.v1.linux",
+    "runc",
+    "youki",
+];
 
 /// Whether containers of the runtime `name` share the engine's kernel.
 pub(crate) fn shares_kernel(name: &str) -> bool {

@@ -8,7 +8,8 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown, socketpair,
+        SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown,
+        socketpair,
     },
     pipe::{PipeFlags, pipe_with},
 };
@@ -126,9 +127,14 @@ impl Channel {
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Heard::Nothing),
             // A terminal that nobody holds, a connection that was cut: there is no more.
-            Err(Errno::IO | Errno::CONNRESET | Errno::TIMEDOUT | Errno::PIPE | Errno::HOSTUNREACH | Errno::CONNREFUSED) => {
-                Ok(Heard::End)
-            }
+            Err(
+                Errno::IO
+                | Errno::CONNRESET
+                | Errno::TIMEDOUT
+                | Errno::PIPE
+                | Errno::HOSTUNREACH
+                | Errno::CONNREFUSED,
+            ) => Ok(Heard::End),
             Err(errno) => Err(errno),
         }
     }

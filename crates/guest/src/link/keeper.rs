@@ -54,8 +54,7 @@ impl Link {
         let ports = Ports::Keeper(KeeperPorts { callers, flows, datagrams: theirs });
         let (relay, control) = Relay::new(inner.try_clone()?, inner, ports)?;
         std::thread::Builder::new().name("sandbox-link".to_owned()).spawn(move || carry(relay))?;
-        let uplink =
-            LinkUplink { flows: Mutex::new(waiting), datagrams: UnixDatagram::from_std(datagrams)? };
+        let uplink = LinkUplink { flows: Mutex::new(waiting), datagrams: UnixDatagram::from_std(datagrams)? };
         Ok(Self { control, wire, uplink })
     }
 }

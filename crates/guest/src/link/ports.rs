@@ -42,7 +42,8 @@ pub(super) struct SandboxPorts {
 impl KeeperPorts {
     /// The next caller who may ask: this user or root.
     pub(super) fn accept(&self) -> Option<OwnedFd> {
-        let socket = accept_with(self.callers.as_ref()?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
+        let socket =
+            accept_with(self.callers.as_ref()?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
         let own = rustix::process::geteuid().as_raw();
         matches!(sys::peer(&socket), Ok((_, uid)) if uid == own || uid == 0).then_some(socket)
     }

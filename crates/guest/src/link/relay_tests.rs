@@ -110,7 +110,8 @@ async fn the_sandbox_ends_with_its_keeper() {
 
 /// What a keeper does with bytes of a hostile sandbox.
 fn after(frames: &[(Number, Frame<'_>)]) -> (State, usize) {
-    let (wire, inner) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let (wire, inner) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     let (flows, _kept) = tokio::sync::mpsc::channel(8);
     let (datagrams, _other) =
         socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
