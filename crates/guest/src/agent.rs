@@ -127,7 +127,7 @@ fn serve(road: Road) -> Result<(), Fault> {
             let _ = send(control.as_fd(), &Reply::Failed(fault.clone()), &[]);
             drop(control);
             if let Some(mut relay) = relay {
-                relay.finish();
+                relay.finish(None);
             }
             Err(fault)
         }

@@ -92,6 +92,12 @@ impl Client {
         Self { dir, defaults }
     }
 
+    /// Where its socket is.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        &self.dir
+    }
+
     #[must_use]
     pub const fn defaults(&self) -> &Defaults {
         &self.defaults
@@ -147,11 +153,11 @@ impl Client {
         let (stdin, stdout, stderr) = match Pipes::new(stdio, owner)? {
             Some(pipes) => {
                 let inside = pipes.inside.each_ref().map(AsFd::as_fd);
-                conversation.send(&Request::Exec(exec.clone()), &inside)?;
+                conversation.send_whole(&Request::Exec(exec.clone()), &inside).await?;
                 (pipes.stdin, ByteSource::Fd(pipes.stdout), ByteSource::Fd(pipes.stderr))
             }
             None => {
-                conversation.send(&Request::Exec(exec.clone()), &[])?;
+                conversation.send_whole(&Request::Exec(exec.clone()), &[]).await?;
                 let (input, output) = process::terminal(&conversation, &exec).await?;
                 (input, output, ByteSource::Empty)
             }

@@ -1,11 +1,12 @@
 //! The host's end of a connection to init, for async callers.
 
-use crate::wire::{Filled, Inbox, Reply, Request, send};
+use crate::wire::{self, Filled, Inbox, Reply, Request, send};
 use agentkernel_model::{Error, Result};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     io::Errno,
 };
+use serde::Serialize;
 use std::sync::Mutex;
 use tokio::io::unix::AsyncFd;
 
@@ -26,6 +27,26 @@ impl Conversation {
 
     pub fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
         send(self.socket.get_ref().as_fd(), request, fds).map_err(gone)
+    }
+
+    /// The same for what may be long: waits until the other side has room, where [`Conversation::send`] would keep the
+    /// whole event loop waiting, and with it whoever makes that room.
+    pub async fn send_whole(&self, message: &(impl Serialize + Sync), fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let frame = wire::frame(message).map_err(gone)?;
+        let (mut rest, mut fds) = (frame.as_slice(), fds);
+        while !rest.is_empty() {
+            let ready = self.socket.writable().await;
+            let mut ready = ready.map_err(|e| Error::io("cannot wait for the sandbox", e))?;
+            match ready.try_io(|socket| Ok(wire::send_some(socket.get_ref().as_fd(), rest, fds)?)) {
+                Ok(Ok(sent)) => {
+                    rest = &rest[sent..];
+                    fds = &[];
+                }
+                Ok(Err(e)) => return Err(gone(Errno::from_io_error(&e).unwrap_or(Errno::IO))),
+                Err(_not_yet) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The next reply; `None` when init is gone. Cancel safe.

@@ -69,22 +69,21 @@ pub fn captured() -> Result<Vec<OwnedFd>, Fault> {
 
 /// A socket that is connecting to `port` of the sandbox's own loopback.
 pub fn dial(port: u16) -> Result<OwnedFd, Fault> {
-    let mut last = Errno::CONNREFUSED;
-    for ip in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
-        let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let attempt = new_socket(family, SocketType::STREAM, flags).and_then(|socket| {
-            match connect(&socket, &SocketAddr::new(ip, port)) {
-                Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-                Err(errno) => Err(errno),
-            }
-        });
-        match attempt {
-            Ok(socket) => return Ok(socket),
-            Err(errno) => last = errno,
-        }
+    let [first, second] = LOOPBACKS;
+    let socket = begin_to_connect(first, port).or_else(|_| begin_to_connect(second, port));
+    socket.step(|| format!("connect to port {port} inside"))
+}
+
+const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+
+fn begin_to_connect(ip: IpAddr, port: u16) -> Result<OwnedFd, Errno> {
+    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = new_socket(family, SocketType::STREAM, flags)?;
+    match connect(&socket, &SocketAddr::new(ip, port)) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(errno),
     }
-    Err(Fault::new(format!("connect to port {port} inside"), last))
 }
 
 /// [`dial`], and the wait for it, by a child of init. The answer goes to `answer` directly.
@@ -96,15 +95,14 @@ pub(crate) fn dial_apart(answer: &OwnedFd, port: u16) -> Result<(), Errno> {
 }
 
 fn connected(port: u16) -> Result<OwnedFd, Fault> {
-    let what = || format!("connect to port {port} inside");
-    let socket = dial(port)?;
     let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&limit)).step(what)? {
+    let complete = |socket: OwnedFd| match poll(&mut [PollFd::new(&socket, PollFlags::OUT)], Some(&limit))? {
         0 => Err(Errno::TIMEDOUT),
-        _ => sockopt::socket_error(&socket).and_then(|outcome| outcome),
-    }
-    .step(what)?;
-    Ok(socket)
+        _ => sockopt::socket_error(&socket)?.map(|()| socket),
+    };
+    let [first, second] = LOOPBACKS.map(|ip| move || begin_to_connect(ip, port));
+    let connected = first().and_then(complete).or_else(|_| second().and_then(complete));
+    connected.step(|| format!("connect to port {port} inside"))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

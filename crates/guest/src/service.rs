@@ -4,7 +4,10 @@ use crate::{
     command::{Spawn, Started, Streams, Walls},
     fault::Step,
     files,
-    link::relay::{Relay, State, Token},
+    link::{
+        frame::Number,
+        relay::{Relay, Rest, State, Token},
+    },
     memory::OutOfMemory,
     network, sys, terminal,
     transfer::{self, Task},
@@ -34,11 +37,21 @@ struct Caller {
     /// The controlling end of the command's terminal.
     terminal: Option<OwnedFd>,
     role: Role,
+    /// Its number, where it came over a relay.
+    number: Option<Number>,
 }
 
 impl Caller {
     fn new(socket: OwnedFd, role: Role) -> Self {
-        Self { socket, inbox: Inbox::default(), command: None, verdict: None, terminal: None, role }
+        Self {
+            socket,
+            inbox: Inbox::default(),
+            command: None,
+            verdict: None,
+            terminal: None,
+            role,
+            number: None,
+        }
     }
 }
 
@@ -73,7 +86,12 @@ pub struct Service {
     relay: Option<Relay>,
     /// How the keeper's command ended, which is told when everything that it wrote is on its way.
     last_words: Option<Reply>,
+    /// Callers whose commands have ended, and what has to be passed on before they are told.
+    leaving: Vec<(Caller, Reply, Rest)>,
 }
+
+/// How long the end of a sandbox may take: for processes that do not die, and for callers who do not read.
+const LAST: Duration = Duration::from_secs(5);
 
 impl Service {
     pub fn new(control: OwnedFd, listener: Option<OwnedFd>, walls: Walls) -> Result<Self, Errno> {
@@ -87,6 +105,7 @@ impl Service {
             memory: None,
             relay: None,
             last_words: None,
+            leaving: Vec::new(),
         })
     }
 
@@ -116,15 +135,38 @@ impl Service {
     /// Descriptors that were passed outlive this process; what a relay holds would be lost with it.
     fn finish(&mut self) {
         let Some(mut relay) = self.relay.take() else { return };
-        sys::signal_everyone(Signal::KILL);
-        while !matches!(rustix::process::wait(WaitOptions::empty()), Err(Errno::CHILD)) {}
+        self.end_everyone();
         self.abandoned.clear();
         let keeper = self.callers.drain(..).find(|caller| caller.role == Role::Keeper);
-        relay.finish();
-        if let Some((keeper, words)) = keeper.zip(self.last_words.take()) {
+        let words = self.last_words.take();
+        // Whoever waits for the one command waits for all that it wrote, however slowly it is read.
+        let deadline = words.is_none().then(|| Instant::now() + LAST);
+        relay.finish(deadline);
+        for (caller, reply, _) in self.leaving.drain(..) {
+            let _ = send(caller.socket.as_fd(), &reply, &[]);
+        }
+        if let Some((keeper, words)) = keeper.zip(words) {
             let _ = send(keeper.socket.as_fd(), &words, &[]);
         }
-        relay.finish();
+        relay.finish(deadline);
+    }
+
+    /// Again and again: gVisor's kill(2) of everyone misses a process that is just being made.
+    fn end_everyone(&self) {
+        let deadline = Instant::now() + LAST;
+        let moment = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+        while Instant::now() < deadline {
+            sys::signal_everyone(Signal::KILL);
+            loop {
+                match rustix::process::wait(WaitOptions::NOHANG) {
+                    Err(Errno::CHILD) => return,
+                    Ok(Some(_)) | Err(Errno::INTR) => {}
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            let _ = poll(&mut [PollFd::new(&self.children, PollFlags::IN)], Some(&moment));
+            let _ = rustix::io::read(&self.children, &mut [0_u8; 1024]);
+        }
     }
 
     fn turn(&mut self) -> Result<Next, Errno> {
@@ -201,11 +243,19 @@ impl Service {
         if relay.advance(ready) == State::Over {
             return Next::End;
         }
-        for socket in relay.opened() {
+        for (number, socket) in relay.opened() {
             if self.callers.len() < MAX_CALLERS && rustix::io::ioctl_fionbio(&socket, true).is_ok() {
-                self.callers.push(Caller::new(socket, Role::Guest));
+                self.callers.push(Caller { number: Some(number), ..Caller::new(socket, Role::Guest) });
             }
         }
+        let told = |(caller, reply, rest): &mut (Caller, Reply, Rest)| {
+            let done = relay.is_passed_on(rest);
+            if done {
+                let _ = send(caller.socket.as_fd(), reply, &[]);
+            }
+            done
+        };
+        self.leaving.extract_if(.., told).for_each(drop);
         Next::Continue
     }
 
@@ -383,10 +433,16 @@ impl Service {
             }
             return Next::End;
         }
-        if !told {
-            let _ = send(caller.socket.as_fd(), &reply, &[]);
+        let caller = self.callers.swap_remove(index);
+        // Who hears of the end takes what the command wrote for complete.
+        match (&self.relay, caller.number) {
+            _ if told => {}
+            (Some(relay), Some(number)) if !relay.is_passed_on(&relay.rest(number)) => {
+                let rest = relay.rest(number);
+                self.leaving.push((caller, reply, rest));
+            }
+            _ => drop(send(caller.socket.as_fd(), &reply, &[])),
         }
-        self.callers.swap_remove(index);
         Next::Continue
     }
 }

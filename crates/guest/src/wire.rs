@@ -185,22 +185,26 @@ impl Failure {
     }
 }
 
-/// Writes one frame with `fds` beside it.
-pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+/// One message as it goes over a socket.
+///
+/// # Errors
+/// `MSGSIZE` for more than a frame holds.
+pub fn frame(message: &impl Serialize) -> Result<Vec<u8>, Errno> {
     let json = serde_json::to_vec(message).map_err(|_| Errno::INVAL)?;
     let length = u32::try_from(json.len()).map_err(|_| Errno::MSGSIZE)?;
     let mut frame = Vec::with_capacity(json.len() + 4);
     frame.extend_from_slice(&length.to_le_bytes());
     frame.extend_from_slice(&json);
+    Ok(frame)
+}
+
+/// Writes one frame with `fds` beside it.
+pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let frame = frame(message)?;
     let mut rest = frame.as_slice();
     let mut fds = fds;
     while !rest.is_empty() {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-            return Err(Errno::TOOBIG);
-        }
-        match sendmsg(socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL) {
+        match send_some(socket, rest, fds) {
             Ok(sent) => {
                 rest = &rest[sent..];
                 fds = &[];
@@ -211,6 +215,16 @@ pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<
         }
     }
     Ok(())
+}
+
+/// Writes once, `fds` beside the first byte; how many bytes went.
+pub fn send_some(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOBIG);
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
 }
 
 fn wait_writable(socket: BorrowedFd<'_>) -> Result<(), Errno> {

@@ -12,7 +12,7 @@ use crate::{
     plan::{self, Materials},
     probe,
     sandbox::{Accounts, ContainerSandbox, SameIds},
-    seccomp, stream, volumes, workspace,
+    seccomp, volumes, workspace,
 };
 use agentkernel_backend::{
     Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Pooling, Process, Refusal,
@@ -31,6 +31,7 @@ use agentkernel_model::{
     mount::Workspace,
     policy::Network,
     spec::{Lifetime, SandboxSpec},
+    text::printable,
 };
 use async_trait::async_trait;
 use bollard::query_parameters::{
@@ -246,13 +247,6 @@ impl Backend for Container {
                 };
                 extra.push(Refusal::new(format!("the runtime '{name}', which it does not have"), hint));
             }
-            let rules = matches!(spec.policy.network, Network::Rules(_));
-            if rules && !stream::shares_kernel(name.as_str()) {
-                extra.push(Refusal::new(
-                    format!("network rules with the runtime '{name}', whose network cannot be redirected"),
-                    "add --no-network, or leave out --runtime",
-                ));
-            }
         }
         let view = matches!(spec.workspace, Workspace::View(_)) && spec.lifetime == Lifetime::Ephemeral;
         if view && self.find().is_ok_and(|engine| self.overlays(engine, spec) == Overlays::Copied) {
@@ -267,6 +261,15 @@ impl Backend for Container {
         {
             // What such a runtime itself has of threads would count.
             can.limit_pids = Support::No;
+            if matches!(spec.policy.network, Network::Rules(_)) {
+                let runtime =
+                    spec.runtime.as_ref().map_or(engine.facts.default_runtime.as_str(), |name| name.as_str());
+                let runtime = printable(runtime);
+                extra.push(Refusal::new(
+                    format!("network rules with the runtime '{runtime}', whose network cannot be redirected"),
+                    "add --no-network, or another --runtime",
+                ));
+            }
         }
         admit::admit(&self.id(), spec, &can, extra)
     }

@@ -8,12 +8,11 @@ use agentkernel_guest::{
     conversation::Conversation,
     process,
     uplink::CapturedUplink,
-    wire::{Exec, Reply, send},
+    wire::{Exec, Reply},
 };
 use agentkernel_model::{Error, Result};
 use rustix::{
-    fd::{AsFd as _, BorrowedFd, OwnedFd},
-    io::Errno,
+    fd::{BorrowedFd, OwnedFd},
     net::{SocketFlags, accept_with},
 };
 use std::{
@@ -77,7 +76,7 @@ pub(crate) async fn welcome(
     fds: &[BorrowedFd<'_>],
     gateway: Option<&Arc<dyn Gateway>>,
 ) -> Result<Conversation> {
-    let conversation = told(socket, welcome, fds)?;
+    let conversation = told(socket, welcome, fds).await?;
     if is_captured(&conversation).await? {
         let mut sockets = Vec::new();
         while let Ok(socket) = conversation.take_fd() {
@@ -98,17 +97,17 @@ pub(crate) async fn welcome_attached(
     fds: &[BorrowedFd<'_>],
     gateway: Option<&Arc<dyn Gateway>>,
 ) -> Result<Conversation> {
-    let conversation = told(attached.control, welcome, fds)?;
+    let conversation = told(attached.control, welcome, fds).await?;
     if is_captured(&conversation).await? {
         serve(Box::new(attached.uplink), gateway);
     }
     Ok(conversation)
 }
 
-fn told(socket: OwnedFd, welcome: &Welcome, fds: &[BorrowedFd<'_>]) -> Result<Conversation> {
-    let gone = |errno: Errno| Error::io("cannot talk to the sandbox's agent", errno.into());
-    send(socket.as_fd(), welcome, fds).map_err(gone)?;
-    Conversation::new(socket)
+async fn told(socket: OwnedFd, welcome: &Welcome, fds: &[BorrowedFd<'_>]) -> Result<Conversation> {
+    let conversation = Conversation::new(socket)?;
+    conversation.send_whole(welcome, fds).await?;
+    Ok(conversation)
 }
 
 /// Waits until the sandbox is complete; whether its network ends at the keeper's.

@@ -12,7 +12,7 @@ use bollard::{
     query_parameters::{StatsOptionsBuilder, WaitContainerOptionsBuilder},
 };
 use futures_util::StreamExt as _;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 #[derive(Debug)]
 pub(crate) struct ContainerSandbox {
@@ -51,6 +51,9 @@ impl SameIds {
     }
 }
 
+/// How long a container may take to end when its agent has.
+const STUCK: Duration = Duration::from_secs(10);
+
 /// `exit`, and whether it was for want of memory where only the engine knows: a runtime with a kernel of its own ends
 /// whole then, and says nothing inside.
 pub(crate) async fn explained(engine: &Docker, name: &str, exit: Exit) -> Exit {
@@ -59,7 +62,7 @@ pub(crate) async fn explained(engine: &Docker, name: &str, exit: Exit) -> Exit {
         return exit;
     }
     let over = WaitContainerOptionsBuilder::default().condition("not-running").build();
-    let _code = engine.wait_container(name, Some(over)).next().await;
+    let _code = tokio::time::timeout(STUCK, engine.wait_container(name, Some(over)).next()).await;
     let state = engine.inspect_container(name, None).await.ok().and_then(|seen| seen.state);
     let out_of_memory = state.and_then(|state| state.oom_killed).unwrap_or(false);
     Exit::Signal { number, out_of_memory }
@@ -76,7 +79,12 @@ impl Sandbox for ContainerSandbox {
             return Ok(process);
         }
         let (engine, name, exit) = (self.engine.clone(), self.name.clone(), process.exit);
-        let exit = Box::pin(async move { Ok(explained(&engine, &name, exit.await?).await) });
+        let client = Client::new(self.client.place().to_owned(), self.client.defaults().clone());
+        let exit = Box::pin(async move {
+            let exit = exit.await?;
+            // Where the sandbox lives on, it was one command that was killed.
+            if client.check_running().is_ok() { Ok(exit) } else { Ok(explained(&engine, &name, exit).await) }
+        });
         Ok(Process { exit, ..process })
     }
 

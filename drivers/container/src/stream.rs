@@ -18,6 +18,7 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
+    task::AbortHandle,
 };
 
 /// The runtimes that are Linux itself: what is inside shares this kernel, and can be given descriptors.
@@ -58,15 +59,19 @@ pub(crate) async fn attach(docker: &Docker, id: SandboxId, callers: Option<Owned
     let Link { control, wire, uplink } = Link::start(callers)?;
     let failed = |e: io::Error| Error::io("cannot use the container's streams", e);
     let (from_link, to_link) = UnixStream::from_std(StdStream::from(wire)).map_err(failed)?.into_split();
-    tokio::spawn(forward(from_link, input));
-    tokio::spawn(backward(output, to_link));
+    let back = tokio::spawn(backward(output, to_link)).abort_handle();
+    tokio::spawn(forward(from_link, input, back));
     Ok(Attached { control, uplink })
 }
 
-/// Ends with the link; the container's standard input ends with it.
-async fn forward(mut from: OwnedReadHalf, mut to: impl AsyncWrite + Unpin) {
-    let _ = tokio::io::copy(&mut from, &mut to).await;
+/// Ends with the link; the container's standard input ends with it, and so does the connection to the engine.
+async fn forward(mut from: OwnedReadHalf, mut to: impl AsyncWrite + Unpin, back: AbortHandle) {
+    let copied = tokio::io::copy(&mut from, &mut to).await;
     let _ = to.shutdown().await;
+    // An engine that takes nothing more may still have something to say.
+    if copied.is_ok() {
+        back.abort();
+    }
 }
 
 /// Ends with the container, and the link with it.

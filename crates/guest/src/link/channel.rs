@@ -33,9 +33,14 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub(super) struct Channel {
     pub(super) content: Content,
+    /// Whether it is a connection of the sandbox's network.
+    pub(super) is_flow: bool,
     fd: OwnedFd,
-    /// Whether what comes from the descriptor is still wanted, and how much of it.
-    pub(super) source: Option<usize>,
+    /// Whether what comes from the descriptor is still wanted.
+    pub(super) source: bool,
+    /// Bytes that were read from it, and how many of those the other side has not passed on yet.
+    read: u64,
+    under_way: usize,
     /// Whether the descriptor still takes what comes from the other side.
     pub(super) sink: bool,
     waiting: Vec<u8>,
@@ -43,6 +48,8 @@ pub(super) struct Channel {
     ending: bool,
     /// Go along with the next bytes.
     gifts: Vec<OwnedFd>,
+    /// How many ever did.
+    given: usize,
 }
 
 /// What one read found.
@@ -68,12 +75,16 @@ impl Channel {
         rustix::io::ioctl_fionbio(&fd, true)?;
         Ok(Self {
             content,
+            is_flow: false,
             fd,
-            source: (purpose != Use::Write).then_some(WINDOW),
+            source: purpose != Use::Write,
+            read: 0,
+            under_way: 0,
             sink: purpose != Use::Read,
             waiting: Vec::new(),
             ending: false,
             gifts: Vec::new(),
+            given: 0,
         })
     }
 
@@ -87,32 +98,60 @@ impl Channel {
         Ok((Self::new(ours, content, purpose.opposite())?, theirs))
     }
 
+    pub(super) fn of_flow(mut self) -> Self {
+        self.is_flow = true;
+        self
+    }
+
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
+    /// Whether nothing more is to come or to be passed on, on either side.
     pub(super) fn is_over(&self) -> bool {
-        self.source.is_none() && !self.sink
+        !self.source && !self.sink && self.under_way == 0
+    }
+
+    /// Whether the other side has to pass something on before more can be read.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// How many bytes of it the other side will have passed on when it has all that is there now.
+    pub(super) fn target(&self) -> u64 {
+        let there = if self.source { rustix::io::ioctl_fionread(&self.fd).unwrap_or(0) } else { 0 };
+        self.read.saturating_add(there)
+    }
+
+    /// How many bytes of it the other side has passed on.
+    pub(super) fn passed_on(&self) -> u64 {
+        self.read.saturating_sub(self.under_way as u64)
+    }
+
+    /// The other side has passed `count` bytes on.
+    pub(super) fn credit(&mut self, count: usize) -> Result<(), Errno> {
+        self.under_way = self.under_way.checked_sub(count).ok_or(Errno::PROTO)?;
+        Ok(())
     }
 
     /// What is to be waited for; `None` when nothing is. `room` tells whether anything can be sent on.
     pub(super) fn interest(&self, room: bool) -> Option<PollFlags> {
         let mut events = PollFlags::empty();
-        if room && self.source.is_some_and(|credit| credit > 0) {
+        if room && self.source && self.under_way < WINDOW {
             events |= PollFlags::IN;
         }
         if self.sink && !self.waiting.is_empty() {
             events |= PollFlags::OUT;
         }
         // A pipe into which nothing is to be written yet still tells when its reader leaves.
-        let only_sink = self.source.is_none() && self.sink;
+        let only_sink = !self.source && self.sink;
         (only_sink || !events.is_empty()).then_some(events)
     }
 
     /// Reads once, into `to`.
     pub(super) fn read(&mut self, to: &mut [u8]) -> Result<Heard, Errno> {
-        let most = self.source.unwrap_or(0).min(to.len()).min(MAX_CONTENT);
-        if most == 0 {
+        let most = (WINDOW - self.under_way).min(to.len()).min(MAX_CONTENT);
+        if most == 0 || !self.source {
             return Ok(Heard::Nothing);
         }
         let found = match self.content {
@@ -122,7 +161,8 @@ impl Channel {
         match found {
             Ok((0, _)) => Ok(Heard::End),
             Ok((count, fds)) => {
-                self.source = self.source.map(|credit| credit - count);
+                self.under_way += count;
+                self.read += count as u64;
                 Ok(Heard::Bytes(count, fds))
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Heard::Nothing),
@@ -148,10 +188,12 @@ impl Channel {
         Ok(())
     }
 
+    /// A conversation is about one thing, which has few descriptors.
     pub(super) fn give(&mut self, fd: OwnedFd) -> Result<(), Errno> {
-        if self.gifts.len() >= MAX_GIFTS || self.content != Content::Conversation {
+        if self.given >= MAX_GIFTS || self.content != Content::Conversation {
             return Err(Errno::PROTO);
         }
+        self.given += 1;
         self.gifts.push(fd);
         Ok(())
     }
@@ -171,7 +213,8 @@ impl Channel {
 
     /// What the descriptor gives is not wanted any more: whoever writes there is told.
     pub(super) fn close_source(&mut self) {
-        self.source = None;
+        self.source = false;
+        self.under_way = 0;
         // Only sockets have halves; a pipe is closed with the channel.
         let _ = shutdown(&self.fd, Shutdown::Read);
     }
@@ -186,10 +229,9 @@ impl Channel {
                 Content::Conversation => send(self.fd.as_fd(), rest, &mut self.gifts),
             };
             match written {
+                Ok(0) | Err(Errno::AGAIN) => break,
                 Ok(count) => taken += count,
                 Err(Errno::INTR) => {}
-                // A connection that is still being made takes nothing yet.
-                Err(Errno::AGAIN | Errno::NOTCONN) => break,
                 Err(_) => {
                     self.close_sink();
                     return Flushed::Closed;

@@ -96,10 +96,11 @@ impl Uplink for LinkUplink {
         let mut bytes = Vec::with_capacity(payload.len() + 32);
         put_address(peer, &mut bytes);
         bytes.extend_from_slice(payload);
-        match self.datagrams.send(&bytes).await {
-            Ok(_) => Ok(()),
+        match self.datagrams.try_send(&bytes) {
+            // What finds no room is lost, as datagrams are.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(e) if e.raw_os_error() == Some(Errno::MSGSIZE.raw_os_error()) => Ok(()),
-            Err(e) => Err(e),
+            other => other.map(drop),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where each side meets its own: the sandbox's captured network inside, callers and the gateway outside.
 
-use super::frame::{MAX_CONTENT, put_address, take_address};
+use super::frame::{MAX_CONTENT, Number, put_address, take_address};
 use crate::sys;
 use rustix::{
     fd::{AsFd as _, OwnedFd},
@@ -18,6 +18,7 @@ const MAX_DATAGRAM: usize = 4096;
 pub(super) enum Ports {
     Keeper(KeeperPorts),
     Sandbox(SandboxPorts),
+    Closed,
 }
 
 #[derive(Debug)]
@@ -36,16 +37,17 @@ pub(super) struct SandboxPorts {
     pub(super) tcp: Vec<OwnedFd>,
     pub(super) udp: Vec<OwnedFd>,
     /// Conversations that the keeper's side opened, for process 1.
-    pub(super) opened: Vec<OwnedFd>,
+    pub(super) opened: Vec<(Number, OwnedFd)>,
 }
 
 impl KeeperPorts {
     /// The next caller who may ask: this user or root.
-    pub(super) fn accept(&self) -> Option<OwnedFd> {
-        let socket =
-            accept_with(self.callers.as_ref()?, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
+    pub(super) fn accept(&self) -> Result<Option<OwnedFd>, Errno> {
+        let Some(callers) = &self.callers else { return Ok(None) };
+        let socket = accept_with(callers, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         let own = rustix::process::geteuid().as_raw();
-        matches!(sys::peer(&socket), Ok((_, uid)) if uid == own || uid == 0).then_some(socket)
+        let may = matches!(sys::peer(&socket), Ok((_, uid)) if uid == own || uid == 0);
+        Ok(may.then_some(socket))
     }
 
     /// A datagram for the sandbox.
@@ -67,13 +69,13 @@ impl KeeperPorts {
 
 impl SandboxPorts {
     /// A connection of the sandbox, and where it was meant to go.
-    pub(super) fn accept(&self, index: usize) -> Option<(SocketAddr, OwnedFd)> {
-        let listener = self.tcp.get(index)?;
-        let socket = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK).ok()?;
-        let local: SocketAddr = rustix::net::getsockname(&socket).ok()?.try_into().ok()?;
-        let meant = sys::original_dst(socket.as_fd(), local.is_ipv6()).ok()?;
+    pub(super) fn accept(&self, index: usize) -> Result<Option<(SocketAddr, OwnedFd)>, Errno> {
+        let Some(listener) = self.tcp.get(index) else { return Ok(None) };
+        let socket = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        let local: SocketAddr = rustix::net::getsockname(&socket)?.try_into()?;
+        let meant = sys::original_dst(socket.as_fd(), local.is_ipv6())?;
         // A connection to the listener's own address was not redirected: it goes nowhere.
-        (meant != local).then_some((meant, socket))
+        Ok((meant != local).then_some((meant, socket)))
     }
 
     /// A datagram that the sandbox sent.

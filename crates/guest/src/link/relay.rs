@@ -1,10 +1,10 @@
 //! One end of the stream: channels with descriptors on this side, and the loop that carries bytes between both.
 //!
 //! The other side may be hostile. It is held to what the protocol allows, what waits for a slow reader here is bounded
-//! by [`WINDOW`] for each of [`MAX_CHANNELS`], and a side that breaks the rules loses the connection.
+//! by [`super::channel::WINDOW`] for each of [`MAX_CHANNELS`], and a side that breaks the rules loses the connection.
 
 use super::{
-    channel::{Channel, Content, Flushed, Heard, MAX_GIFTS, WINDOW, purpose},
+    channel::{Channel, Content, Flushed, Heard, MAX_GIFTS, purpose},
     frame::{self, Frame, MAX_CONTENT, Number, Use},
     ports::{Ports, SandboxPorts},
 };
@@ -15,12 +15,20 @@ use rustix::{
     net::{Shutdown, shutdown},
     time::Timespec,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
-/// The most channels at once.
-const MAX_CHANNELS: usize = 4096;
-/// Nothing more is read from this side's descriptors while so many bytes wait for the stream.
+/// The most channels at once, and how many of them may be connections of the sandbox's network.
+const MAX_CHANNELS: usize = 1024;
+const MAX_FLOWS: usize = 512;
+/// Nothing more is read from this side's descriptors while so many bytes wait for the stream; conversations may go a
+/// little further, so that no stream keeps them out.
 const MAX_OUTGOING: usize = 256 * 1024;
+const RESERVE: usize = 128 * 1024;
+/// No side owes the other more than this, if both keep to the rules.
+const MAX_OWED: usize = 4 << 20;
 /// The channel of the keeper's own conversation.
 const CONTROL: Number = 0;
 
@@ -54,6 +62,10 @@ pub enum State {
     Over,
 }
 
+/// What a relay still had to pass on at some moment.
+#[derive(Debug)]
+pub struct Rest(Vec<(Number, u64)>);
+
 #[derive(Debug)]
 pub struct Relay {
     input: OwnedFd,
@@ -66,6 +78,14 @@ pub struct Relay {
     heard: Option<Number>,
     ports: Ports,
     state: State,
+    /// The streams that came or went with each conversation.
+    streams: BTreeMap<Number, Vec<Number>>,
+    /// How many connections of the sandbox's network there are.
+    flows: usize,
+    /// Where the next round of streams begins, so that none is always the first.
+    first: Number,
+    /// Descriptors ran out: nobody is let in until something has ended.
+    exhausted: bool,
 }
 
 impl Relay {
@@ -92,6 +112,10 @@ impl Relay {
             heard: None,
             ports,
             state: State::Live,
+            streams: BTreeMap::new(),
+            flows: 0,
+            first: 0,
+            exhausted: false,
         };
         Ok((relay, theirs))
     }
@@ -106,11 +130,27 @@ impl Relay {
     }
 
     /// Conversations that the keeper's side opened since the last call.
-    pub fn opened(&mut self) -> Vec<OwnedFd> {
+    pub fn opened(&mut self) -> Vec<(Number, OwnedFd)> {
         match &mut self.ports {
             Ports::Sandbox(ports) => std::mem::take(&mut ports.opened),
-            Ports::Keeper(_) => Vec::new(),
+            Ports::Keeper(_) | Ports::Closed => Vec::new(),
         }
+    }
+
+    /// What has to be passed on of the streams of `conversation`, so that everything that is in them now is where it was
+    /// meant to go.
+    pub fn rest(&self, conversation: Number) -> Rest {
+        let streams = self.streams.get(&conversation).into_iter().flatten();
+        let target = |number: &Number| Some((*number, self.channels.get(number)?.target()));
+        Rest(streams.filter_map(target).collect())
+    }
+
+    /// Whether it was.
+    pub fn is_passed_on(&self, rest: &Rest) -> bool {
+        let done = |(number, target): &(Number, u64)| {
+            self.channels.get(number).is_none_or(|channel| channel.passed_on() >= *target)
+        };
+        rest.0.iter().all(done)
     }
 
     /// Everything that there is to wait for.
@@ -118,13 +158,15 @@ impl Relay {
         let mut list = Vec::new();
         let mut add = |token, fd, events| list.push(Interest { token, fd, events });
         let room = self.outgoing.len() < MAX_OUTGOING;
+        let speak = self.outgoing.len() < MAX_OUTGOING + RESERVE;
         if self.state == State::Live {
             add(Token::Input, self.input.as_fd(), PollFlags::IN);
             if !self.outgoing.is_empty() {
                 add(Token::Output, self.output.as_fd(), PollFlags::OUT);
             }
-            if room && self.channels.len() < MAX_CHANNELS {
+            if speak && self.channels.len() < MAX_CHANNELS && !self.exhausted {
                 match &self.ports {
+                    Ports::Closed => {}
                     Ports::Keeper(ports) => {
                         add(Token::Datagrams, ports.datagrams.as_fd(), PollFlags::IN);
                         if let Some(callers) = &ports.callers {
@@ -132,7 +174,8 @@ impl Relay {
                         }
                     }
                     Ports::Sandbox(ports) => {
-                        for (index, socket) in ports.tcp.iter().enumerate() {
+                        let tcp = ports.tcp.iter().enumerate().filter(|_| room && self.flows < MAX_FLOWS);
+                        for (index, socket) in tcp {
                             add(Token::Tcp(index), socket.as_fd(), PollFlags::IN);
                         }
                         for (index, socket) in ports.udp.iter().enumerate() {
@@ -142,8 +185,13 @@ impl Relay {
                 }
             }
         }
-        for (number, channel) in &self.channels {
-            if let Some(events) = channel.interest(room) {
+        let conversations = self.channels.iter().filter(|(_, c)| c.content == Content::Conversation);
+        let later = self.channels.range(self.first..).chain(self.channels.range(..self.first));
+        let streams = later.filter(|(_, c)| c.content == Content::Bytes);
+        for (number, channel) in conversations.chain(streams) {
+            if let Some(events) =
+                channel.interest(if channel.content == Content::Bytes { room } else { speak })
+            {
                 let token = if events.is_empty() { Token::Reader } else { Token::Channel };
                 add(token(*number), channel.fd(), events);
             }
@@ -177,6 +225,9 @@ impl Relay {
 
     /// Does what the descriptors of `ready` allow.
     pub fn advance(&mut self, ready: &[Token]) -> State {
+        if let Some(Token::Channel(last)) = ready.last() {
+            self.first = last.saturating_add(1);
+        }
         for token in ready {
             let done = match token {
                 Token::Input => self.hear(),
@@ -198,13 +249,18 @@ impl Relay {
         self.state
     }
 
-    /// Carries on until everything is sent that was written here. For when nobody is left who could write more: not
-    /// every system tells then that a terminal has ended.
-    pub fn finish(&mut self) {
-        const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    /// Carries on until everything that was written here is passed on, or until `deadline`. For when nobody is left who
+    /// could write more: not every system tells then that a terminal has ended.
+    pub fn finish(&mut self, deadline: Option<Instant>) {
         while self.state == State::Live {
-            let waits = !self.outgoing.is_empty() || self.channels.values().any(|c| c.source == Some(0));
-            match self.step(if waits { None } else { Some(&AT_ONCE) }) {
+            let waits = !self.outgoing.is_empty() || self.channels.values().any(Channel::is_held_up);
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let wait = if waits { left } else { Some(Duration::ZERO) };
+            let wait = wait.map(|wait| Timespec {
+                tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(wait.subsec_nanos()),
+            });
+            match self.step(wait.as_ref()) {
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
@@ -214,6 +270,8 @@ impl Relay {
     /// After the end: what came before it still reaches whoever reads here.
     pub(super) fn deliver_rest(&mut self) {
         self.state = State::Over;
+        // Nobody is to find a sandbox here that is gone.
+        self.ports = Ports::Closed;
         let _ = shutdown(&self.output, Shutdown::Both);
         for channel in self.channels.values_mut() {
             channel.close_source();
@@ -238,7 +296,8 @@ impl Relay {
             rest = &rest[length..];
         }
         self.incoming = rest.to_vec();
-        Ok(())
+        // Not to read would leave both sides waiting; who lets so much become due does not read either.
+        if self.outgoing.len() > MAX_OWED { Err(Errno::PROTO) } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), Errno> {
@@ -268,6 +327,7 @@ impl Relay {
                 match &self.ports {
                     Ports::Keeper(ports) => ports.deliver(address, payload),
                     Ports::Sandbox(ports) => ports.deliver(address, payload),
+                    Ports::Closed => {}
                 }
                 Ok(())
             }
@@ -294,9 +354,12 @@ impl Relay {
             }
             Frame::Credit(more) => {
                 let Some(channel) = self.channels.get_mut(&number) else { return Ok(()) };
-                let Some(credit) = &mut channel.source else { return Ok(()) };
-                *credit += usize::try_from(more).unwrap_or(usize::MAX).min(WINDOW + 1);
-                if *credit > WINDOW { Err(Errno::PROTO) } else { Ok(()) }
+                // What was under way when this side was told to stop is not counted any more.
+                if channel.is_held_up() || channel.source {
+                    channel.credit(usize::try_from(more).unwrap_or(usize::MAX))?;
+                }
+                self.forget_if_over(number);
+                Ok(())
             }
         }
     }
@@ -332,7 +395,7 @@ impl Relay {
         }
         match Channel::pair(Content::Conversation, Use::Both) {
             Ok((channel, theirs)) => {
-                ports.opened.push(theirs);
+                ports.opened.push((number, theirs));
                 self.channels.insert(number, channel);
             }
             Err(_) => self.refuse(number),
@@ -344,10 +407,12 @@ impl Relay {
         self.check_new(number)?;
         let Ports::Keeper(ports) = &self.ports else { return Err(Errno::PROTO) };
         if self.channels.len() < MAX_CHANNELS
+            && self.flows < MAX_FLOWS
             && let Ok((channel, theirs)) = Channel::pair(Content::Bytes, Use::Both)
             && ports.flows.try_send((address, theirs)).is_ok()
         {
-            self.channels.insert(number, channel);
+            self.flows += 1;
+            self.channels.insert(number, channel.of_flow());
         } else {
             self.refuse(number);
         }
@@ -369,6 +434,7 @@ impl Relay {
                 Ok((channel, theirs)) => {
                     receiver.give(theirs)?;
                     self.channels.insert(*number, channel);
+                    self.streams.entry(conversation).or_default().push(*number);
                 }
                 Err(_) => self.refuse(*number),
             }
@@ -376,9 +442,20 @@ impl Relay {
         Ok(())
     }
 
+    /// Whoever comes; without descriptors for it, nobody until something has ended.
+    fn let_in<T>(&mut self, came: Result<Option<T>, Errno>) -> Option<T> {
+        match came {
+            Ok(came) => came,
+            Err(errno) => {
+                self.exhausted |= matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM);
+                None
+            }
+        }
+    }
+
     fn meet_caller(&mut self) -> Result<(), Errno> {
         let Ports::Keeper(ports) = &self.ports else { return Ok(()) };
-        let Some(socket) = ports.accept() else { return Ok(()) };
+        let Some(socket) = self.let_in(ports.accept()) else { return Ok(()) };
         let channel = Channel::new(socket, Content::Conversation, Use::Both)?;
         let number = self.new_number()?;
         self.say(number, &Frame::Open);
@@ -388,8 +465,9 @@ impl Relay {
 
     fn meet_flow(&mut self, index: usize) -> Result<(), Errno> {
         let Ports::Sandbox(ports) = &self.ports else { return Ok(()) };
-        let Some((address, socket)) = ports.accept(index) else { return Ok(()) };
-        let channel = Channel::new(socket, Content::Bytes, Use::Both)?;
+        let Some((address, socket)) = self.let_in(ports.accept(index)) else { return Ok(()) };
+        let channel = Channel::new(socket, Content::Bytes, Use::Both)?.of_flow();
+        self.flows += 1;
         let number = self.new_number()?;
         self.say(number, &Frame::Flow(address));
         self.channels.insert(number, channel);
@@ -411,20 +489,34 @@ impl Relay {
     /// Reads from and writes to this side's descriptor of a channel.
     fn serve(&mut self, number: Number) -> Result<(), Errno> {
         self.deliver(number);
-        let room = self.outgoing.len() < MAX_OUTGOING && self.state == State::Live;
-        let Some(channel) = self.channels.get_mut(&number).filter(|c| room && c.source.is_some()) else {
+        let used = self.outgoing.len();
+        let live = self.state == State::Live;
+        let Some(channel) = self.channels.get_mut(&number).filter(|c| live && c.source) else {
             return Ok(());
         };
+        let reserve = if channel.content == Content::Conversation { RESERVE } else { 0 };
+        if used >= MAX_OUTGOING + reserve {
+            return Ok(());
+        }
         let mut buffer = [0_u8; MAX_CONTENT];
-        match channel.read(&mut buffer)? {
-            Heard::Nothing => Ok(()),
-            Heard::Bytes(count, fds) => {
-                self.pass_descriptors(number, fds)?;
-                self.say(number, &Frame::Data(&buffer[..count]));
+        match channel.read(&mut buffer) {
+            // What is wrong with one descriptor ends nothing else.
+            Err(_) if number != CONTROL => {
+                self.abandon(number);
                 Ok(())
             }
-            Heard::End => {
-                channel.source = None;
+            Err(errno) => Err(errno),
+            Ok(Heard::Nothing) => Ok(()),
+            Ok(Heard::Bytes(count, fds)) => {
+                match self.pass_descriptors(number, fds) {
+                    Ok(()) => self.say(number, &Frame::Data(&buffer[..count])),
+                    Err(errno) if number == CONTROL => return Err(errno),
+                    Err(_) => self.abandon(number),
+                }
+                Ok(())
+            }
+            Ok(Heard::End) => {
+                channel.source = false;
                 self.say(number, &Frame::End);
                 self.forget_if_over(number);
                 // The keeper has let go: so does this side.
@@ -432,6 +524,15 @@ impl Relay {
                 if leaves { Err(Errno::PIPE) } else { Ok(()) }
             }
         }
+    }
+
+    fn abandon(&mut self, number: Number) {
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.close_source();
+            channel.close_sink();
+        }
+        self.refuse(number);
+        self.forget_if_over(number);
     }
 
     fn reader_left(&mut self, number: Number) -> Result<(), Errno> {
@@ -453,6 +554,7 @@ impl Relay {
             let channel = Channel::new(fd, Content::Bytes, purpose)?;
             let number = self.new_number()?;
             self.channels.insert(number, channel);
+            self.streams.entry(conversation).or_default().push(number);
             list.push((number, purpose));
         }
         self.say(conversation, &Frame::Descriptors(list));
@@ -474,9 +576,14 @@ impl Relay {
     }
 
     fn forget_if_over(&mut self, number: Number) {
-        if self.channels.get(&number).is_some_and(Channel::is_over) {
-            self.channels.remove(&number);
+        if !self.channels.get(&number).is_some_and(Channel::is_over) {
+            return;
         }
+        if self.channels.remove(&number).is_some_and(|channel| channel.is_flow) {
+            self.flows -= 1;
+        }
+        self.streams.remove(&number);
+        self.exhausted = false;
     }
 }
 

@@ -22,6 +22,12 @@ fn linked(serve: impl FnOnce(Relay, OwnedFd) + Send + 'static) -> (Link, JoinHan
     (link, thread)
 }
 
+fn turn_while(relay: &mut Relay, goes_on: impl Fn() -> bool) {
+    while goes_on() {
+        relay.step(Some(&Timespec { tv_sec: 0, tv_nsec: 5_000_000 })).unwrap();
+    }
+}
+
 /// Carries on until a whole message is there.
 fn hear(relay: &mut Relay, inbox: &mut wire::Inbox, socket: &OwnedFd) -> String {
     rustix::io::ioctl_fionbio(socket, true).unwrap();
@@ -46,13 +52,11 @@ async fn descriptors_of_one_side_are_descriptors_of_the_other() {
         let mut output = File::from(inbox.take_fd().unwrap());
         // A command that copies its input, as another process would.
         let command = std::thread::spawn(move || std::io::copy(&mut input, &mut output).unwrap());
-        while !command.is_finished() {
-            relay.turn().unwrap();
-        }
-        relay.finish();
+        turn_while(&mut relay, || !command.is_finished());
+        relay.finish(None);
         wire::send(control.as_fd(), &"exited", &[]).unwrap();
         drop(control);
-        relay.finish();
+        relay.finish(None);
     });
     let (input, feed) = pipe().unwrap();
     let (drain, output) = pipe().unwrap();
@@ -84,9 +88,7 @@ async fn whoever_writes_to_a_reader_that_left_is_told() {
                 }
             }
         });
-        while !command.is_finished() {
-            relay.turn().unwrap();
-        }
+        turn_while(&mut relay, || !command.is_finished());
         assert_eq!(command.join().unwrap(), std::io::ErrorKind::BrokenPipe);
     });
     let (drain, output) = pipe().unwrap();
@@ -172,4 +174,104 @@ fn the_number_of_channels_is_bounded() {
     assert_eq!(state, State::Live);
     // As many as wait for the gateway, and the keeper's own.
     assert_eq!(channels, 9);
+}
+
+/// What the keeper owes a sandbox that floods it and reads nothing.
+fn owed_after(frames: &[(Number, Frame<'_>)], times: usize) -> (State, usize) {
+    let (wire, inner) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let (flows, waiting) = tokio::sync::mpsc::channel(1);
+    drop(waiting);
+    let (datagrams, _other) =
+        socketpair(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).unwrap();
+    let ports = Ports::Keeper(super::super::ports::KeeperPorts { callers: None, flows, datagrams });
+    let (mut relay, _control) = Relay::new(inner.try_clone().unwrap(), inner, ports).unwrap();
+    let mut bytes = Vec::new();
+    for turn in 0..times {
+        for (number, frame) in frames {
+            frame.write(number + 2 * u32::try_from(turn).unwrap(), &mut bytes);
+        }
+    }
+    let mut stream = UnixStream::from(wire);
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let writer = std::thread::spawn(move || {
+        let _ = stream.write_all(&bytes);
+        stream
+    });
+    while relay.state == State::Live && !writer.is_finished() {
+        relay.advance(&[Token::Input]);
+    }
+    let seen = (relay.state, relay.outgoing.len());
+    drop(relay);
+    writer.join().unwrap();
+    seen
+}
+
+#[test]
+fn whoever_floods_and_does_not_read_is_left() {
+    let address = "192.0.2.1:80".parse().unwrap();
+    let (state, owed) = owed_after(&[(1, Frame::Flow(address))], 500_000);
+    assert_eq!(state, State::Over);
+    assert!(owed < 2 * MAX_OWED, "{owed} bytes");
+}
+
+#[tokio::test]
+async fn the_end_is_known_when_everything_was_passed_on() {
+    let (link, thread) = linked(|mut relay, control| {
+        let mut inbox = wire::Inbox::default();
+        hear(&mut relay, &mut inbox, &control);
+        let output = inbox.take_fd().unwrap();
+        let mut writer = File::from(output.try_clone().unwrap());
+        // As much as the pipe holds, and then no more, while somebody else keeps it open.
+        writer.write_all(&[b'x'; 60_000]).unwrap();
+        let rest = relay.rest(CONTROL);
+        assert!(!relay.is_passed_on(&rest));
+        while !relay.is_passed_on(&rest) {
+            assert_eq!(relay.turn().unwrap(), State::Live);
+        }
+        drop((output, writer));
+    });
+    let (drain, output) = pipe().unwrap();
+    // Room for a part of it: the rest is passed on when it is read.
+    rustix::pipe::fcntl_setpipe_size(&output, 4096).unwrap();
+    wire::send(link.control.as_fd(), &"write", &[output.as_fd()]).unwrap();
+    drop(output);
+    let mut got = vec![0; 60_000];
+    File::from(drain).read_exact(&mut got).unwrap();
+    assert!(got.iter().all(|byte| *byte == b'x'));
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_sandbox_that_ended_is_not_found_while_somebody_still_reads() {
+    let place = tempfile::tempdir().unwrap();
+    let callers = crate::client::listener(place.path(), crate::client::SOCKET).unwrap();
+    let link = Link::start(Some(callers)).unwrap();
+    let inner = link.wire.try_clone().unwrap();
+    let (drain, output) = pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&output, 4096).unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut relay, control) = Relay::inside(inner.try_clone().unwrap(), inner).unwrap();
+        let mut inbox = wire::Inbox::default();
+        hear(&mut relay, &mut inbox, &control);
+        let writer = File::from(inbox.take_fd().unwrap());
+        (&writer).write_all(&[b'x'; 30_000]).unwrap();
+        let until = Instant::now() + Duration::from_millis(300);
+        relay.finish(Some(until));
+    });
+    wire::send(link.control.as_fd(), &"write", &[output.as_fd()]).unwrap();
+    drop(output);
+    thread.join().unwrap();
+    drop((link.control, link.wire));
+    // The keeper's end has more for a reader that does not read.
+    let mut tries = 0;
+    while crate::client::connect(place.path()).unwrap().is_some() {
+        tries += 1;
+        assert!(tries < 1000, "it is still found");
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let mut got = Vec::new();
+    File::from(drain).read_to_end(&mut got).unwrap();
+    assert_eq!(got.len(), 30_000);
 }
