@@ -45,7 +45,7 @@ use std::{collections::HashMap, fs, pin::pin, sync::Arc, time::Duration};
 /// Version 1 of this driver's state.
 const STATE_VERSION: u32 = 1;
 /// How long a healthy agent takes for anything at most.
-const STUCK: Duration = Duration::from_secs(10);
+pub(crate) const STUCK: Duration = Duration::from_secs(10);
 /// Exists once the files of a named sandbox are in place: from then on they are its own.
 const FILLED_FILE: &str = "filled";
 

@@ -169,7 +169,11 @@ pub(crate) async fn remove(engine: &Engine, name: &str) -> Result<()> {
     }
 }
 
-async fn removed(engine: &Engine, name: &str) -> Result<()> {
+/// Resolves when the engine has removed the container by itself, or has none of this name.
+///
+/// # Errors
+/// When the engine does not say so.
+pub(crate) async fn removed(engine: &Engine, name: &str) -> Result<()> {
     let options = WaitContainerOptionsBuilder::default().condition("removed").build();
     match pin!(engine.docker.wait_container(name, Some(options))).next().await {
         Some(Err(e)) if !fault::is_end(&e) => Err(fault::failed("wait for the end of the container", e)),

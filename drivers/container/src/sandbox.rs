@@ -1,5 +1,6 @@
 //! A running sandbox of this driver: commands and files go through its agent, numbers come from the engine.
 
+use crate::backend::STUCK;
 use agentkernel_backend::{ByteStream, Exit, Files, Process, Sandbox, Stats};
 use agentkernel_guest::{agent::Road, client::Client, conversation::Conversation};
 use agentkernel_model::{
@@ -12,7 +13,7 @@ use bollard::{
     query_parameters::{StatsOptionsBuilder, WaitContainerOptionsBuilder},
 };
 use futures_util::StreamExt as _;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) struct ContainerSandbox {
@@ -50,9 +51,6 @@ impl SameIds {
         (self == Self::Yes).then_some((uid, gid))
     }
 }
-
-/// How long a container may take to end when its agent has.
-const STUCK: Duration = Duration::from_secs(10);
 
 /// `exit`, and whether it was for want of memory where only the engine knows: a runtime with a kernel of its own ends
 /// whole then, and says nothing inside.

@@ -72,6 +72,7 @@ fn of_sandboxes() -> Vec<Case> {
 
         both streams::stdout_and_stderr_are_apart [];
         both streams::every_byte_value_passes [];
+        both streams::what_was_written_is_there_at_the_end [];
         both streams::a_mebibyte_on_both_streams [];
         both streams::stdin_passes_and_closes [];
         both streams::no_input_is_at_its_end [];

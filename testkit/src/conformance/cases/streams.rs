@@ -12,6 +12,30 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 type Reader = Pin<Box<dyn AsyncRead + Send>>;
 type Writer = Pin<Box<dyn AsyncWrite + Send>>;
 
+/// Whoever hears of the end may take what is there for everything: less than a pipe holds, and nobody read it before.
+pub(super) async fn what_was_written_is_there_at_the_end(b: Bench) -> Verdict {
+    for _ in 0..5 {
+        let mut process =
+            b.open(&plain_spec(), &sh("head -c 60000 /dev/zero | tr '\\0' x; exit 3")).await??;
+        let source = std::mem::replace(&mut process.stdout, ByteSource::Empty);
+        same!(process.exit.await?, Exit::Code(3), "the exit");
+        let mut got = Vec::new();
+        match source {
+            ByteSource::Fd(fd) => {
+                rustix::io::ioctl_fionbio(&fd, true).map_err(std::io::Error::from)?;
+                let mut pipe = std::fs::File::from(fd);
+                let _until_nothing_is_there = std::io::Read::read_to_end(&mut pipe, &mut got);
+            }
+            source => {
+                let Some(mut reader) = source.into_reader()? else { continue };
+                reader.read_to_end(&mut got).await?;
+            }
+        }
+        same!(got.len(), 60_000, "bytes that are there when the command has ended");
+    }
+    Ok(())
+}
+
 /// Takes the reading end of stdout.
 pub(super) fn stdout_of(process: &mut Process) -> Result<Reader, Failure> {
     let source = std::mem::replace(&mut process.stdout, ByteSource::Empty);
