@@ -28,7 +28,6 @@ use agentkernel_model::{
     capabilities::{Boundary, Capabilities, Egress, Support},
     command::ExecSpec,
     id::{BackendId, SandboxId},
-    mount::Workspace,
     policy::Network,
     spec::{Lifetime, SandboxSpec},
     text::printable,
@@ -89,7 +88,7 @@ impl Container {
         if same { SameIds::Yes } else { SameIds::No }
     }
 
-    fn overlays(&self, engine: &Engine, spec: &SandboxSpec) -> Overlays {
+    pub(crate) fn overlays(&self, engine: &Engine, spec: &SandboxSpec) -> Overlays {
         self.flavor.overlays(&engine.facts, self.host.uid, spec.lifetime)
     }
 
@@ -247,13 +246,6 @@ impl Backend for Container {
                 };
                 extra.push(Refusal::new(format!("the runtime '{name}', which it does not have"), hint));
             }
-        }
-        let view = matches!(spec.workspace, Workspace::View(_)) && spec.lifetime == Lifetime::Ephemeral;
-        if view && self.find().is_ok_and(|engine| self.overlays(engine, spec) == Overlays::Copied) {
-            extra.push(Refusal::new(
-                "a view of the project for one command, because the engine is another user's",
-                "add --no-workspace, or use a named sandbox",
-            ));
         }
         let mut can = self.capabilities();
         if let Ok(engine) = self.find()

@@ -5,19 +5,21 @@ use crate::{
     engine::Engine,
     flavor::Flavor,
     launch::{self, Work},
+    mounts::Overlays,
     places::Place,
     plan,
     sandbox::explained,
+    workspace,
 };
-use agentkernel_backend::{ByteSource, CreateInputs, Exit, Gateway, Process};
+use agentkernel_backend::{ByteSource, CreateInputs, Exit, Gateway, Process, process::ExitFuture};
 use agentkernel_guest::{
     agent::Road,
+    client::{self, Client},
     conversation::Conversation,
     defaults::Defaults,
     process::{self, Pipes, RemoteControl},
-    wire::Exec,
 };
-use agentkernel_model::{Kind, Result, command::ExecSpec, id::SandboxId};
+use agentkernel_model::{Kind, Result, command::ExecSpec, id::SandboxId, mount::Workspace};
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
@@ -43,9 +45,10 @@ impl Ephemeral {
         self.place.remove().await
     }
 
-    async fn finish(self, conversation: Arc<Conversation>, exec: &Exec) -> Result<Exit> {
-        let exit = process::ended(&conversation, exec, &|| false).await;
-        drop(conversation);
+    /// When `exit` has come, the sandbox ends with its `lifeline`.
+    async fn finish(self, exit: ExitFuture, lifeline: Arc<Conversation>) -> Result<Exit> {
+        let exit = exit.await;
+        drop(lifeline);
         let exit = match (exit, self.road) {
             (Ok(exit), Road::Streams) => {
                 let engine = &self.backend.engine().await?.docker;
@@ -81,9 +84,16 @@ pub(crate) async fn run(
 ) -> Result<Process> {
     let engine = backend.engine().await?;
     let ephemeral = Ephemeral::new(backend, inputs.id, plan::road(engine, inputs.admitted.spec()))?;
-    match begin(backend, engine, &ephemeral, &inputs, command, gateway).await {
-        Ok((process, conversation, exec)) => {
-            let exit = Box::pin(async move { ephemeral.finish(conversation, &exec).await });
+    let spec = inputs.admitted.spec();
+    let is_view = matches!(spec.workspace, Workspace::View(_));
+    let begun = if is_view && backend.overlays(engine, spec) == Overlays::Copied {
+        begin_with_copy(backend, engine, &ephemeral, &inputs, command, gateway).await
+    } else {
+        begin(backend, engine, &ephemeral, &inputs, command, gateway).await
+    };
+    match begun {
+        Ok((process, lifeline)) => {
+            let exit = Box::pin(ephemeral.finish(process.exit, lifeline));
             Ok(Process { exit, ..process })
         }
         Err(error) => {
@@ -104,7 +114,7 @@ async fn begin(
     inputs: &CreateInputs,
     command: &ExecSpec,
     gateway: Option<Arc<dyn Gateway>>,
-) -> Result<(Process, Arc<Conversation>, Exec)> {
+) -> Result<(Process, Arc<Conversation>)> {
     let spec = inputs.admitted.spec();
     let exec = Defaults::of(spec, &inputs.rootfs.rootfs)?.command(command);
     backend.make(engine, inputs, &ephemeral.place).await?;
@@ -126,6 +136,28 @@ async fn begin(
         }
     };
     let control = Box::new(RemoteControl(Arc::clone(&conversation)));
-    let exit = Box::pin(std::future::pending());
-    Ok((Process { stdin, stdout, stderr, control, exit }, conversation, exec))
+    let own = Arc::clone(&conversation);
+    let exit = Box::pin(async move { process::ended(&own, &exec, &|| false).await });
+    Ok((Process { stdin, stdout, stderr, control, exit }, conversation))
+}
+
+/// Where the project has to be copied, that comes before the command, which is then one of several that there could be.
+async fn begin_with_copy(
+    backend: &Container,
+    engine: &Engine,
+    ephemeral: &Ephemeral,
+    inputs: &CreateInputs,
+    command: &ExecSpec,
+    gateway: Option<Arc<dyn Gateway>>,
+) -> Result<(Process, Arc<Conversation>)> {
+    let spec = inputs.admitted.spec();
+    let client = Client::new(ephemeral.place.path().to_owned(), Defaults::of(spec, &inputs.rootfs.rootfs)?);
+    let exec = client.defaults().command(command);
+    backend.make(engine, inputs, &ephemeral.place).await?;
+    let callers = Some(client::listener(ephemeral.place.path(), client::SOCKET)?);
+    let work = Work { callers, files: plan::files(inputs), command: None, streams: Vec::new() };
+    let lifeline = launch::bring_up(engine, inputs, &ephemeral.place, work, gateway.as_ref()).await?;
+    workspace::fill(&client, spec).await?;
+    let owner = backend.same_ids(engine).owner(exec.uid, exec.gid);
+    Ok((client.exec(exec, command.stdio, owner, || false).await?, Arc::new(lifeline)))
 }
