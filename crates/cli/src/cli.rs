@@ -50,8 +50,15 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
         let answered = Context::new(env, printer).and_then(|context| verbs::answer(&context, &request));
         return ExitCode::from(answered.unwrap_or(0));
     }
+    let may_hold_secrets = matches!(words.as_slice(), [_, verb, set, ..] if verb == "secret" && set == "set");
     let verb = match Cli::try_parse_from(words) {
         Ok(cli) => cli.verb,
+        Err(error) if may_hold_secrets && repeats(&error) => {
+            let told = Error::invalid("'secret set' was given something that it does not take").with_hint(
+                "it is not repeated here, because it may be a secret; see 'agentkernel secret set --help'",
+            );
+            return code(Err(told), printer, Form::Text);
+        }
         Err(error) => return ExitCode::from(refuse(&shown(suggesting(error)), printer)),
     };
     let form = verb.form();
@@ -66,6 +73,18 @@ pub(crate) fn tree() -> clap::Command {
 const VERSION: &str = concat!("agentkernel ", env!("CARGO_PKG_VERSION"));
 
 /// Answered before the tree of verbs and flags is built, which costs more than all the rest.
+/// Whether clap's message has words of the caller's in it.
+fn repeats(error: &clap::Error) -> bool {
+    let known = [
+        ErrorKind::DisplayHelp,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+        ErrorKind::MissingRequiredArgument,
+        ErrorKind::ArgumentConflict,
+    ];
+    let ours = error::Error::source(error).is_some_and(|source| source.downcast_ref::<Error>().is_some());
+    !ours && !known.contains(&error.kind())
+}
+
 fn asks_for_version(words: &[OsString]) -> bool {
     matches!(words, [_, only] if only == "--version" || only == "-V")
 }

@@ -138,9 +138,15 @@ impl FileVault {
     fn create(&self, directory: &Directory) -> Result<Opened> {
         let protection = match self.wanted {
             Some(wanted) => wanted,
-            // Not a weaker vault than was asked for: nobody asked. Which one it is, `protection` tells.
-            None if self.keychain.ready().is_ok() => Protection::Keychain,
-            None => Protection::KeyFile,
+            // Not a weaker vault than was asked for: nobody asked. Which one it is, `protection` tells. A keychain that is
+            // there and locked is no reason for a weaker one.
+            None => match self.keychain.ready() {
+                Ok(()) => Protection::Keychain,
+                Err(e) if e.kind() == Kind::Unavailable => Protection::KeyFile,
+                Err(e) => {
+                    return Err(e.with_hint("unlock the keychain, or add --key keyfile or --key passphrase"));
+                }
+            },
         };
         let id = Header::fresh_id()?;
         let (protector, outer) = self.holders(directory).make(protection, &id)?;

@@ -44,11 +44,10 @@ impl FromStr for VaultKind {
             "file" => Ok(Self::File),
             "keychain" => Ok(Self::Keychain),
             "env" => Ok(Self::Env),
-            _ => Err(Error::invalid(format!(
-                "there is no vault '{}'",
-                agentkernel_model::text::printable(text)
-            ))
-            .with_hint(suggest::hint(text, &Self::NAMES))),
+            _ => {
+                Err(Error::invalid("there is no vault of that name")
+                    .with_hint(suggest::hint(text, &Self::NAMES)))
+            }
         }
     }
 }

@@ -110,6 +110,12 @@ fn mistakes_are_told_and_values_are_not() {
         (&["secret", "set", "K", "--vault", "keychain"], VALUE),
         (&["secret", "set", "K", "--key", "passphrase"], VALUE),
         (&["secret", "delete", "K", "--vault", "env"], ""),
+        (&["secret", "set", "K", "my", VALUE], ""),
+        (&["secret", "set", "K", "--host", VALUE], ""),
+        (&["secret", "set", "K", "--vault", VALUE], ""),
+        (&["secret", "set", "K", "--key", VALUE], ""),
+        (&["secret", "set", "K", "-----BEGIN sk-ant-hidden-0123456789"], ""),
+        (&["secret", "set", "K", "--sk-ant-hidden-0123456789"], ""),
     ] {
         let told = env.agentkernel(words).input(input).run().code(125).error_with_hint(&[]);
         for hidden in [VALUE, "ghp_hidden", "xxxxxxxx"] {

@@ -1,6 +1,6 @@
 //! Which hosts a secret may go to: names, never addresses, as the certificate of the other side has to prove them.
 
-use crate::{Error, Result, text::printable};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -22,7 +22,8 @@ impl HostPattern {
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
-        if self.any_below { is_below(&host, &self.domain) } else { host == self.domain }
+        // What is no name of a host is below nothing.
+        is_domain(&host) && if self.any_below { is_below(&host, &self.domain) } else { host == self.domain }
     }
 
     /// Whether every host of `other` is one of this.
@@ -74,7 +75,8 @@ impl FromStr for HostPattern {
         if is_domain(domain) {
             return Ok(Self { any_below, domain: domain.to_owned() });
         }
-        Err(Error::invalid(format!("'{}' is not a host that a secret can go to", printable(text))).with_hint(
+        // Not repeated: it may be the value, in the wrong place.
+        Err(Error::invalid("that is not a host that a secret can go to").with_hint(
             "write a name such as api.example.com, or *.example.com; no address, port, scheme or path, and IDNs as xn--",
         ))
     }

@@ -6,7 +6,7 @@ use super::{
     envelope::Protector,
 };
 use crate::Keychain;
-use agentkernel_model::{Error, Kind, Result, secret::Secret, suggest, text::printable};
+use agentkernel_model::{Error, Kind, Result, secret::Secret, suggest};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{fmt, str::FromStr};
@@ -43,8 +43,11 @@ impl FromStr for Protection {
             "keyfile" => Ok(Self::KeyFile),
             "keychain" => Ok(Self::Keychain),
             "passphrase" => Ok(Self::Passphrase),
-            _ => Err(Error::invalid(format!("'{}' cannot protect a vault", printable(text)))
-                .with_hint(suggest::hint(text, &Self::NAMES))),
+            // Not repeated: somebody may have taken it for the key itself.
+            _ => {
+                Err(Error::invalid("that cannot protect a vault")
+                    .with_hint(suggest::hint(text, &Self::NAMES)))
+            }
         }
     }
 }

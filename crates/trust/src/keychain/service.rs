@@ -126,6 +126,12 @@ async fn connect(bus: &str) -> Result<SecretService<'static>, Trouble> {
         };
         match built {
             Ok(connection) => {
+                // A bus of somebody else's would be told the secrets: a stale address can lead to one.
+                let peer = connection.peer_creds().await.ok().and_then(|peer| peer.unix_user_id());
+                if peer != Some(rustix::process::geteuid().as_raw()) {
+                    last = Fault::Unavailable;
+                    continue;
+                }
                 return Ok(SecretService::connect_with_existing(EncryptionType::Dh, connection).await?);
             }
             Err(e) => last = e.into(),
