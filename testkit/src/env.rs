@@ -56,12 +56,25 @@ impl TestEnv {
     #[must_use]
     pub fn of_user(uid: u32) -> Self {
         let mut env = Self::of(Some(uid));
+        env.open_the_way();
         let copy = env.directory("bin").join("agentkernel");
         let copied = fs::copy(&env.binary, &copy);
         copied.unwrap_or_else(|e| panic!("cannot copy '{}': {e}", env.binary.display()));
         env.own(&copy);
         env.binary = copy;
         env
+    }
+
+    /// Lets that user as far as its directory: those above it that tests made may be closed to others.
+    fn open_the_way(&self) {
+        for above in self.place.path().ancestors().skip(1) {
+            let mode = fs::metadata(above).map_or(0o777, |meta| meta.permissions().mode());
+            if mode & 0o001 != 0 {
+                return;
+            }
+            let opened = fs::set_permissions(above, fs::Permissions::from_mode(mode & 0o7777 | 0o111));
+            opened.unwrap_or_else(|e| panic!("cannot open '{}' to the test's user: {e}", above.display()));
+        }
     }
 
     fn of(user: Option<u32>) -> Self {

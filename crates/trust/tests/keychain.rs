@@ -21,6 +21,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// A bus that starts nothing by itself: what is on it, the test has put there.
@@ -64,6 +65,11 @@ impl Session {
     fn new() -> Self {
         let session = Self::bare();
         session.begin(Some("pass of the login"));
+        // It is on the bus before it has unlocked anything.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while let Err(e) = session.keychain().ready() {
+            assert!(Instant::now() < deadline, "{e}");
+        }
         session
     }
 
@@ -198,19 +204,28 @@ fn the_key_of_a_file_vault_is_in_the_keychain_and_outlives_its_daemon() {
 }
 
 #[test]
-fn a_locked_or_missing_keychain_is_said_and_a_new_vault_has_a_key_file() {
+fn a_missing_keychain_gives_a_new_vault_a_key_file_and_a_locked_one_is_said() {
     let session = Session::new();
     KeychainVault::new(Box::new(session.keychain())).put(change("A", b"one")).unwrap();
     session.end_keyring();
     let missing = session.keychain().ready().unwrap_err();
     assert!(missing.kind() == Kind::Unavailable && missing.hint().is_some(), "{missing}");
+    let place = tempfile::tempdir().unwrap();
+    let vault = file_vault(place.path(), session.keychain());
+    vault.put(change("B", b"two")).unwrap();
+    assert_eq!(vault.protection().unwrap(), Some(Protection::KeyFile));
     session.begin(None);
     let locked = session.keychain().ready().unwrap_err();
     assert!(locked.kind() == Kind::Denied && locked.message().contains("locked"), "{locked}");
     let place = tempfile::tempdir().unwrap();
     let vault = file_vault(place.path(), session.keychain());
-    vault.put(change("B", b"two")).unwrap();
-    assert_eq!(vault.protection().unwrap(), Some(Protection::KeyFile));
+    // Nobody asked for a weaker vault.
+    let refused = vault.put(change("B", b"two")).unwrap_err();
+    assert!(
+        refused.kind() == Kind::Denied && refused.hint().is_some_and(|hint| hint.contains("--key")),
+        "{refused}"
+    );
+    assert_eq!(vault.protection().unwrap(), None);
 }
 
 #[test]

@@ -161,7 +161,8 @@ impl Api {
     /// # Errors
     /// When the engine refuses.
     pub fn import(&self, archive: &[u8]) -> Result<String> {
-        let target = "/images/create?fromSrc=-&repo=testkit";
+        // A name of its own: the next import would take a common one away.
+        let target = &format!("/images/create?fromSrc=-&repo=testkit&tag={}", uuid::Uuid::now_v7());
         let body = Body { kind: "application/x-tar", bytes: archive };
         let answer = request(&self.socket, "POST", target, Some(body))?;
         let answer = succeeded(answer, "POST", target)?;

@@ -37,7 +37,11 @@ fn all_takes_our_copies_of_images_and_nothing_of_others() {
     site.api().json("DELETE", "/images/named:1", None).unwrap();
 
     site.agentkernel(&["clean", "--all", "--force"]).run().ok();
-    assert_eq!(site.images(), ["testkit:latest", "theirs:1"]);
+    let left = site.images();
+    assert!(
+        matches!(left.as_slice(), [own, theirs] if own.starts_with("testkit:") && theirs == "theirs:1"),
+        "{left:?}"
+    );
     site.end();
 }
 

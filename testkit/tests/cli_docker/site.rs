@@ -119,6 +119,15 @@ impl Site {
         all.into_iter().filter(|c| c.labels.contains_key(LABEL)).map(|c| c.id).collect()
     }
 
+    /// Has `gc` remove what is nobody's until there is nothing.
+    pub(crate) fn await_cleaned(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.api().containers().unwrap().is_empty() {
+            assert!(Instant::now() < deadline, "left in the engine: {:?}", self.api().containers());
+            self.agentkernel(&["gc"]).run().ok();
+        }
+    }
+
     /// Waits until the engine has no container: the removal of one that nobody waits for takes a moment.
     pub(crate) fn await_no_containers(&self) {
         let deadline = Instant::now() + DEADLINE;
