@@ -11,13 +11,16 @@ use std::{
 };
 use tar::{Archive, Builder, EntryType, Header};
 
+/// The longest record of a `tar` that anybody asks for (`-b 2048`), in bytes.
+const MAX_PADDING: u64 = 1 << 20;
+
 /// Copies the archive `from` to `to`: what is called `base` or lies below it is called `name` there. A base of `.` is the
 /// directory that was packed.
 ///
 /// # Errors
 /// [`Kind::Invalid`] for an archive with other names in it, or one that is broken; when `to` cannot be written.
-pub(crate) fn copy(from: impl Read, to: impl Write, base: &str, name: &str) -> Result<()> {
-    let mut archive = Archive::new(from);
+pub(crate) fn copy(mut from: impl Read, to: impl Write, base: &str, name: &str) -> Result<()> {
+    let mut archive = Archive::new(&mut from);
     let mut out = Builder::new(to);
     let entries = archive.entries().map_err(broken)?;
     for entry in entries {
@@ -54,7 +57,14 @@ pub(crate) fn copy(from: impl Read, to: impl Write, base: &str, name: &str) -> R
             _ => return Err(invalid("an entry of an unknown kind")),
         }
     }
-    out.into_inner().and_then(|mut to| to.flush()).map_err(unwritten)
+    out.into_inner().and_then(|mut to| to.flush()).map_err(unwritten)?;
+    drain(from)
+}
+
+/// Reads what pads the archive's last record: whoever writes it would else meet a closed pipe.
+fn drain(from: impl Read) -> Result<()> {
+    let padding = io::copy(&mut from.take(MAX_PADDING), &mut io::sink()).map_err(broken)?;
+    if padding < MAX_PADDING { Ok(()) } else { Err(invalid("no end")) }
 }
 
 fn link(out: &mut Builder<impl Write>, header: &mut Header, path: &Path, target: &Path) -> Result<()> {

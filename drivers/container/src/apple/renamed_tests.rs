@@ -79,3 +79,14 @@ fn garbage_is_an_error() {
     let mut out = Vec::new();
     assert_eq!(copy([b'x'; 1024].as_slice(), &mut out, "a", "b").unwrap_err().kind(), Kind::Invalid);
 }
+
+#[test]
+fn the_padding_of_an_archive_is_read_to_its_end() {
+    let mut padded = archive(&[("./a", EntryType::Regular, "1")]);
+    padded.resize(padded.len() + 20 * 512, 0);
+    let mut rest = padded.as_slice();
+    copy(&mut rest, Vec::new(), ".", "b").unwrap();
+    assert_eq!(rest.len(), 0, "who writes it would meet a closed pipe");
+    let endless = padded.as_slice().chain(io::repeat(0));
+    assert_eq!(copy(endless, Vec::new(), ".", "b").unwrap_err().kind(), Kind::Invalid);
+}
