@@ -1,9 +1,10 @@
 use super::*;
 use agentkernel_model::{
     command::EnvVar,
+    egress::EgressRules,
     image::ImageRef,
     limits::Limit,
-    policy::{EffectivePolicy, EgressRules, Network, Profile, RootAccess},
+    policy::{EffectivePolicy, Network, Profile, RootAccess},
     size::{ByteSize, Cpus},
     spec::Isolation,
 };

@@ -4,9 +4,10 @@ use super::*;
 use crate::ingredients::Surroundings;
 use agentkernel_model::{
     command::User,
+    egress::EgressRules,
     image::ImageRef,
     mount::VolumeArg,
-    policy::{EgressRules, PolicyRequest, RootAccess},
+    policy::{PolicyRequest, RootAccess},
     port::PublishedPort,
     seccomp::SeccompLevel,
     size::{ByteSize, Cpus},
@@ -96,6 +97,7 @@ fn policies() -> impl Strategy<Value = EffectivePolicy> {
                 cpus: cpus.map(Cpus::from_milli),
                 pids,
                 home: home.filter(|_| profile == Profile::Permissive),
+                ..PolicyRequest::default()
             });
             policy.seccomp = seccomp.unwrap_or(policy.seccomp);
             policy

@@ -150,6 +150,7 @@ impl Ingredients {
             cpus: self.cpus,
             pids: self.pids,
             home,
+            ..PolicyRequest::default()
         });
         policy.seccomp = self.seccomp.unwrap_or(policy.seccomp);
         policy

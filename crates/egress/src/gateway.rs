@@ -9,7 +9,9 @@ use crate::{
     uplink,
 };
 use agentkernel_backend::{Gateway, Uplink};
-use agentkernel_model::Result;
+use agentkernel_model::{Result, egress::EgressRules};
+use agentkernel_trust::Bound;
+use rustls::pki_types::CertificateDer;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -19,7 +21,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 /// Forwards TCP connections to addresses that its [`Policy`] allows, and answers DNS through the resolvers of the
 /// host. Its tasks end with their uplink, and all of them with the gateway.
-pub struct PublicGateway {
+pub struct HostGateway {
     shared: Arc<Shared>,
     uplinks: Mutex<JoinSet<()>>,
 }
@@ -49,25 +51,51 @@ impl Shared {
     }
 }
 
-impl PublicGateway {
-    /// A gateway to public addresses but `own_addresses`, those of this machine.
-    #[must_use]
-    pub fn new(
-        resolvers: Resolvers,
-        own_addresses: Vec<IpAddr>,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Arc<Self> {
-        Self::with_policy(Policy::public(own_addresses), resolvers, Limits::of_process(), observer)
-    }
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Setup {
+    pub rules: EgressRules,
+    /// What is sent to which host. Beside the rules, their hosts are let through.
+    pub secrets: Vec<Bound>,
+    pub resolvers: Resolvers,
+    /// Those of this machine, which are [`Group::Host`](agentkernel_model::egress::Group::Host).
+    pub own_addresses: Vec<IpAddr>,
+    /// Whom the gateway believes where it opens TLS, beside what this machine believes.
+    pub roots: Vec<CertificateDer<'static>>,
+    pub observer: Option<Arc<dyn Observer>>,
+}
 
-    /// A gateway for this machine: its addresses are asked of the kernel, `resolv_conf` is the text of its
-    /// `/etc/resolv.conf`. Nobody observes it.
+impl Setup {
+    /// For this machine: its addresses are asked of the kernel, `resolv_conf` is the text of its `/etc/resolv.conf`.
+    /// Without secrets, and nobody observes.
     ///
     /// # Errors
     /// When the addresses of this machine cannot be listed.
-    pub fn from_host(resolv_conf: &str) -> Result<Arc<Self>> {
+    pub fn of_host(rules: EgressRules, resolv_conf: &str) -> Result<Self> {
         let resolvers = Resolvers::parse(resolv_conf, machine::interface_index);
-        Ok(Self::new(resolvers, machine::own_addresses()?, None))
+        let own_addresses = machine::own_addresses()?;
+        Ok(Self { rules, secrets: Vec::new(), resolvers, own_addresses, roots: Vec::new(), observer: None })
+    }
+}
+
+impl HostGateway {
+    /// # Errors
+    /// When no key can be made for the authority that sandboxes are told to believe.
+    pub fn new(setup: Setup, limits: Limits) -> Result<Arc<Self>> {
+        let Setup { rules: _, secrets: _, resolvers, own_addresses, roots: _, observer } = setup;
+        Ok(Self::with_policy(Policy::public(own_addresses), resolvers, limits, observer))
+    }
+
+    /// Other rules from now on, for what begins from now on.
+    pub fn set_rules(&self, rules: EgressRules) {
+        let _ = rules;
+    }
+
+    /// The certificate that the sandbox must believe, as PEM, where TLS of some host is opened: for its secrets or for
+    /// rules about requests. `None` where none is.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        None
     }
 
     /// A gateway with another policy or other limits.
@@ -99,7 +127,7 @@ impl PublicGateway {
     }
 }
 
-impl Gateway for PublicGateway {
+impl Gateway for HostGateway {
     /// Must be called within a tokio runtime, as everything of the seam.
     fn serve(&self, uplink: Box<dyn Uplink>) {
         let mut uplinks = self.uplinks();
@@ -108,9 +136,9 @@ impl Gateway for PublicGateway {
     }
 }
 
-impl fmt::Debug for PublicGateway {
+impl fmt::Debug for HostGateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PublicGateway")
+        f.debug_struct("HostGateway")
             .field("policy", &self.shared.policy)
             .field("limits", &self.shared.limits)
             .finish_non_exhaustive()

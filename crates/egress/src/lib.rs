@@ -1,10 +1,9 @@
 //! The gateway: a sandbox has no route of its own, its connections and its DNS questions end here, on the host.
 //!
-//! [`Policy`] decides about one address and knows no socket; [`PublicGateway`] does the work. This crate knows no
+//! [`Policy`] decides about one address and knows no socket; [`HostGateway`] does the work. This crate knows no
 //! backend and no namespace: traffic comes out of an [`Uplink`](agentkernel_backend::Uplink).
 #![forbid(unsafe_code)]
 
-mod cidr;
 mod dns;
 mod flow;
 mod gateway;
@@ -16,11 +15,11 @@ mod policy;
 mod pump;
 mod ranges;
 mod uplink;
+mod web;
 
-pub use cidr::Cidr;
 pub use dns::resolvers::Resolvers;
-pub use gateway::PublicGateway;
+pub use gateway::{HostGateway, Setup};
 pub use limits::Limits;
 pub use machine::own_addresses;
-pub use observer::{Connection, Observer, Outcome};
+pub use observer::{Connection, Observer, Outcome, Request};
 pub use policy::{Decision, Policy, Reason};

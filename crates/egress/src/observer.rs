@@ -1,6 +1,7 @@
 //! What the gateway tells about each connection.
 
 use crate::policy::Reason;
+use agentkernel_model::secret::SecretName;
 use std::{
     fmt,
     io::ErrorKind,
@@ -12,10 +13,35 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Is told of every TCP connection of the sandbox, once, when it has ended. Called from the gateway's tasks: it must
+/// Is told what the sandbox does outside, each thing once, when it has ended. Called from the gateway's tasks: it must
 /// not block.
 pub trait Observer: Send + Sync + fmt::Debug {
+    /// A TCP connection.
     fn connection(&self, connection: &Connection);
+
+    /// A question of DNS that was refused because no rule lets its name out.
+    fn refused_name(&self, name: &str);
+
+    /// A request of HTTP that the gateway read: in clear, in TLS that it opened, or as a proxy.
+    fn request(&self, request: &Request);
+}
+
+/// One request of HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub at: SystemTime,
+    /// The host that was meant.
+    pub host: String,
+    pub address: SocketAddr,
+    pub method: String,
+    /// Without its query.
+    pub path: String,
+    /// What the other side answered; `None` where it was not asked, or did not answer.
+    pub status: Option<u16>,
+    /// The rule that refused it.
+    pub refused: Option<String>,
+    /// The secrets that went with it.
+    pub secrets: Vec<SecretName>,
 }
 
 /// One TCP connection, from its acceptance to its end.
@@ -25,6 +51,10 @@ pub struct Connection {
     pub lasted: Duration,
     /// Where the sandbox meant to go.
     pub destination: SocketAddr,
+    /// What TLS, HTTP or a request to the proxy called it; else a name that led to the address, where there is just one.
+    pub name: Option<String>,
+    /// The rule that decided, as it is written; `None` where none was about it.
+    pub rule: Option<String>,
     pub outcome: Outcome,
     /// Bytes from the sandbox that were passed on.
     pub sent: u64,
@@ -54,6 +84,8 @@ pub(crate) struct Ledger {
     destination: SocketAddr,
     started: SystemTime,
     clock: Instant,
+    pub(crate) name: Option<String>,
+    pub(crate) rule: Option<String>,
     pub(crate) outcome: Outcome,
     pub(crate) sent: Counter,
     pub(crate) received: Counter,
@@ -77,6 +109,8 @@ impl Ledger {
             destination,
             started: SystemTime::now(),
             clock: Instant::now(),
+            name: None,
+            rule: None,
             outcome: Outcome::Cut,
             sent: Counter::default(),
             received: Counter::default(),
@@ -91,6 +125,8 @@ impl Drop for Ledger {
             started: self.started,
             lasted: self.clock.elapsed(),
             destination: self.destination,
+            name: self.name.take(),
+            rule: self.rule.take(),
             outcome: self.outcome,
             sent: self.sent.0.load(Ordering::Relaxed),
             received: self.received.0.load(Ordering::Relaxed),

@@ -1,6 +1,7 @@
 //! Which addresses a sandbox may connect to: a pure function of the address that it meant.
 
-use crate::{cidr::Cidr, ranges};
+use crate::ranges;
+use agentkernel_model::cidr::Cidr;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},

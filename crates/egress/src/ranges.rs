@@ -5,7 +5,8 @@
 //! is "globally reachable: false" is refused; blocks that are deprecated or translate to another address are
 //! refused as well, because what they reach is not what they show.
 
-use crate::{cidr::Cidr, policy::Reason};
+use crate::policy::Reason;
+use agentkernel_model::cidr::Cidr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The first row that matches decides, so single addresses stand before their block.

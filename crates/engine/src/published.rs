@@ -12,7 +12,7 @@ use crate::{
 use agentkernel_backend::{
     Backend, CreateInputs, DriverState, Exit, Lease, Process, Sandbox, process::ExitFuture,
 };
-use agentkernel_egress::PublicGateway;
+use agentkernel_egress::HostGateway;
 use agentkernel_model::{Result, command::ExecSpec, id::SandboxId};
 use std::sync::Arc;
 use tokio::{runtime, task::JoinSet};
@@ -22,7 +22,7 @@ pub(crate) async fn run(
     command: &ExecSpec,
     backend: Arc<dyn Backend>,
     inputs: CreateInputs,
-    gateway: Option<Arc<PublicGateway>>,
+    gateway: Option<Arc<HostGateway>>,
 ) -> Result<Process> {
     let listeners = Listeners::bind(&inputs.admitted.spec().ports).await?;
     directories::ensure(&engine.host)?;
@@ -48,7 +48,7 @@ async fn bring_up(
     guard: &mut Guard,
     command: &ExecSpec,
     inputs: CreateInputs,
-    gateway: Option<&Arc<PublicGateway>>,
+    gateway: Option<&Arc<HostGateway>>,
 ) -> Result<(Arc<dyn Sandbox>, Process)> {
     let Some(remains) = &mut guard.0 else { unreachable!("a guard is cleared once, at the end") };
     let again =
@@ -112,7 +112,7 @@ struct Ending {
     guard: Guard,
     ports: JoinSet<()>,
     sandbox: Arc<dyn Sandbox>,
-    gateway: Option<Arc<PublicGateway>>,
+    gateway: Option<Arc<HostGateway>>,
     /// Nobody removes it meanwhile.
     image: Lease,
 }

@@ -9,7 +9,7 @@ use crate::{
     select::{self, Selected},
 };
 use agentkernel_backend::{CreateInputs, Lease, Process};
-use agentkernel_egress::PublicGateway;
+use agentkernel_egress::HostGateway;
 use agentkernel_model::{Result, command::ExecSpec, id::SandboxId};
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
 }
 
 /// `process`, whose end waits for the last bytes that it sent through `gateway`, and which holds `image`.
-fn until_finished(process: Process, gateway: Option<Arc<PublicGateway>>, image: Lease) -> Process {
+fn until_finished(process: Process, gateway: Option<Arc<HostGateway>>, image: Lease) -> Process {
     let Process { stdin, stdout, stderr, control, exit } = process;
     let exit = Box::pin(async move {
         let ended = exit.await;

@@ -6,7 +6,9 @@
 
 pub mod capabilities;
 pub mod capset;
+pub mod cidr;
 pub mod command;
+pub mod egress;
 pub mod error;
 pub mod guard;
 pub mod id;

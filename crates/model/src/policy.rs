@@ -3,9 +3,11 @@
 use crate::{
     Error, Result,
     capset::CapSet,
+    egress::{EgressRule, EgressRules, Otherwise, Verdict},
     limits::{Limit, Limits},
     mount::{Access, Mount},
     seccomp::SeccompLevel,
+    secret::{SecretGrant, SecretName},
     size::{ByteSize, Cpus},
     suggest,
     text::printable,
@@ -68,12 +70,6 @@ pub enum Network {
     Open,
 }
 
-/// The first form of the gateway's rules: globally reachable addresses only. Loopback, private, link-local, metadata,
-/// multicast and reserved addresses are refused whatever name led to them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EgressRules {}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RootAccess {
@@ -108,6 +104,12 @@ pub struct EffectivePolicy {
     pub caps: CapSet,
     pub seccomp: SeccompLevel,
     pub limits: Limits,
+    /// Secrets that the gateway sends; never their values. Left out of the text when there are none, as the next one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretGrant>,
+    /// Secrets that are files inside: these the sandbox does see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_files: Vec<SecretName>,
 }
 
 /// What someone wrote beside the profile. `None` leaves the profile's choice.
@@ -115,6 +117,12 @@ pub struct EffectivePolicy {
 pub struct PolicyRequest {
     pub profile: Profile,
     pub network: Option<NetworkSwitch>,
+    /// In order, before what the profile lets through.
+    pub rules: Vec<EgressRule>,
+    /// Whether only what is listed is let through.
+    pub otherwise: Option<Otherwise>,
+    pub secrets: Vec<SecretGrant>,
+    pub secret_files: Vec<SecretName>,
     pub mounts: Vec<Mount>,
     pub memory: Option<ByteSize>,
     pub cpus: Option<Cpus>,
@@ -130,7 +138,8 @@ pub enum NetworkSwitch {
 }
 
 impl EffectivePolicy {
-    /// The policy of `request`: explicit values win over the profile's and become [`Limit::Required`].
+    /// The policy of `request`: explicit values win over the profile's and become [`Limit::Required`]. Rules and secrets of
+    /// a sandbox without network stand for nothing here; [`EffectivePolicy::check`] refuses them.
     #[must_use]
     pub fn resolve(request: PolicyRequest) -> Self {
         let mut policy = Self::of_profile(request.profile);
@@ -141,6 +150,14 @@ impl EffectivePolicy {
             }
             Some(NetworkSwitch::On) | None => {}
         }
+        if let Network::Rules(egress) = &mut policy.network {
+            egress.rules = request.rules;
+            // A sandbox that is trusted with a key gets nowhere but where somebody said.
+            let listed = (!request.secrets.is_empty()).then_some(Otherwise::Deny);
+            egress.otherwise = listed.or(request.otherwise).unwrap_or_default();
+        }
+        policy.secrets = request.secrets;
+        policy.secret_files = request.secret_files;
         if request.profile == Profile::Permissive
             && let (Some(source), Ok(target)) = (request.home, "/home/user".parse())
         {
@@ -152,6 +169,28 @@ impl EffectivePolicy {
         limits.cpus = request.cpus.map(Limit::Required).or(limits.cpus);
         limits.pids = request.pids.map(Limit::Required).or(limits.pids);
         policy
+    }
+
+    /// Sees that nothing asks for a network that `request` takes away.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Invalid`] for rules or secrets of a sandbox without network.
+    pub fn check(request: &PolicyRequest) -> Result<()> {
+        let off = match request.network {
+            Some(switch) => switch == NetworkSwitch::Off,
+            None => Self::of_profile(request.profile).network == Network::Off,
+        };
+        let what = match request {
+            _ if !off => return Ok(()),
+            PolicyRequest { secrets, .. } if !secrets.is_empty() => "secrets that go to hosts",
+            PolicyRequest { rules, .. } if rules.iter().any(|r| r.verdict() == Verdict::Allow) => {
+                "network rules"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::invalid(format!("{what} need a network, and this sandbox has none")).with_hint(
+            "leave out --no-network; with profile restrictive, write network = true under [security], or choose moderate",
+        ))
     }
 
     /// The profile alone.
@@ -184,6 +223,8 @@ impl EffectivePolicy {
                 caps: CapSet::NONE,
                 seccomp: SeccompLevel::Restrictive,
                 limits: limits(256, 500, 256),
+                secrets: Vec::new(),
+                secret_files: Vec::new(),
             },
             Profile::Moderate => Self {
                 profile,
@@ -194,6 +235,8 @@ impl EffectivePolicy {
                 caps: CapSet::of(&standard_caps),
                 seccomp: SeccompLevel::Moderate,
                 limits: limits(512, 1000, 1024),
+                secrets: Vec::new(),
+                secret_files: Vec::new(),
             },
             Profile::Permissive => Self {
                 profile,
@@ -204,6 +247,8 @@ impl EffectivePolicy {
                 caps: CapSet::of(&[&standard_caps[..], &["SETPCAP", "SETFCAP"]].concat()),
                 seccomp: SeccompLevel::Moderate,
                 limits: Limits { memory: None, cpus: None, pids: Some(Limit::Default(4096)) },
+                secrets: Vec::new(),
+                secret_files: Vec::new(),
             },
         }
     }

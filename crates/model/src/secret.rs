@@ -2,11 +2,13 @@
 
 mod binding;
 mod domain;
+mod grant;
 mod header;
 mod provider;
 
 pub use binding::{Origin, SecretBinding};
 pub use domain::HostPattern;
+pub use grant::{Held, SecretGrant};
 pub use header::{HeaderName, SecretHeader, Shape};
 pub use provider::{Provider, for_host, for_name, header_for};
 

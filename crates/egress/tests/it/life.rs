@@ -2,7 +2,8 @@
 
 use crate::support::{Lab, loopback, soon};
 use agentkernel_backend::Gateway as _;
-use agentkernel_egress::{Outcome, PublicGateway};
+use agentkernel_egress::{HostGateway, Limits, Outcome, Setup};
+use agentkernel_model::egress::EgressRules;
 use std::{io, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -107,7 +108,10 @@ async fn one_gateway_serves_many_uplinks_each_with_its_own_limits() {
 
 #[tokio::test]
 async fn the_gateway_of_this_machine_refuses_this_machine() {
-    let gateway = PublicGateway::from_host("nameserver 127.0.0.53\n").unwrap();
+    let gateway = {
+        let setup = Setup::of_host(EgressRules::default(), "nameserver 127.0.0.53\n").unwrap();
+        HostGateway::new(setup, Limits::of_process()).unwrap()
+    };
     let (uplink, inside) = crate::support::uplink();
     gateway.serve(uplink);
     for ip in agentkernel_egress::own_addresses().unwrap() {

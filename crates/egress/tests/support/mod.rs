@@ -1,7 +1,8 @@
 //! A sandbox in memory: its connections and datagrams are put in by the test.
 
 use agentkernel_backend::{ByteStream, Datagram, Flow, Uplink};
-use agentkernel_egress::{Cidr, Connection, Limits, Observer, Policy, PublicGateway, Resolvers};
+use agentkernel_egress::{Connection, HostGateway, Limits, Observer, Policy, Request, Resolvers};
+use agentkernel_model::cidr::Cidr;
 use async_trait::async_trait;
 use std::{
     io,
@@ -92,10 +93,14 @@ impl Observer for Recorder {
     fn connection(&self, connection: &Connection) {
         self.0.lock().unwrap().push(connection.clone());
     }
+
+    fn refused_name(&self, _name: &str) {}
+
+    fn request(&self, _request: &Request) {}
 }
 
 pub(crate) struct Lab {
-    pub(crate) gateway: Arc<PublicGateway>,
+    pub(crate) gateway: Arc<HostGateway>,
     pub(crate) inside: Inside,
     pub(crate) seen: Arc<Recorder>,
 }
@@ -106,7 +111,7 @@ impl Lab {
         change(&mut limits);
         let seen = Arc::new(Recorder::default());
         let resolvers = Resolvers::new(resolvers).with_timeout(Duration::from_millis(300));
-        let gateway = PublicGateway::with_policy(policy, resolvers, limits, Some(seen.clone()));
+        let gateway = HostGateway::with_policy(policy, resolvers, limits, Some(seen.clone()));
         let (uplink, inside) = uplink();
         agentkernel_backend::Gateway::serve(gateway.as_ref(), uplink);
         Self { gateway, inside, seen }

@@ -12,7 +12,7 @@ use crate::{
     outside,
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
-use agentkernel_egress::PublicGateway;
+use agentkernel_egress::HostGateway;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::AbortHandle};
@@ -45,7 +45,7 @@ impl Remains {
 pub(super) struct Plan {
     remains: Remains,
     inputs: CreateInputs,
-    gateway: Option<Arc<PublicGateway>>,
+    gateway: Option<Arc<HostGateway>>,
 }
 
 /// What a wish comes to now.
@@ -85,7 +85,7 @@ pub(super) struct Warm {
     remains: Remains,
     state: DriverState,
     sandbox: Arc<dyn Sandbox>,
-    gateway: Option<Arc<PublicGateway>>,
+    gateway: Option<Arc<HostGateway>>,
     /// Nobody removes it meanwhile.
     image: Lease,
     /// Of the task that waits for the sandbox to end by itself.
@@ -114,7 +114,7 @@ pub(super) async fn bring_up(plan: Plan, mut phase: watch::Receiver<Phase>) -> R
 async fn start(
     remains: &mut Remains,
     inputs: CreateInputs,
-    gateway: Option<&Arc<PublicGateway>>,
+    gateway: Option<&Arc<HostGateway>>,
     phase: &mut watch::Receiver<Phase>,
 ) -> Result<(DriverState, Arc<dyn Sandbox>)> {
     let again =

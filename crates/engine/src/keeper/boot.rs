@@ -12,7 +12,7 @@ use crate::{
     private, query, record, rootfs,
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
-use agentkernel_egress::PublicGateway;
+use agentkernel_egress::HostGateway;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId, port::PublishedPort};
 use agentkernel_store::{Cached, Record, Started, Writer};
 use std::{fs::File, io::Write as _, sync::Arc, time::Duration};
@@ -30,7 +30,7 @@ pub(super) struct Kept {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) state: DriverState,
     pub(super) sandbox: Arc<dyn Sandbox>,
-    pub(super) gateway: Option<Arc<PublicGateway>>,
+    pub(super) gateway: Option<Arc<HostGateway>>,
     pub(super) ports: JoinSet<()>,
     pub(super) listener: UnixListener,
     pub(super) terminate: Signal,

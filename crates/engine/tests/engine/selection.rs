@@ -7,10 +7,7 @@ use crate::{
 use agentkernel_backend::Driver;
 use agentkernel_engine::request::{CheckStatus, RunRequest};
 use agentkernel_model::{
-    Error, Kind,
-    capabilities::Boundary,
-    policy::{EgressRules, Network},
-    spec::Isolation,
+    Error, Kind, capabilities::Boundary, egress::EgressRules, policy::Network, spec::Isolation,
 };
 use agentkernel_testkit::fake::{Action, Fault, FaultKind, Step};
 use std::{fs, time::Duration};

@@ -7,7 +7,7 @@
 //! | `KEY:host:Header` | the same, alone in this header |
 //! | `KEY=value:host` | this value; the last colon ends it, so that a header cannot be named |
 
-use super::{HeaderName, HostPattern, Secret, SecretName};
+use super::{HeaderName, HostPattern, Secret, SecretGrant, SecretName};
 use crate::{Error, Result};
 use std::str::FromStr;
 use zeroize::Zeroizing;
@@ -56,6 +56,14 @@ impl SecretBinding {
     #[must_use]
     pub const fn header(&self) -> Option<&HeaderName> {
         self.header.as_ref()
+    }
+}
+
+/// To be looked up in the vaults.
+impl From<&SecretGrant> for SecretBinding {
+    fn from(grant: &SecretGrant) -> Self {
+        let SecretGrant { name, held: _, host, header } = grant.clone();
+        Self { name, origin: Origin::Vault, host, header }
     }
 }
 

@@ -3,10 +3,11 @@
 use super::site::{Site, sh, spec};
 use agentkernel_model::{
     command::EnvVar,
+    egress::EgressRules,
     image::ImageRef,
     limits::Limit,
     mount::Workspace,
-    policy::{EgressRules, Network, RootAccess},
+    policy::{Network, RootAccess},
     size::{ByteSize, Cpus},
     spec::{Lifetime, SandboxSpec},
 };

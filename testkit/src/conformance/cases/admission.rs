@@ -8,9 +8,10 @@ use crate::conformance::{
 use agentkernel_model::{
     capabilities::{Boundary, Egress, Support},
     command::User,
+    egress::EgressRules,
     limits::{Limit, Limits},
     mount::{Access, Mount, Workspace},
-    policy::{EgressRules, Network, RootAccess},
+    policy::{Network, RootAccess},
     port::PublishedPort,
     size::{ByteSize, Cpus},
     spec::{Isolation, SandboxSpec},

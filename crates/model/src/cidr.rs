@@ -1,6 +1,6 @@
 //! A block of addresses.
 
-use agentkernel_model::{Error, text::printable};
+use crate::{Error, text::printable};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -8,20 +8,22 @@ use std::{
 };
 
 /// A block of addresses of one family, such as `10.0.0.0/8`. No bit beyond the prefix is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cidr {
     base: IpAddr,
     prefix: u8,
 }
 
 impl Cidr {
-    /// A row of a table in this crate, whose base is checked by a test.
-    pub(crate) const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Self {
+    /// A row of a table, whose base a test of that table checks.
+    #[must_use]
+    pub const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Self {
         Self { base: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix }
     }
 
     /// As [`Cidr::v4`].
-    pub(crate) const fn v6(words: [u16; 8], prefix: u8) -> Self {
+    #[must_use]
+    pub const fn v6(words: [u16; 8], prefix: u8) -> Self {
         let [a, b, c, d, e, f, g, h] = words;
         Self { base: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix }
     }

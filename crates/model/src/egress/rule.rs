@@ -1,0 +1,224 @@
+//! One rule, and its text.
+
+use super::target::{PortRange, Target};
+use crate::{Error, Result, text::printable};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    Allow,
+    Deny,
+}
+
+impl Verdict {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Which requests of HTTP a rule is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct HttpMatch {
+    /// In capitals; none means all.
+    methods: Vec<String>,
+    /// Begins with `/`; `None` means all.
+    path: Option<String>,
+}
+
+impl HttpMatch {
+    /// Whether a request is meant. `path` is that of the request without its query; who asks has refused paths that do not
+    /// mean what they show (`..`, `%2e`, `//`).
+    #[must_use]
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        let by_method = self.methods.is_empty() || self.methods.iter().any(|m| m == method);
+        by_method && self.path.as_deref().is_none_or(|prefix| is_at_or_below(path, prefix))
+    }
+}
+
+fn is_at_or_below(path: &str, prefix: &str) -> bool {
+    let Some(rest) = path.strip_prefix(prefix) else { return false };
+    rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')
+}
+
+/// See [the module](super) for its text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EgressRule {
+    verdict: Verdict,
+    target: Target,
+    ports: Option<PortRange>,
+    http: Option<HttpMatch>,
+}
+
+/// The longest text of a rule, in bytes.
+const MAX: usize = 1024;
+
+impl EgressRule {
+    /// A rule about every port of `target`.
+    #[must_use]
+    pub const fn of(verdict: Verdict, target: Target) -> Self {
+        Self { verdict, target, ports: None, http: None }
+    }
+
+    /// The rule of `text` behind `--allow` or `--deny`, which says the verdict.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](crate::Kind::Invalid) for what is no rule.
+    pub fn parse(verdict: Verdict, text: &str) -> Result<Self> {
+        if text.len() > MAX {
+            return Err(Error::invalid("the network rule is longer than 1024 bytes"));
+        }
+        let mut words = text.split_ascii_whitespace();
+        let (methods, place) = match (words.next(), words.next(), words.next()) {
+            (Some(place), None, _) => (Vec::new(), place),
+            (Some(list), Some(place), None) => (methods(list)?, place),
+            _ => return Err(malformed(text)),
+        };
+        let (target, ports, path) = place_of(place)?;
+        let http = (!methods.is_empty() || path.is_some()).then_some(HttpMatch { methods, path });
+        if http.is_some() && target.name().is_none() {
+            return Err(Error::invalid(format!(
+                "the network rule '{}' is about requests, and names no host",
+                printable(text)
+            ))
+            .with_hint("write a name in place of addresses, such as 'GET api.example.com/v1'"));
+        }
+        Ok(Self { verdict, target, ports, http })
+    }
+
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// `None`: all ports.
+    #[must_use]
+    pub const fn ports(&self) -> Option<PortRange> {
+        self.ports
+    }
+
+    /// `None`: the rule is about the connection, whatever is said over it.
+    #[must_use]
+    pub const fn http(&self) -> Option<&HttpMatch> {
+        self.http.as_ref()
+    }
+
+    #[must_use]
+    pub fn is_about_port(&self, port: u16) -> bool {
+        self.ports.is_none_or(|ports| ports.contains(port))
+    }
+}
+
+fn malformed(text: &str) -> Error {
+    Error::invalid(format!("'{}' is not a network rule", printable(text)))
+        .with_hint("write TARGET[:PORT], such as api.example.com:443, or METHOD TARGET/PATH")
+}
+
+fn methods(list: &str) -> Result<Vec<String>> {
+    let valid =
+        |m: &&str| (1..=32).contains(&m.len()) && m.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+    let methods: Vec<&str> = list.split(',').collect();
+    if methods.iter().all(|m| valid(m)) {
+        return Ok(methods.into_iter().map(str::to_ascii_uppercase).collect());
+    }
+    Err(Error::invalid(format!("'{}' is not a list of methods", printable(list)))
+        .with_hint("write them with commas, such as GET,HEAD"))
+}
+
+/// `TARGET[:PORTS][/PATH]`.
+fn place_of(place: &str) -> Result<(Target, Option<PortRange>, Option<String>)> {
+    // A block has a slash of its own, and an address of IPv6 colons.
+    if let Ok(target @ Target::Addresses(_)) = place.parse() {
+        return Ok((target, None, None));
+    }
+    let (authority, path) = match place.find('/') {
+        Some(at) if !is_block(place) => (&place[..at], Some(path_of(&place[at..])?)),
+        _ => (place, None),
+    };
+    let (target, ports) = match authority.rsplit_once(':') {
+        Some((target, ports)) => (target, Some(ports.parse()?)),
+        None => (authority, None),
+    };
+    Ok((target.parse()?, ports, path))
+}
+
+/// Whether what stands before the first slash is an address.
+fn is_block(place: &str) -> bool {
+    let base = place.split('/').next().unwrap_or_default();
+    base.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok()
+}
+
+/// Only what a request can show: no query, no escapes, no dot segments.
+fn path_of(path: &str) -> Result<String> {
+    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !b"%?#\\".contains(&b));
+    let dots = path.split('/').any(|s| s == "." || s == "..");
+    if plain && !dots && !path.contains("//") {
+        return Ok(path.to_owned());
+    }
+    Err(Error::invalid(format!("'{}' is not a path that a rule can be about", printable(path)))
+        .with_hint("write it plainly, such as /v1/models; without a query, '%', '..' or '//'"))
+}
+
+impl FromStr for EgressRule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim_ascii();
+        match text.split_once(|c: char| c.is_ascii_whitespace()) {
+            Some(("allow", rest)) => Self::parse(Verdict::Allow, rest),
+            Some(("deny", rest)) => Self::parse(Verdict::Deny, rest),
+            _ => Err(Error::invalid(format!(
+                "the network rule '{}' does not begin with a verdict",
+                printable(text)
+            ))
+            .with_hint("write 'allow TARGET' or 'deny TARGET'")),
+        }
+    }
+}
+
+impl TryFrom<String> for EgressRule {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<EgressRule> for String {
+    fn from(rule: EgressRule) -> Self {
+        rule.to_string()
+    }
+}
+
+impl fmt::Display for EgressRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.verdict.as_str())?;
+        let http = self.http.as_ref();
+        if let Some(http) = http.filter(|http| !http.methods.is_empty()) {
+            write!(f, "{} ", http.methods.join(","))?;
+        }
+        match (&self.target, self.ports) {
+            // The colon of a port must not be one of the address.
+            (Target::Addresses(block), Some(ports)) if block.to_string().contains(':') => {
+                write!(f, "[{block}]:{ports}")?;
+            }
+            (target, Some(ports)) => write!(f, "{target}:{ports}")?,
+            (target, None) => target.fmt(f)?,
+        }
+        f.write_str(http.and_then(|http| http.path.as_deref()).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+#[path = "rule_tests.rs"]
+mod tests;

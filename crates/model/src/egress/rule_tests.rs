@@ -1,0 +1,85 @@
+use super::*;
+use proptest::prelude::*;
+
+fn rule(text: &str) -> EgressRule {
+    text.parse().unwrap_or_else(|e: Error| panic!("{text}: {e}"))
+}
+
+#[test]
+fn what_is_written_comes_back() {
+    for (text, back) in [
+        ("allow api.example.com", "allow api.example.com"),
+        ("deny *.Example.com:443", "deny *.example.com:443"),
+        ("allow 10.0.0.0/8", "allow 10.0.0.0/8"),
+        ("allow 10.0.0.0/8:5432", "allow 10.0.0.0/8:5432"),
+        ("allow 192.0.2.1:80-90", "allow 192.0.2.1/32:80-90"),
+        ("allow 2001:db8::/32", "allow 2001:db8::/32"),
+        ("allow [2001:db8::1]:443", "allow [2001:db8::1/128]:443"),
+        ("allow [2001:db8::1/128]:443", "allow [2001:db8::1/128]:443"),
+        ("deny public", "deny public"),
+        ("allow host:8080", "allow host:8080"),
+        ("allow get,head api.example.com/v1/", "allow GET,HEAD api.example.com/v1/"),
+        ("deny POST api.example.com", "deny POST api.example.com"),
+        ("  allow   api.example.com:8443/a  ", "allow api.example.com:8443/a"),
+        ("allow 1.example.com", "allow 1.example.com"),
+    ] {
+        let parsed = rule(text);
+        assert_eq!(parsed.to_string(), back);
+        assert_eq!(rule(&parsed.to_string()), parsed);
+    }
+}
+
+#[test]
+fn what_is_no_rule_is_refused_with_a_hint() {
+    for text in [
+        "",
+        "allow",
+        "permit a.example.com",
+        "allow com",
+        "allow a.example.com:0",
+        "allow a.example.com:9-8",
+        "allow a.example.com:65536",
+        "allow a.example.com:+80",
+        "allow 10.0.0.1/8",
+        "allow 10.0.0.0/33",
+        "allow GET 10.0.0.0/8",
+        "allow GET public",
+        "allow a.example.com/a/../b",
+        "allow a.example.com/%2e",
+        "allow a.example.com//b",
+        "allow a.example.com/a?b",
+        "allow G=T a.example.com",
+        "allow a b c",
+        "allow https://a.example.com",
+        "allow publik",
+        "allow 0x7f.0.0.1",
+        "allow 127.1",
+        "allow 2130706433",
+        "allow 10.0.0.0/8/v1",
+    ] {
+        let error = text.parse::<EgressRule>().expect_err(text);
+        assert!(error.hint().is_some(), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_path_is_matched_by_whole_segments() {
+    let http = |text: &str| rule(text).http().unwrap().clone();
+    let under = http("allow GET,HEAD a.example.com/v1");
+    for path in ["/v1", "/v1/", "/v1/x"] {
+        assert!(under.matches("GET", path), "{path}");
+    }
+    assert!(!under.matches("GET", "/v10") && !under.matches("GET", "/") && !under.matches("POST", "/v1"));
+    let below = http("allow a.example.com/v1/");
+    assert!(below.matches("DELETE", "/v1/x") && !below.matches("GET", "/v1"));
+    assert!(http("deny POST a.example.com").matches("POST", "/anything"));
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_rule_that_comes_back_or_an_error(text in "(allow|deny) [ -~]{0,60}") {
+        if let Ok(parsed) = text.parse::<EgressRule>() {
+            prop_assert_eq!(parsed.to_string().parse::<EgressRule>().unwrap(), parsed);
+        }
+    }
+}
