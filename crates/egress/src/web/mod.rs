@@ -1,12 +1,63 @@
 //! HTTP of a sandbox, read by the gateway: requests in clear, TLS that is opened, and requests to the gateway as a proxy.
 //!
 //! This part knows neither rules nor DNS: a [`Judge`] says what may be asked, [`Roads`] find a way.
+#![allow(dead_code, unused_imports, reason = "the gateway takes it into use with the next change")]
 
-use crate::observer::Request;
+mod answer;
+mod authority;
+mod check;
+mod headers;
+mod host;
+mod inject;
+mod outgoing;
+mod path;
+mod proxy;
+mod redact;
+mod refuse;
+mod serve;
+mod session;
+mod sides;
+mod tasks;
+mod tls;
+mod upload;
+mod upstream;
+
+pub(crate) use path::is_ambiguous;
+
+use crate::observer::{Ledger, Outcome, Request};
 use agentkernel_backend::ByteStream;
+use agentkernel_model::{Error, Result};
 use agentkernel_trust::Bound;
 use async_trait::async_trait;
-use std::net::SocketAddr;
+use authority::Authority;
+use bytes::Bytes;
+use hyper::{http::uri::Scheme, service::service_fn};
+use proxy::Proxy;
+use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
+use session::{Fate, Session, Shared, Slot};
+use sides::{Activity, Counted, Heads, Patient, Tally};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tasks::Tasks;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    sync::Mutex,
+    time::timeout,
+};
+use upstream::{Dialer, Protocol};
+
+/// Of one message, either way.
+const MOST_HEADERS: usize = 100;
+/// Bytes of one, and of what is read at once.
+const LONGEST_HEAD: usize = 64 * 1024;
+const LONGEST_HEAD_H2: u32 = 64 * 1024;
+/// How HTTP/2 begins where it was not agreed on (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Where a connection goes, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +67,26 @@ pub(crate) struct Place {
     /// An address that the sandbox may reach under this name.
     pub(crate) address: SocketAddr,
 }
+
+/// How long is waited for whom.
+#[derive(Debug, Clone, Copy)]
+struct Timeouts {
+    /// One of TLS, either side.
+    handshake: Duration,
+    /// From the first byte of a request to the end of its headers; the first request of a connection has to be there in it.
+    head: Duration,
+    /// Between requests.
+    idle: Duration,
+    /// For the other side to be there.
+    connect: Duration,
+}
+
+const TIMEOUTS: Timeouts = Timeouts {
+    handshake: Duration::from_secs(10),
+    head: Duration::from_secs(30),
+    idle: Duration::from_secs(60),
+    connect: Duration::from_secs(20),
+};
 
 /// Says of each request whether it goes out.
 pub(crate) trait Judge: Send + Sync {
@@ -42,3 +113,176 @@ pub(crate) trait Roads: Send + Sync {
     /// Takes the stream behind a CONNECT, to its end.
     async fn tunnel(&self, place: Place, io: Box<dyn ByteStream>);
 }
+
+/// What reads HTTP and opens TLS, one for each gateway. Keys and what verifies certificates are made when TLS is opened
+/// first.
+pub(crate) struct Web {
+    dialer: Arc<Dialer>,
+    provider: Arc<CryptoProvider>,
+    /// The error as text: it is the same for everybody who asks.
+    authority: OnceLock<std::result::Result<Authority, String>>,
+    timeouts: Timeouts,
+}
+
+/// What one connection of the sandbox needs while it is served. Dropping it ends all that was started for it.
+struct Visit {
+    shared: Shared,
+    tunnels: Tasks,
+    /// Connections to the other side, and the streams of HTTP/2.
+    legs: Tasks,
+}
+
+impl Web {
+    /// `roots` are believed beside those of this machine.
+    ///
+    /// # Errors
+    /// None as yet: what can fail is made later.
+    pub(crate) fn new(roots: Vec<CertificateDer<'static>>) -> Result<Self> {
+        Ok(Self::with_timeouts(roots, TIMEOUTS))
+    }
+
+    fn with_timeouts(roots: Vec<CertificateDer<'static>>, timeouts: Timeouts) -> Self {
+        let provider = upstream::provider();
+        let dialer = Arc::new(Dialer::new(roots, Arc::clone(&provider), timeouts));
+        Self { dialer, provider, authority: OnceLock::new(), timeouts }
+    }
+
+    /// The certificate that the sandbox has to believe, as PEM.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub(crate) fn authority(&self) -> Result<&str> {
+        self.issuer().map(Authority::pem)
+    }
+
+    fn issuer(&self) -> Result<&Authority> {
+        let made = self.authority.get_or_init(|| Authority::new().map_err(|e| e.to_string()));
+        made.as_ref().map_err(|text| Error::internal(text.clone()))
+    }
+
+    /// HTTP/1 or HTTP/2 in clear to `place`, until the sandbox is done.
+    pub(crate) async fn plain(
+        &self,
+        client: Box<dyn ByteStream>,
+        place: Place,
+        judge: Arc<dyn Judge>,
+        ledger: &Ledger,
+    ) -> Outcome {
+        let tally = Tally::new(ledger);
+        let mut client = tally.count(client);
+        let protocol = match timeout(self.timeouts.head, recognize(&mut client)).await {
+            Ok(Ok(protocol)) => protocol,
+            Ok(Err(e)) => return Outcome::Broken(e.kind()),
+            Err(_) => return Outcome::Broken(io::ErrorKind::TimedOut),
+        };
+        let visit = Visit::new();
+        let session = self.session(place, judge, Scheme::HTTP, protocol, Slot::Empty, &visit);
+        self.serve(client, session, visit).await
+    }
+
+    /// Requests to the gateway as a proxy, until the sandbox is done.
+    pub(crate) async fn proxy(
+        &self,
+        client: Box<dyn ByteStream>,
+        roads: Arc<dyn Roads>,
+        judge: Arc<dyn Judge>,
+        ledger: &Ledger,
+    ) -> Outcome {
+        let tally = Tally::new(ledger);
+        let visit = Visit::new();
+        let activity = Arc::clone(&visit.shared.activity);
+        let client = Patient::new(tally.count(client), activity, self.timeouts, Heads::Bytes);
+        let (dialer, shared) = (Arc::clone(&self.dialer), visit.shared.clone());
+        let proxy = Arc::new(Proxy { dialer, roads, judge, last: Mutex::new(None), shared });
+        let service = service_fn(move |request| {
+            let proxy = Arc::clone(&proxy);
+            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+        });
+        let served = serve::serve(client, Protocol::Http1, service, visit.legs.spawner()).await;
+        visit.end(served).await
+    }
+
+    /// Answers HTTP in clear with 403 and `why`, and closes.
+    pub(crate) async fn refuse_http(client: Box<dyn ByteStream>, why: &str) {
+        refuse::http(client, why).await;
+    }
+
+    /// Fails a TLS handshake by the alert `access_denied`, and closes.
+    pub(crate) async fn refuse_tls(client: Box<dyn ByteStream>) {
+        refuse::tls(client).await;
+    }
+
+    fn session(
+        &self,
+        place: Place,
+        judge: Arc<dyn Judge>,
+        scheme: Scheme,
+        protocol: Protocol,
+        slot: Slot,
+        visit: &Visit,
+    ) -> Session {
+        let (dialer, shared) = (Arc::clone(&self.dialer), visit.shared.clone());
+        Session { dialer, judge, place, scheme, protocol, slot: Mutex::new(slot), shared }
+    }
+
+    async fn serve<I>(&self, client: I, session: Session, visit: Visit) -> Outcome
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let protocol = session.protocol;
+        let heads = match protocol {
+            Protocol::Http1 => Heads::Bytes,
+            Protocol::Http2 => Heads::Unseen,
+        };
+        let client = Patient::new(client, Arc::clone(&visit.shared.activity), self.timeouts, heads);
+        let session = Arc::new(session);
+        let service = service_fn(move |request| {
+            let session = Arc::clone(&session);
+            async move { Ok::<_, Infallible>(session.answer(request).await) }
+        });
+        let served = serve::serve(client, protocol, service, visit.legs.spawner()).await;
+        visit.end(served).await
+    }
+}
+
+impl Visit {
+    fn new() -> Self {
+        let (tunnels, legs) = (Tasks::default(), Tasks::default());
+        let shared = Shared {
+            activity: Activity::new(),
+            fate: Arc::new(Fate::default()),
+            legs: legs.spawner(),
+            tunnels: tunnels.spawner(),
+        };
+        Self { shared, tunnels, legs }
+    }
+
+    /// Streams behind an upgrade are still there when HTTP has ended.
+    async fn end(self, served: std::result::Result<(), io::ErrorKind>) -> Outcome {
+        self.tunnels.join().await;
+        match (served, self.shared.fate.unreachable()) {
+            (Err(kind), _) => Outcome::Broken(kind),
+            (Ok(()), Some(kind)) => Outcome::Unreachable(kind),
+            (Ok(()), None) => Outcome::Closed,
+        }
+    }
+}
+
+/// Reads as much as it takes to know; it is read again.
+async fn recognize(client: &mut Counted<Box<dyn ByteStream>>) -> io::Result<Protocol> {
+    let mut seen = Vec::with_capacity(PREFACE.len());
+    let mut buffer = [0; PREFACE.len()];
+    while seen.len() < PREFACE.len() && PREFACE.starts_with(&seen) {
+        let rest = buffer.get_mut(..PREFACE.len() - seen.len()).unwrap_or_default();
+        match client.read(rest).await? {
+            0 => break,
+            count => seen.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+    let protocol = if seen == PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+    client.unread(Bytes::from(seen));
+    Ok(protocol)
+}
+
+#[cfg(test)]
+mod tests;

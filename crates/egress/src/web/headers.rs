@@ -1,0 +1,91 @@
+//! Headers that belong to one connection, and what is left of a message without them.
+
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderName, HeaderValue},
+};
+
+/// RFC 9110, section 7.6.1, with what older proxies and HTTP/2 upgrades use.
+const OF_ONE_CONNECTION: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Protocols that are HTTP again: requests in them would pass without being judged.
+const HTTP_AGAIN: [&str; 3] = ["h2c", "http", "tls"];
+
+/// Takes out what belongs to the connection it came over, also what its Connection header names. Framing is written
+/// anew by whoever sends it on, so Content-Length goes too. `TE: trailers` is the one wish that stays.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    let trailers = tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    let named: Vec<HeaderName> =
+        tokens(headers, &header::CONNECTION).filter_map(|token| token.parse().ok()).collect();
+    for name in named.iter().chain(&OF_ONE_CONNECTION).chain([&header::TE, &header::CONTENT_LENGTH]) {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The protocols that a message wants to change to, those that may be.
+pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    if !tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) {
+        return None;
+    }
+    let allowed: Vec<&str> = tokens(headers, &header::UPGRADE)
+        .filter(|token| {
+            let protocol = token.split('/').next().unwrap_or_default();
+            !protocol.is_empty() && !HTTP_AGAIN.iter().any(|again| protocol.eq_ignore_ascii_case(again))
+        })
+        .collect();
+    if allowed.is_empty() {
+        return None;
+    }
+    HeaderValue::from_str(&allowed.join(", ")).ok()
+}
+
+/// Takes out what must not stand behind a body (RFC 9110, section 6.5.1): it could be taken for a header.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    strip(trailers);
+    for name in [
+        header::HOST,
+        header::TE,
+        header::TRAILER,
+        header::EXPECT,
+        header::RANGE,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::CONTENT_ENCODING,
+        header::CONTENT_TYPE,
+        header::CONTENT_RANGE,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+/// Members of a list (RFC 9110, section 5.6.1), over all lines of that name.
+pub(super) fn tokens<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+#[path = "headers_tests.rs"]
+mod tests;

@@ -1,0 +1,60 @@
+use super::*;
+
+fn headers(rows: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in rows {
+        map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    map
+}
+
+fn names(map: &HeaderMap) -> Vec<&str> {
+    let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn what_belongs_to_a_connection_ends_with_it() {
+    let mut map = headers(&[
+        ("connection", "close, X-Mine"),
+        ("connection", "x-other , te"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authorization", "Basic eA=="),
+        ("transfer-encoding", "chunked"),
+        ("content-length", "5"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "x"),
+        ("te", "gzip, trailers"),
+        ("x-mine", "1"),
+        ("x-other", "2"),
+        ("x-kept", "3"),
+        ("trailer", "x-sum"),
+    ]);
+    strip(&mut map);
+    assert_eq!(names(&map), ["te", "trailer", "x-kept"]);
+    assert_eq!(map["te"], "trailers");
+}
+
+#[test]
+fn a_protocol_that_is_not_http_again_may_be_changed_to() {
+    let wish = |protocol: &str| {
+        upgrade(&headers(&[("connection", "Keep-Alive, Upgrade"), ("upgrade", protocol)]))
+            .map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(wish("websocket").as_deref(), Some("websocket"));
+    assert_eq!(wish("h2c, websocket").as_deref(), Some("websocket"));
+    for again in ["h2c", "H2C", "HTTP/2.0", "TLS/1.0", "tls/1.2, http/1.1", "", " , "] {
+        assert_eq!(wish(again), None, "{again}");
+    }
+    assert_eq!(upgrade(&headers(&[("upgrade", "websocket")])), None, "RFC 9110, section 7.8");
+}
+
+#[test]
+fn trailers_are_no_headers() {
+    let mut map =
+        headers(&[("authorization", "x"), ("host", "x"), ("content-length", "1"), ("grpc-status", "0")]);
+    clean_trailers(&mut map);
+    assert_eq!(names(&map), ["grpc-status"]);
+}

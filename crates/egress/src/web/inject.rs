@@ -1,0 +1,90 @@
+//! Secrets on their way into a request.
+
+use super::redact::Needles;
+use agentkernel_model::secret::SecretName;
+use agentkernel_trust::Bound;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use hyper::{
+    HeaderMap,
+    header::{self, HeaderName, HeaderValue},
+};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What stands for a secret inside the sandbox.
+pub(crate) const PLACEHOLDER: &str = "ak-proxy-managed";
+
+/// What was put into a request.
+pub(super) struct Injected {
+    pub(super) names: Vec<SecretName>,
+    /// The headers that carry them.
+    pub(super) headers: Vec<HeaderName>,
+    /// What the answer must not repeat.
+    pub(super) needles: Arc<Needles>,
+}
+
+/// Puts `secrets` into `headers`, in place of whatever the client has written there. `None` where there is none to send.
+///
+/// # Errors
+/// When a value cannot stand in its header; the text does not repeat it.
+pub(super) fn inject(headers: &mut HeaderMap, mut secrets: Vec<Bound>) -> Result<Option<Injected>, String> {
+    if secrets.is_empty() {
+        return Ok(None);
+    }
+    // One for this very host goes before one for its domain.
+    secrets.sort_by_key(|bound| bound.host().host().is_none());
+    drop_placeholders(headers);
+    let (mut names, mut carriers, mut sent) = (Vec::new(), Vec::new(), Vec::new());
+    for bound in &secrets {
+        let unsound = |_| format!("secret '{}' cannot be sent in its header", bound.name());
+        let carrier: HeaderName = bound.header().name().as_str().parse().map_err(|_| unsound(()))?;
+        if carriers.contains(&carrier) {
+            continue;
+        }
+        let text = bound.header().value(bound.secret()).map_err(|_| unsound(()))?;
+        // Removes every one that is there.
+        headers.insert(carrier.clone(), sensitive(text.clone()).map_err(|_| unsound(()))?);
+        names.push(bound.name().clone());
+        carriers.push(carrier);
+        sent.push((bound.secret().reveal(), text));
+    }
+    // What could be read only in part, or not at all, could not be searched.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"));
+    headers.remove(header::RANGE);
+    headers.remove(header::IF_RANGE);
+    let needles = Needles::new(sent.iter().map(|(secret, text)| (*secret, text.as_slice())));
+    Ok(Some(Injected { names, headers: carriers, needles: Arc::new(needles) }))
+}
+
+/// The memory behind it is wiped with the last one who holds it, and HPACK does not keep it in a table.
+fn sensitive(text: Zeroizing<Vec<u8>>) -> Result<HeaderValue, header::InvalidHeaderValue> {
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(text))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Clients write the placeholder where they are used to write a key; that need not be the header that is right.
+fn drop_placeholders(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(_, value)| has_placeholder(value.as_bytes()))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+pub(super) fn has_placeholder(value: &[u8]) -> bool {
+    let holds = |bytes: &[u8]| bytes.windows(PLACEHOLDER.len()).any(|part| part == PLACEHOLDER.as_bytes());
+    let basic = || {
+        let (scheme, digits) = value.split_at_checked(6)?;
+        scheme.eq_ignore_ascii_case(b"basic ").then(|| STANDARD.decode(digits.trim_ascii()).ok())?
+    };
+    holds(value) || basic().is_some_and(|pair| holds(&pair))
+}
+
+#[cfg(test)]
+#[path = "inject_tests.rs"]
+mod tests;

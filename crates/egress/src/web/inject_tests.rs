@@ -1,0 +1,69 @@
+use super::*;
+use agentkernel_trust::resolve;
+
+fn bound(texts: &[&str]) -> Vec<Bound> {
+    let bindings: Vec<_> = texts.iter().map(|text| text.parse().unwrap()).collect();
+    resolve(&bindings, &[]).unwrap()
+}
+
+fn headers(rows: &[(&'static str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in rows {
+        map.append(*name, value.parse().unwrap());
+    }
+    map
+}
+
+#[test]
+fn what_the_client_wrote_is_replaced_and_nothing_is_shown() {
+    let mut map = headers(&[
+        ("authorization", "Bearer mine"),
+        ("authorization", "Basic bWU6bWU="),
+        ("accept-encoding", "br, zstd"),
+        ("range", "bytes=0-3"),
+        ("if-range", "x"),
+        ("x-other", "stays"),
+    ]);
+    let injected = inject(&mut map, bound(&["KEY=hidden-value:api.x.com"])).unwrap().unwrap();
+    let sent: Vec<_> = map.get_all("authorization").iter().collect();
+    assert_eq!(sent, ["Bearer hidden-value"]);
+    assert!(sent[0].is_sensitive());
+    assert!(!format!("{map:?}").contains("hidden"));
+    assert_eq!(map["accept-encoding"], "gzip, identity");
+    assert!(!map.contains_key("range") && !map.contains_key("if-range") && map.contains_key("x-other"));
+    assert_eq!(injected.names, ["KEY".parse().unwrap()]);
+    assert_eq!(injected.headers, [header::AUTHORIZATION]);
+}
+
+#[test]
+fn the_placeholder_goes_from_any_header() {
+    let basic = format!("Basic {}", STANDARD.encode("me:ak-proxy-managed"));
+    let mut map = headers(&[
+        ("authorization", "Bearer ak-proxy-managed"),
+        ("x-mine", "xak-proxy-managedx"),
+        ("x-basic", &basic),
+        ("x-stays", "Basic !!"),
+        ("x-short", "b"),
+    ]);
+    inject(&mut map, bound(&["ANTHROPIC_API_KEY=hidden-value:api.anthropic.com"])).unwrap().unwrap();
+    let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accept-encoding", "x-api-key", "x-short", "x-stays"]);
+}
+
+#[test]
+fn one_for_the_host_goes_before_one_for_the_domain() {
+    let secrets = bound(&["WIDE=wide-value:*.x.com", "NARROW=narrow-value:api.x.com"]);
+    let mut map = HeaderMap::new();
+    let injected = inject(&mut map, secrets).unwrap().unwrap();
+    assert_eq!(map["authorization"], "Bearer narrow-value");
+    assert_eq!(injected.names, ["NARROW".parse().unwrap()]);
+}
+
+#[test]
+fn without_secrets_nothing_changes() {
+    let mut map = headers(&[("authorization", "Bearer ak-proxy-managed"), ("range", "bytes=0-3")]);
+    let before = map.clone();
+    assert!(inject(&mut map, Vec::new()).unwrap().is_none());
+    assert_eq!(map, before);
+}

@@ -1,0 +1,148 @@
+//! What is searched for: a secret as it is, in base64 and percent-encoded.
+
+use base64::{
+    Engine as _,
+    alphabet::{Alphabet, STANDARD, URL_SAFE},
+    engine::{GeneralPurpose, general_purpose::NO_PAD},
+};
+use std::fmt::Write as _;
+use zeroize::Zeroizing;
+
+/// A secret of fewer bytes is not searched for: it would be found where it is not meant.
+pub(crate) const SHORTEST: usize = 8;
+
+const MASK: &[u8] = b"[redacted]";
+/// Not ASCII, as every needle is: for needles that the usual mask could be a part of.
+const OTHER_MASK: &[u8] = "\u{fffd}".as_bytes();
+
+pub(in crate::web) struct Needles {
+    /// Longest first. Each has at least [`SHORTEST`] bytes.
+    list: Vec<Zeroizing<Vec<u8>>>,
+    /// One bit for each two bytes that a needle begins with: nearly every position is passed by looking here.
+    pairs: Box<[u64; 1024]>,
+    /// The same for one byte, for the last one of a piece.
+    firsts: [bool; 256],
+    mask: &'static [u8],
+}
+
+pub(super) enum Found {
+    Nothing,
+    /// A needle of this length.
+    Whole(usize),
+    /// All there is could be the beginning of a needle, or of a longer one than the one that is there.
+    Beginning,
+}
+
+impl Needles {
+    /// For pairs of a secret and the whole value of the header that carries it.
+    pub(in crate::web) fn new<'a>(sent: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut list = Vec::new();
+        for (secret, header) in sent.into_iter().filter(|(secret, _)| secret.len() >= SHORTEST) {
+            add_forms(secret, &mut list);
+            if header != secret {
+                add_forms(header, &mut list);
+            }
+        }
+        list.retain(|needle| needle.len() >= SHORTEST);
+        list.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        list.dedup();
+        let (mut pairs, mut firsts) = (Box::new([0; 1024]), [false; 256]);
+        for needle in &list {
+            if let [first, second, ..] = needle.as_slice() {
+                let (word, bit) = pair(*first, *second);
+                pairs[word] |= bit;
+                firsts[usize::from(*first)] = true;
+            }
+        }
+        let clear = |needle: &Zeroizing<Vec<u8>>| {
+            needle.is_ascii()
+                && !needle.iter().any(|b| matches!(b, b'[' | b']'))
+                && !MASK.windows(needle.len().min(MASK.len())).any(|part| part == needle.as_slice())
+        };
+        let mask = if list.iter().all(clear) { MASK } else { OTHER_MASK };
+        Self { list, pairs, firsts, mask }
+    }
+
+    pub(in crate::web) const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) const fn mask(&self) -> &'static [u8] {
+        self.mask
+    }
+
+    /// What `rest` begins with. `is_all`: nothing follows it.
+    pub(super) fn look(&self, rest: &[u8], is_all: bool) -> Found {
+        let may_begin = match rest {
+            [] => false,
+            [only] => self.firsts[usize::from(*only)],
+            [first, second, ..] => {
+                let (word, bit) = pair(*first, *second);
+                self.pairs[word] & bit != 0
+            }
+        };
+        if !may_begin {
+            return Found::Nothing;
+        }
+        for needle in &self.list {
+            if needle.len() > rest.len() {
+                if !is_all && needle.starts_with(rest) {
+                    return Found::Beginning;
+                }
+            } else if rest.starts_with(needle) {
+                return Found::Whole(needle.len());
+            }
+        }
+        Found::Nothing
+    }
+}
+
+fn pair(first: u8, second: u8) -> (usize, u64) {
+    let index = usize::from(first) << 8 | usize::from(second);
+    (index / 64, 1 << (index % 64))
+}
+
+fn add_forms(value: &[u8], list: &mut Vec<Zeroizing<Vec<u8>>>) {
+    list.push(Zeroizing::new(value.to_vec()));
+    for alphabet in [&STANDARD, &URL_SAFE] {
+        list.extend((0..3).map(|before| in_base64(value, before, alphabet)));
+    }
+    for (hex, space) in [(Hex::Upper, "%20"), (Hex::Lower, "%20"), (Hex::Upper, "+"), (Hex::Lower, "+")] {
+        list.push(percent_encoded(value, hex, space));
+    }
+}
+
+/// The digits of base64 that `value` alone decides, where `before` bytes stand in front of it.
+fn in_base64(value: &[u8], before: usize, alphabet: &Alphabet) -> Zeroizing<Vec<u8>> {
+    let mut padded = Zeroizing::new(Vec::with_capacity(before + value.len()));
+    padded.resize(before, 0);
+    padded.extend_from_slice(value);
+    let digits = Zeroizing::new(GeneralPurpose::new(alphabet, NO_PAD).encode(&*padded));
+    let (from, to) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
+    Zeroizing::new(digits.as_bytes().get(from..to).unwrap_or_default().to_vec())
+}
+
+#[derive(Clone, Copy)]
+enum Hex {
+    Upper,
+    Lower,
+}
+
+/// RFC 3986, section 2: everything but unreserved characters. `space` is `+` in forms (WHATWG URL).
+fn percent_encoded(value: &[u8], hex: Hex, space: &str) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(String::with_capacity(value.len() * 3));
+    for byte in value {
+        // Writing to a string does not fail.
+        let _ = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                text.write_char(char::from(*byte))
+            }
+            b' ' => text.write_str(space),
+            _ => match hex {
+                Hex::Upper => write!(text, "%{byte:02X}"),
+                Hex::Lower => write!(text, "%{byte:02x}"),
+            },
+        };
+    }
+    Zeroizing::new(text.as_bytes().to_vec())
+}

@@ -1,0 +1,286 @@
+//! Requests to one place, over connections that are kept.
+
+use super::{
+    Judge, Place,
+    answer::{self, Answer},
+    check::{self, Refused},
+    headers, host,
+    inject::{self, Injected},
+    outgoing::{self, Answered},
+    sides::{Activity, Busy},
+    tasks::Spawner,
+    upload::Upload,
+    upstream::{Dialer, Failure, Leg, Protocol},
+};
+use crate::observer::Request as Record;
+use hyper::{
+    Request, Response, StatusCode, Uri,
+    body::Incoming,
+    header::{self, HeaderValue},
+    http::uri::{PathAndQuery, Scheme},
+    upgrade::OnUpgrade,
+};
+use std::{
+    io,
+    sync::{
+        Arc, Mutex as StdMutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+use tokio::sync::Mutex;
+
+/// One client's way to one place. HTTP/1.1 or HTTP/2 is spoken on both sides alike, so that nothing has to be translated.
+pub(super) struct Session {
+    pub(super) dialer: Arc<Dialer>,
+    pub(super) judge: Arc<dyn Judge>,
+    pub(super) place: Place,
+    pub(super) scheme: Scheme,
+    pub(super) protocol: Protocol,
+    pub(super) slot: Mutex<Slot>,
+    pub(super) shared: Shared,
+}
+
+/// What all sessions of one client have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) activity: Arc<Activity>,
+    pub(super) fate: Arc<Fate>,
+    /// Connections to the other side: they end with the client.
+    pub(super) legs: Spawner,
+    /// Streams behind an upgrade: the client ends with them.
+    pub(super) tunnels: Spawner,
+}
+
+/// A connection that waits for a request.
+pub(super) enum Slot {
+    Empty,
+    Waiting(Leg),
+    /// The last attempt failed, and nobody was told yet.
+    Failed(Failure),
+}
+
+/// How it went with the other side.
+#[derive(Default)]
+pub(super) struct Fate {
+    reached: AtomicBool,
+    failed: StdMutex<Option<io::ErrorKind>>,
+}
+
+impl Fate {
+    pub(super) fn reached(&self) {
+        self.reached.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self, kind: io::ErrorKind) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+    }
+
+    /// The failure, where there was nothing else.
+    pub(super) fn unreachable(&self) -> Option<io::ErrorKind> {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.filter(|_| !self.reached.load(Ordering::Relaxed))
+    }
+}
+
+impl Session {
+    /// Checks, judges and sends `request`; tells the judge what came of it.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        let busy = self.shared.activity.begin();
+        let record = Record {
+            at: SystemTime::now(),
+            host: self.place.name.clone(),
+            address: self.place.address,
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            status: None,
+            refused: None,
+            secrets: Vec::new(),
+        };
+        let refused = check::check(&request, &self.place, self.protocol).err().or_else(|| {
+            let judged = self.judge.request(&self.place, &record.method, &record.path);
+            judged.err().map(|rule| Refused::new(StatusCode::FORBIDDEN, rule))
+        });
+        match refused {
+            Some(refused) => self.refuse(record, &refused),
+            None => self.pass(request, record, busy).await,
+        }
+    }
+
+    fn refuse(&self, record: Record, refused: &Refused) -> Response<Answer> {
+        self.judge.observe(Record { refused: Some(refused.why.clone()), ..record });
+        answer::refusal(refused.status, &refused.why)
+    }
+
+    async fn pass(&self, mut request: Request<Incoming>, mut record: Record, busy: Busy) -> Response<Answer> {
+        let upgrade =
+            (self.protocol == Protocol::Http1).then(|| headers::upgrade(request.headers())).flatten();
+        let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+        let is_head = request.method() == hyper::Method::HEAD;
+        // Certificates were verified where there is TLS: `reach` makes no connection otherwise.
+        let secrets = if self.scheme == Scheme::HTTPS { self.judge.secrets(&self.place) } else { Vec::new() };
+        let (request, injected) = match self.prepare(request, upgrade, secrets) {
+            Ok(prepared) => prepared,
+            Err(why) => return self.refuse(record, &Refused::new(StatusCode::BAD_GATEWAY, why)),
+        };
+        match self.send(request).await {
+            Ok(response) => {
+                record.status = Some(response.status().as_u16());
+                record.secrets = injected.as_ref().map(|injected| injected.names.clone()).unwrap_or_default();
+                self.deliver(response, record, Exchange { injected, client, is_head, busy })
+            }
+            Err(failure) => {
+                self.shared.fate.failed(failure.kind);
+                if failure.is_untrusted {
+                    return self.refuse(record, &Refused::new(failure.status, failure.text));
+                }
+                self.judge.observe(record);
+                answer::sentence(failure.status, &failure.text)
+            }
+        }
+    }
+
+    /// The same request as one of this gateway's own: with its own framing, for one connection, with secrets.
+    fn prepare(
+        &self,
+        request: Request<Incoming>,
+        upgrade: Option<HeaderValue>,
+        secrets: Vec<agentkernel_trust::Bound>,
+    ) -> Result<(Request<Upload>, Option<Injected>), String> {
+        let (mut parts, body) = request.into_parts();
+        parts.extensions.clear();
+        let map = &mut parts.headers;
+        headers::strip(map);
+        // Was dealt with: reading the body is what tells the client to go on.
+        map.remove(header::EXPECT);
+        map.remove(header::HOST);
+        let injected = inject::inject(map, secrets)?;
+        let authority = host::authority(&self.place, &self.scheme);
+        let path = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let unsound = |_| "the request cannot be written".to_owned();
+        match self.protocol {
+            Protocol::Http1 => {
+                parts.uri = Uri::from(path);
+                parts.version = hyper::Version::HTTP_11;
+                map.insert(header::HOST, HeaderValue::from_str(&authority).map_err(|_| unsound(()))?);
+                outgoing::connection(map, upgrade);
+            }
+            Protocol::Http2 => {
+                parts.version = hyper::Version::HTTP_2;
+                parts.uri = Uri::builder()
+                    .scheme(self.scheme.clone())
+                    .authority(authority)
+                    .path_and_query(path)
+                    .build()
+                    .map_err(|_| unsound(()))?;
+            }
+        }
+        let kept_out = injected.as_ref().map(|injected| injected.headers.clone()).unwrap_or_default();
+        Ok((Request::from_parts(parts, Upload::new(body, kept_out)), injected))
+    }
+
+    /// A connection that was kept may have ended meanwhile: what it did not take is sent once more, over a new one.
+    async fn send(&self, mut request: Request<Upload>) -> Result<Response<Incoming>, Failure> {
+        loop {
+            let (mut leg, is_kept) = self.leg().await?;
+            match leg.send(request).await {
+                Ok(response) => {
+                    self.keep(leg).await;
+                    return Ok(response);
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if is_kept => request = unsent,
+                    _ => return Err(Failure::of_answer(&self.place, &error.into_error())),
+                },
+            }
+        }
+    }
+
+    /// And whether it was used before.
+    async fn leg(&self) -> Result<(Leg, bool), Failure> {
+        let mut slot = self.slot.lock().await;
+        match std::mem::replace(&mut *slot, Slot::Empty) {
+            Slot::Failed(failure) => return Err(failure),
+            Slot::Waiting(mut leg) => {
+                if leg.is_ready().await {
+                    if let Leg::Http2(sender) = &leg {
+                        *slot = Slot::Waiting(Leg::Http2(sender.clone()));
+                    }
+                    return Ok((leg, true));
+                }
+            }
+            Slot::Empty => {}
+        }
+        // Others wait for this one connection rather than make their own.
+        let (leg, _) =
+            self.dialer.reach(&self.place, &self.scheme, &[self.protocol], &self.shared.legs).await?;
+        self.shared.fate.reached();
+        if let Leg::Http2(sender) = &leg {
+            *slot = Slot::Waiting(Leg::Http2(sender.clone()));
+        }
+        Ok((leg, false))
+    }
+
+    async fn keep(&self, leg: Leg) {
+        if matches!(leg, Leg::Http1(_)) {
+            *self.slot.lock().await = Slot::Waiting(leg);
+        }
+    }
+
+    fn deliver(
+        &self,
+        response: Response<Incoming>,
+        mut record: Record,
+        exchange: Exchange,
+    ) -> Response<Answer> {
+        let Exchange { injected, client, is_head, busy } = exchange;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return match client {
+                Some(client) => {
+                    self.judge.observe(record);
+                    self.switch(response, client, injected.as_ref(), busy)
+                }
+                None => {
+                    record.status = None;
+                    self.judge.observe(record);
+                    let text = format!("{} changes to a protocol that it was not asked for", self.place.name);
+                    answer::sentence(StatusCode::BAD_GATEWAY, &text)
+                }
+            };
+        }
+        match outgoing::answer(response, injected.as_ref(), is_head, busy) {
+            Answered::Passed(answer) => {
+                self.judge.observe(record);
+                answer
+            }
+            Answered::Unreadable => {
+                let why = "its answer is in an encoding that was not asked for, which cannot be searched for secrets";
+                self.refuse(
+                    record,
+                    &Refused::new(StatusCode::BAD_GATEWAY, format!("{}: {why}", self.place.name)),
+                )
+            }
+        }
+    }
+
+    /// From here on bytes pass both ways, unread.
+    fn switch(
+        &self,
+        mut response: Response<Incoming>,
+        client: OnUpgrade,
+        injected: Option<&Injected>,
+        busy: Busy,
+    ) -> Response<Answer> {
+        let server = hyper::upgrade::on(&mut response);
+        self.shared.tunnels.spawn(outgoing::tunnel(client, server, busy));
+        outgoing::switching(response, injected)
+    }
+}
+
+/// What is known about a request when its answer comes.
+struct Exchange {
+    injected: Option<Injected>,
+    client: Option<OnUpgrade>,
+    is_head: bool,
+    busy: Busy,
+}
