@@ -63,7 +63,9 @@ fn framing<B>(request: &Request<B>) -> Result<(), Refused> {
     }
     let coded = map.contains_key(header::TRANSFER_ENCODING);
     // Other codings would be taken off the message, and not off its body.
-    if coded && !headers::tokens(map, &header::TRANSFER_ENCODING).eq(["chunked"]) {
+    let mut codings = headers::tokens(map, &header::TRANSFER_ENCODING);
+    let is_chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"));
+    if coded && !(is_chunked && codings.next().is_none()) {
         return Err(Refused::new(
             StatusCode::NOT_IMPLEMENTED,
             "the one transfer encoding that is known is chunked",

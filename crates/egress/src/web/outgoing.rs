@@ -6,9 +6,10 @@ use super::{
     inject::Injected,
     redact::{Encoding, Redacting, redact_headers},
     sides::Busy,
+    upload::Upload,
 };
 use hyper::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, Request, Response, StatusCode,
     body::{Body as _, Incoming},
     header::{self, HeaderName, HeaderValue},
     upgrade::OnUpgrade,
@@ -65,6 +66,19 @@ pub(super) fn answer(
     }
     let body = Redacting::new(body, Arc::clone(needles), encoding);
     Answered::Passed(Response::from_parts(parts, Answer::redacting(body, busy)))
+}
+
+/// The same request once more, where it has no body and asking twice is asking once.
+pub(super) fn repeatable(request: &Request<Upload>) -> Option<Request<Upload>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Upload::empty());
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    again.headers_mut().clone_from(request.headers());
+    *again.version_mut() = request.version();
+    Some(again)
 }
 
 /// The answer that begins another protocol.

@@ -41,7 +41,7 @@ where
             let mut builder = http1::Builder::new();
             // Patience is the stream's: hyper's own counts the time between requests as one of reading.
             builder.header_read_timeout(None).auto_date_header(false);
-            builder.max_headers(MOST_HEADERS).max_buf_size(LONGEST_HEAD);
+            builder.max_headers(MOST_HEADERS).max_header_size(LONGEST_HEAD).max_buf_size(LONGEST_HEAD);
             builder.serve_connection(io, service).with_upgrades().await
         }
         Protocol::Http2 => {

@@ -179,19 +179,22 @@ impl Session {
         Ok((Request::from_parts(parts, Upload::new(body, kept_out)), injected))
     }
 
-    /// A connection that was kept may have ended meanwhile: what it did not take is sent once more, over a new one.
+    /// A connection that was kept may have ended meanwhile: what it did not take is sent once more, over a new one, and so is
+    /// what does the same twice (RFC 9110, section 9.2.2).
     async fn send(&self, mut request: Request<Upload>) -> Result<Response<Incoming>, Failure> {
         loop {
             let (mut leg, is_kept) = self.leg().await?;
-            match leg.send(request).await {
+            let again = if is_kept { outgoing::repeatable(&request) } else { None };
+            let mut error = match leg.send(request).await {
                 Ok(response) => {
                     self.keep(leg).await;
                     return Ok(response);
                 }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if is_kept => request = unsent,
-                    _ => return Err(Failure::of_answer(&self.place, &error.into_error())),
-                },
+                Err(error) => error,
+            };
+            match error.take_message().or(again) {
+                Some(unsent) if is_kept => request = unsent,
+                _ => return Err(Failure::of_answer(&self.place, &error.into_error())),
             }
         }
     }

@@ -14,14 +14,19 @@ use std::{
 
 /// Passes on what comes, as it comes. Trailers neither carry a secret nor take the place of one.
 pub(super) struct Upload {
-    body: Incoming,
+    /// `None`: nothing.
+    body: Option<Incoming>,
     /// Not in trailers.
     kept_out: Vec<HeaderName>,
 }
 
 impl Upload {
     pub(super) const fn new(body: Incoming, kept_out: Vec<HeaderName>) -> Self {
-        Self { body, kept_out }
+        Self { body: Some(body), kept_out }
+    }
+
+    pub(super) const fn empty() -> Self {
+        Self { body: None, kept_out: Vec::new() }
     }
 
     fn clean(&self, trailers: &mut HeaderMap) {
@@ -42,7 +47,8 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| match frame.into_trailers() {
                 Ok(mut trailers) => {
@@ -55,10 +61,10 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
     }
 }

@@ -202,6 +202,7 @@ async fn speak(
         Protocol::Http1 => {
             let (sender, connection) = http1::Builder::new()
                 .max_headers(super::MOST_HEADERS)
+                .max_header_size(super::LONGEST_HEAD)
                 .max_buf_size(super::LONGEST_HEAD)
                 .handshake(io)
                 .await

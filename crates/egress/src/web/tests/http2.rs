@@ -1,0 +1,188 @@
+//! HTTP/2: agreed on over TLS, and known before in clear.
+
+use super::{super::*, lab::*};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use hyper::{
+    HeaderMap, Method, Response, StatusCode,
+    body::{Body as _, Frame, Incoming},
+    client::conn::http2::{self, SendRequest},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+type Outgoing = BoxBody<Bytes, Infallible>;
+
+/// Echoes a body and its trailers, and says in headers what it saw.
+async fn echo(request: hyper::Request<Incoming>) -> std::result::Result<Response<Incoming>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let mut answer = Response::new(body);
+    let headers = answer.headers_mut();
+    headers.insert("x-uri", parts.uri.to_string().parse().unwrap());
+    headers.insert("x-host-header", parts.headers.contains_key("host").to_string().parse().unwrap());
+    headers.insert("x-method", parts.method.as_str().parse().unwrap());
+    for name in ["authorization", "x-sent"] {
+        if let Some(value) = parts.headers.get(name) {
+            headers
+                .insert(format!("echo-{name}").parse::<hyper::header::HeaderName>().unwrap(), value.clone());
+        }
+    }
+    Ok(answer)
+}
+
+async fn serve(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let _ = builder.serve_connection(TokioIo::new(io), service_fn(echo)).await;
+}
+
+async fn client(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> SendRequest<Outgoing> {
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// A client over TLS that is opened, to an echo.
+async fn over_tls(rules: &Arc<Rules>) -> SendRequest<Outgoing> {
+    let trust = Trust::new();
+    let address = tls_server(trust.acceptor(NAME, &["h2"]), serve).await;
+    let web = trust.web();
+    let flow = opened(&web, place(address), rules);
+    let tls = tls_to(&web, flow.client, NAME, &["h2", "http/1.1"]).await.unwrap();
+    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    client(tls).await
+}
+
+fn text(text: &str) -> Outgoing {
+    Full::new(Bytes::from(text.to_owned())).boxed()
+}
+
+fn get(uri: &str) -> hyper::http::request::Builder {
+    hyper::Request::builder().uri(uri)
+}
+
+#[tokio::test]
+async fn requests_pass_side_by_side_with_their_secrets() {
+    let rules = Rules::with_secret();
+    let sender = over_tls(&rules).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let mut sender = sender.clone();
+        tasks.spawn(async move {
+            let request = get(&format!("https://api.x.com/{number}?q=1")).method(Method::POST);
+            let request =
+                request.header("authorization", "Bearer mine").body(text(&format!("body {number}")));
+            let answer = soon(sender.send_request(request.unwrap())).await.unwrap();
+            assert_eq!(answer.headers()["echo-authorization"], "[redacted]");
+            assert_eq!(answer.headers()["x-host-header"], "false");
+            let uri = answer.headers()["x-uri"].to_str().unwrap();
+            assert!(
+                uri.starts_with("https://api.x.com:") && uri.ends_with(&format!("/{number}?q=1")),
+                "{uri}"
+            );
+            let body = soon(answer.into_body().collect()).await.unwrap().to_bytes();
+            assert_eq!(body, format!("body {number}"));
+        });
+    }
+    soon(tasks.join_all()).await;
+    assert_eq!(rules.seen().len(), 50);
+}
+
+#[tokio::test]
+async fn bodies_stream_both_ways_and_trailers_follow() {
+    let rules = Rules::with_secret();
+    let mut sender = over_tls(&rules).await;
+    let (frames, queue) = tokio::sync::mpsc::channel(1);
+    let request = get("https://api.x.com/").method(Method::POST).header("te", "trailers");
+    let answer = soon(sender.send_request(request.body(Queue(queue).boxed()).unwrap())).await.unwrap();
+    let mut body = answer.into_body();
+    for piece in ["one", "two", "three"] {
+        frames.send(Frame::data(Bytes::from(piece))).await.unwrap();
+        let got = soon(body.frame()).await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(got, piece);
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    trailers.insert("authorization", "mine".parse().unwrap());
+    frames.send(Frame::trailers(trailers)).await.unwrap();
+    drop(frames);
+    let got = soon(body.frame()).await.unwrap().unwrap().into_trailers().unwrap();
+    assert_eq!(got.len(), 1);
+    assert_eq!(got["grpc-status"], "0");
+    assert!(body.is_end_stream());
+}
+
+/// Frames as a test puts them in.
+struct Queue(tokio::sync::mpsc::Receiver<Frame<Bytes>>);
+
+impl hyper::body::Body for Queue {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<std::result::Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_another_host_is_misdirected() {
+    let rules = Rules::with_secret();
+    let mut sender = over_tls(&rules).await;
+    for (request, status) in [
+        (get("https://evil.com/"), StatusCode::MISDIRECTED_REQUEST),
+        (get("https://api.x.com/").header("host", "evil.com"), StatusCode::MISDIRECTED_REQUEST),
+        (get("https://user@api.x.com/"), StatusCode::MISDIRECTED_REQUEST),
+        (get("https://api.x.com/forbidden"), StatusCode::FORBIDDEN),
+        (get("https://api.x.com/").method(Method::TRACE), StatusCode::METHOD_NOT_ALLOWED),
+        (get("https://api.x.com/").header("expect", "tea"), StatusCode::EXPECTATION_FAILED),
+        (get("https://api.x.com/").header("host", "api.x.com"), StatusCode::OK),
+    ] {
+        let answer = soon(sender.send_request(request.body(text("")).unwrap())).await.unwrap();
+        assert_eq!(answer.status(), status);
+        assert_eq!(answer.headers().contains_key("x-agentkernel-blocked"), status != StatusCode::OK);
+        answer.into_body().collect().await.unwrap();
+    }
+    assert_eq!(rules.seen().iter().filter(|request| request.refused.is_none()).count(), 1);
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused() {
+    let rules = Arc::new(Rules::default());
+    let mut sender = over_tls(&rules).await;
+    let mut request = get("https://api.x.com/");
+    for number in 0..=MOST_HEADERS {
+        request = request.header(format!("x-{number}"), "1");
+    }
+    let answer = soon(sender.send_request(request.body(text("")).unwrap())).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    let long = get("https://api.x.com/").header("x-long", "a".repeat(70 * 1024)).body(text("")).unwrap();
+    match soon(sender.send_request(long)).await {
+        Ok(answer) => assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Err(error) => assert!(!error.is_timeout(), "{error}"),
+    }
+    assert!(rules.seen().iter().all(|request| request.refused.is_some()));
+}
+
+#[tokio::test]
+async fn what_is_known_before_is_spoken_in_clear() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    let rules = Rules::with_secret();
+    let flow = plain(&web(), place(address), &rules);
+    let mut sender = client(flow.client).await;
+    for path in ["/a", "/b"] {
+        let request = get(&format!("http://api.x.com{path}")).body(text("")).unwrap();
+        let answer = soon(sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.headers()["x-uri"], format!("http://api.x.com:{}{path}", address.port()));
+        assert!(!answer.headers().contains_key("echo-authorization"), "no secret in clear");
+    }
+    drop(sender);
+    let (outcome, sent, received) = soon(flow.outcome).await.unwrap();
+    assert!(outcome == Outcome::Closed && sent > 0 && received > 0, "{outcome:?}");
+}
