@@ -1,15 +1,31 @@
 //! One TCP connection of a sandbox: decided, connected, copied.
 
 use crate::{
+    destination::Destination,
     dns,
     gateway::Shared,
+    hello::{self, Hello},
+    judge::RuleJudge,
     observer::{Ledger, Outcome},
+    proxy,
     pump::pump,
+    reason::Reason,
+    refusal::{self, Refused},
+    replay::Replay,
+    ruleset::{Name, Ruleset, Ruling},
+    web::Place,
 };
-use agentkernel_backend::Flow;
+use agentkernel_backend::{ByteStream, Flow};
+use agentkernel_model::egress::EgressRule;
 use rustix::net::sockopt;
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{
+    io::AsyncReadExt as _,
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
     time::timeout,
@@ -18,7 +34,7 @@ use tokio::{
 /// Silence after which the other end is asked whether it is still there, so that dead peers do not hold a place.
 const KEEPALIVE: Duration = Duration::from_secs(120);
 
-/// Serves `flow` to its end, holding its place. A refused connection is closed at once.
+/// Serves `flow` to its end, holding its place.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     flow: Flow,
@@ -29,32 +45,204 @@ pub(crate) async fn serve(
     let mut ledger = Ledger::open(shared.observer.clone(), original_dst);
     if original_dst.port() == dns::PORT {
         ledger.outcome = Outcome::Resolver;
-        dns::stream::serve(&shared.forwarder, shared.limits.dns_idle, io, &ledger).await;
+        dns::stream::serve(&shared, io, &ledger).await;
         return;
     }
-    if let Err(reason) = shared.check(original_dst) {
-        ledger.outcome = Outcome::Refused(reason);
-        return;
-    }
-    match connect(canonical(original_dst), shared.limits.connect).await {
-        Ok(outside) => ledger.outcome = pump(io, outside, &ledger, ended).await,
-        Err(e) => ledger.outcome = Outcome::Unreachable(e.kind()),
-    }
+    let visit = Visit { shared, ended };
+    ledger.outcome = if original_dst == proxy::ADDRESS {
+        proxy::serve(&visit, io, &ledger).await
+    } else {
+        visit.travel(io, original_dst, &mut ledger).await
+    };
 }
 
-/// An IPv4-mapped address as IPv4: a machine without IPv6 can reach it.
-fn canonical(target: SocketAddr) -> SocketAddr {
-    match target.ip().to_canonical() {
-        ip if ip == target.ip() => target,
-        ip => SocketAddr::new(ip, target.port()),
-    }
+/// What a connection needs on its way.
+#[derive(Clone)]
+pub(crate) struct Visit {
+    pub(crate) shared: Arc<Shared>,
+    ended: watch::Receiver<bool>,
 }
 
-async fn connect(target: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-    let stream = timeout(patience, TcpStream::connect(target)).await??;
-    // The sandbox has no say over Nagle's algorithm on this leg; waiting twice would cost a round trip.
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(&stream, true)?;
-    sockopt::set_tcp_keepidle(&stream, KEEPALIVE)?;
-    Ok(stream)
+/// A connection on its way, and what was read of it.
+struct Traveller<'a> {
+    io: Box<dyn ByteStream>,
+    seen: Vec<u8>,
+    to: Destination,
+    ledger: &'a mut Ledger,
+}
+
+impl Visit {
+    /// Takes `io` where the sandbox meant it to go, if it may go there, to its end.
+    pub(crate) async fn travel(
+        &self,
+        io: Box<dyn ByteStream>,
+        meant: SocketAddr,
+        ledger: &mut Ledger,
+    ) -> Outcome {
+        let to = self.shared.destination(meant);
+        let rules = self.shared.rules();
+        let traveller = Traveller { io, seen: Vec::new(), to, ledger };
+        if rules.needs_name(&to) {
+            return self.named(traveller, &rules).await;
+        }
+        match rules.rule(&to, None, None) {
+            Ruling::Allow(rule) => {
+                traveller.ledger.rule = rule.map(ToString::to_string);
+                self.pass(traveller, None).await
+            }
+            Ruling::Deny(rule, reason) => self.refuse(traveller, rule, reason, None).await,
+            Ruling::Inspect => self.refuse(traveller, None, Reason::Unreadable, None).await,
+        }
+    }
+
+    /// Decides by what the connection says it is for. Nothing that it said is passed on before.
+    async fn named(&self, mut traveller: Traveller<'_>, rules: &Ruleset) -> Outcome {
+        let names = self.shared.pins.names(traveller.to.address.ip(), Instant::now());
+        if let [name] = names.as_slice() {
+            traveller.ledger.name = Some(name.to_string());
+        }
+        let unnamed = rules.rule_unnamed(&traveller.to, names.iter().map(AsRef::as_ref));
+        let mut early = None;
+        if let Ruling::Allow(rule) = unnamed {
+            // The other side of some protocols speaks first, and then no name is said.
+            let outside = match self.connect(traveller.to.address).await {
+                Ok(outside) => outside,
+                Err(e) => return Outcome::Unreachable(e.kind()),
+            };
+            let (mut chunk, mut first) = ([0; 4096], [0]);
+            let said = tokio::select! {
+                _ = outside.peek(&mut first) => 0,
+                read = traveller.io.read(&mut chunk) => match read {
+                    Ok(count) => count,
+                    Err(e) => return Outcome::Broken(e.kind()),
+                },
+            };
+            if said == 0 {
+                traveller.ledger.rule = rule.map(ToString::to_string);
+                return self.pass(traveller, Some(outside)).await;
+            }
+            traveller.seen.extend_from_slice(&chunk[..said]);
+            early = Some(outside);
+        }
+        let patience = self.shared.limits.greeting;
+        match hello::read(&mut traveller.io, &mut traveller.seen, patience).await {
+            Ok(hello) => self.greeted(traveller, rules, hello, unnamed, early).await,
+            Err(e) => match unnamed {
+                Ruling::Deny(rule, reason) => {
+                    traveller.ledger.rule = rule.map(ToString::to_string);
+                    Outcome::Refused(reason)
+                }
+                _ => Outcome::Broken(e.kind()),
+            },
+        }
+    }
+
+    async fn greeted(
+        &self,
+        traveller: Traveller<'_>,
+        rules: &Ruleset,
+        hello: Hello,
+        unnamed: Ruling<'_>,
+        early: Option<TcpStream>,
+    ) -> Outcome {
+        let name = match &hello {
+            Hello::Tls(Some(name)) | Hello::Http(Some(name)) => Some(name.clone()),
+            _ => None,
+        };
+        let ip = traveller.to.address.ip();
+        let ruling = match &name {
+            // An address in the place of a name says nothing more than the connection does.
+            Some(text) if text.parse::<IpAddr>().is_ok() => rules.rule(&traveller.to, None, None),
+            Some(text) => {
+                let pinned = self.shared.pins.has(text, ip, Instant::now());
+                rules.rule(&traveller.to, Some(Name { text, pinned }), None)
+            }
+            None => unnamed,
+        };
+        if name.is_some() {
+            traveller.ledger.name.clone_from(&name);
+        }
+        match (ruling, hello, name) {
+            (Ruling::Deny(rule, reason), hello, _) => self.refuse(traveller, rule, reason, Some(hello)).await,
+            (Ruling::Inspect, Hello::Tls(_), Some(name)) => self.open(traveller, name).await,
+            (ruling, Hello::Http(_), Some(name)) => {
+                if let Ruling::Allow(rule) = ruling {
+                    traveller.ledger.rule = rule.map(ToString::to_string);
+                }
+                drop(early);
+                self.read_requests(traveller, name).await
+            }
+            (Ruling::Allow(rule), _, _) => {
+                traveller.ledger.rule = rule.map(ToString::to_string);
+                self.pass(traveller, early).await
+            }
+            (Ruling::Inspect, hello, _) => {
+                self.refuse(traveller, None, Reason::Unreadable, Some(hello)).await
+            }
+        }
+    }
+
+    /// TLS whose requests are read on the way.
+    async fn open(&self, traveller: Traveller<'_>, name: String) -> Outcome {
+        let place = Place { name, address: traveller.to.address };
+        let io = Box::new(Replay::new(traveller.seen, traveller.io));
+        self.shared.web.open_tls(io, place, RuleJudge::of(&self.shared), traveller.ledger).await
+    }
+
+    /// HTTP in clear: each request on the connection could be for another host.
+    async fn read_requests(&self, traveller: Traveller<'_>, name: String) -> Outcome {
+        let place = Place { name, address: traveller.to.address };
+        let io = Box::new(Replay::new(traveller.seen, traveller.io));
+        self.shared.web.plain(io, place, RuleJudge::of(&self.shared), traveller.ledger).await
+    }
+
+    /// Copies, unseen.
+    async fn pass(&self, traveller: Traveller<'_>, early: Option<TcpStream>) -> Outcome {
+        let Traveller { io, seen, to, ledger } = traveller;
+        let outside = match early {
+            Some(outside) => Ok(outside),
+            None => self.connect(to.address).await,
+        };
+        let io = if seen.is_empty() { io } else { Box::new(Replay::new(seen, io)) };
+        match outside {
+            Ok(outside) => pump(io, outside, ledger, self.ended.clone()).await,
+            Err(e) => Outcome::Unreachable(e.kind()),
+        }
+    }
+
+    /// Says why in the words of the protocol, where that is one with words for it.
+    async fn refuse(
+        &self,
+        mut traveller: Traveller<'_>,
+        rule: Option<&EgressRule>,
+        reason: Reason,
+        hello: Option<Hello>,
+    ) -> Outcome {
+        traveller.ledger.rule = rule.map(ToString::to_string);
+        let greeted = match hello {
+            Some(hello) => Some(hello),
+            None if refusal::listens_first(traveller.to.address.port()) => None,
+            None => {
+                let patience = self.shared.limits.last_words;
+                hello::read(&mut traveller.io, &mut traveller.seen, patience).await.ok()
+            }
+        };
+        if let Some(Hello::Tls(name @ Some(_)) | Hello::Http(name @ Some(_))) = &greeted {
+            traveller.ledger.name.clone_from(name);
+        }
+        let host = traveller.ledger.name.clone().unwrap_or_else(|| traveller.to.address.to_string());
+        let why = Refused { host: &host, rule, reason }.to_string();
+        let io = Box::new(Replay::new(traveller.seen, traveller.io));
+        refusal::tell(io, greeted.as_ref(), &why).await;
+        Outcome::Refused(reason)
+    }
+
+    async fn connect(&self, target: SocketAddr) -> io::Result<TcpStream> {
+        let stream = timeout(self.shared.limits.connect, TcpStream::connect(target)).await??;
+        // The sandbox has no say over Nagle's algorithm on this leg; waiting twice would cost a round trip.
+        stream.set_nodelay(true)?;
+        sockopt::set_socket_keepalive(&stream, true)?;
+        sockopt::set_tcp_keepidle(&stream, KEEPALIVE)?;
+        Ok(stream)
+    }
 }

@@ -1,12 +1,14 @@
-//! The gateway of public addresses: the value that the engine makes and hands to a driver.
+//! The gateway: the value that the engine makes and hands to a driver.
 
 use crate::{
-    dns::{forward::Forwarder, resolvers::Resolvers},
+    destination::Destination,
+    dns::{forward::Forwarder, pins::Pins, resolvers::Resolvers},
     limits::Limits,
     machine,
     observer::Observer,
-    policy::{Decision, Policy, Reason},
+    ruleset::Ruleset,
     uplink,
+    web::Web,
 };
 use agentkernel_backend::{Gateway, Uplink};
 use agentkernel_model::{Result, egress::EgressRules};
@@ -15,12 +17,12 @@ use rustls::pki_types::CertificateDer;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use tokio::{sync::watch, task::JoinSet};
 
-/// Forwards TCP connections to addresses that its [`Policy`] allows, and answers DNS through the resolvers of the
-/// host. Its tasks end with their uplink, and all of them with the gateway.
+/// Forwards TCP connections that its rules let through, and answers DNS through the resolvers of the host. Its tasks end
+/// with their uplink, and all of them with the gateway.
 pub struct HostGateway {
     shared: Arc<Shared>,
     uplinks: Mutex<JoinSet<()>>,
@@ -28,10 +30,13 @@ pub struct HostGateway {
 
 /// What every task of a gateway needs.
 pub(crate) struct Shared {
-    policy: Policy,
+    rules: RwLock<Arc<Ruleset>>,
+    own_addresses: Vec<IpAddr>,
     /// Asks the kernel, see [`machine::is_own`].
     is_own: fn(IpAddr) -> bool,
     pub(crate) forwarder: Forwarder,
+    pub(crate) pins: Pins,
+    pub(crate) web: Web,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) limits: Limits,
     /// Becomes true when nothing more is taken.
@@ -39,15 +44,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The policy's decision, and for a policy of public addresses what the kernel says at this moment.
-    pub(crate) fn check(&self, target: SocketAddr) -> Result<(), Reason> {
-        if let Decision::Refuse(reason) = self.policy.decide(target) {
-            return Err(reason);
-        }
-        if self.policy.keeps_off_this_machine() && (self.is_own)(target.ip()) {
-            return Err(Reason::ThisMachine);
-        }
-        Ok(())
+    /// The rules of this moment.
+    pub(crate) fn rules(&self) -> Arc<Ruleset> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `address` as rules see it, with what the kernel says at this moment: the machine may have got it later.
+    pub(crate) fn destination(&self, address: SocketAddr) -> Destination {
+        Destination::of(address, |ip| self.own_addresses.contains(&ip) || (self.is_own)(ip))
     }
 }
 
@@ -80,36 +84,41 @@ impl Setup {
 
 impl HostGateway {
     /// # Errors
-    /// When no key can be made for the authority that sandboxes are told to believe.
+    /// When no key can be made for the authority that the sandbox is told to believe, where TLS of some host is opened.
     pub fn new(setup: Setup, limits: Limits) -> Result<Arc<Self>> {
-        let Setup { rules: _, secrets: _, resolvers, own_addresses, roots: _, observer } = setup;
-        Ok(Self::with_policy(Policy::public(own_addresses), resolvers, limits, observer))
+        let own_addresses = setup.own_addresses.into_iter().map(|ip| ip.to_canonical()).collect();
+        let rules = Ruleset::new(setup.rules, setup.secrets);
+        let web = Web::new(setup.roots)?;
+        if rules.opens_tls() {
+            web.authority()?;
+        }
+        let shared = Shared {
+            rules: RwLock::new(Arc::new(rules)),
+            own_addresses,
+            is_own: machine::is_own,
+            forwarder: Forwarder::new(setup.resolvers, machine::has_ipv6_road),
+            pins: Pins::default(),
+            web,
+            observer: setup.observer,
+            limits,
+            finishing: watch::Sender::new(false),
+        };
+        Ok(Arc::new(Self { shared: Arc::new(shared), uplinks: Mutex::default() }))
     }
 
-    /// Other rules from now on, for what begins from now on.
+    /// Other rules from now on, for connections that begin from now on, and for requests on those that are open.
     pub fn set_rules(&self, rules: EgressRules) {
-        let _ = rules;
+        let mut current = self.shared.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(current.with_rules(rules));
     }
 
     /// The certificate that the sandbox must believe, as PEM, where TLS of some host is opened: for its secrets or for
     /// rules about requests. `None` where none is.
-    #[must_use]
-    pub fn authority(&self) -> Option<&str> {
-        None
-    }
-
-    /// A gateway with another policy or other limits.
-    #[must_use]
-    pub fn with_policy(
-        policy: Policy,
-        resolvers: Resolvers,
-        limits: Limits,
-        observer: Option<Arc<dyn Observer>>,
-    ) -> Arc<Self> {
-        let forwarder = Forwarder::new(resolvers, machine::has_ipv6_road);
-        let finishing = watch::Sender::new(false);
-        let shared = Shared { policy, is_own: machine::is_own, forwarder, observer, limits, finishing };
-        Arc::new(Self { shared: Arc::new(shared), uplinks: Mutex::default() })
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn authority(&self) -> Result<Option<&str>> {
+        if self.shared.rules().opens_tls() { self.shared.web.authority().map(Some) } else { Ok(None) }
     }
 
     /// Takes no more traffic, lets open connections deliver what they hold ([`Limits::drain`] at most), and resolves when
@@ -139,28 +148,8 @@ impl Gateway for HostGateway {
 impl fmt::Debug for HostGateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostGateway")
-            .field("policy", &self.shared.policy)
+            .field("rules", &self.shared.rules())
             .field("limits", &self.shared.limits)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shared(policy: Policy, is_own: fn(IpAddr) -> bool) -> Shared {
-        let forwarder = Forwarder::new(Resolvers::new(Vec::new()), || true);
-        let finishing = watch::Sender::new(false);
-        Shared { policy, is_own, forwarder, observer: None, limits: Limits::of_process(), finishing }
-    }
-
-    #[test]
-    fn an_address_that_the_machine_got_later_is_refused_too() {
-        let target: SocketAddr = "93.184.215.14:80".parse().unwrap();
-        assert_eq!(shared(Policy::public(Vec::new()), |_| true).check(target), Err(Reason::ThisMachine));
-        assert_eq!(shared(Policy::public(Vec::new()), |_| false).check(target), Ok(()));
-        let listed = Policy::allowing(vec!["93.184.215.0/24".parse().unwrap()]);
-        assert_eq!(shared(listed, |_| true).check(target), Ok(()), "who lists an address means it");
     }
 }

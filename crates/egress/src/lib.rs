@@ -1,19 +1,27 @@
 //! The gateway: a sandbox has no route of its own, its connections and its DNS questions end here, on the host.
 //!
-//! [`Policy`] decides about one address and knows no socket; [`HostGateway`] does the work. This crate knows no
-//! backend and no namespace: traffic comes out of an [`Uplink`](agentkernel_backend::Uplink).
+//! `ruleset` decides about connections, requests and names and knows no socket; `flow` takes a connection, `hello` reads
+//! whom it says it is for, `web` reads HTTP and opens TLS, `dns` answers questions. This crate knows no backend and no
+//! namespace: traffic comes out of an [`Uplink`](agentkernel_backend::Uplink).
 #![forbid(unsafe_code)]
 
+mod destination;
 mod dns;
 mod flow;
 mod gateway;
+mod hello;
+mod judge;
 mod limits;
 mod machine;
 mod observer;
 mod patience;
-mod policy;
+mod proxy;
 mod pump;
 mod ranges;
+mod reason;
+mod refusal;
+mod replay;
+mod ruleset;
 mod uplink;
 mod web;
 
@@ -22,4 +30,5 @@ pub use gateway::{HostGateway, Setup};
 pub use limits::Limits;
 pub use machine::own_addresses;
 pub use observer::{Connection, Observer, Outcome, Request};
-pub use policy::{Decision, Policy, Reason};
+pub use proxy::ADDRESS as PROXY;
+pub use reason::Reason;

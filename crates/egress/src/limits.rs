@@ -12,6 +12,10 @@ pub struct Limits {
     pub queries: usize,
     /// How long a connection to the outside may take to be made.
     pub connect: Duration,
+    /// How long a connection whose name decides may take to say it.
+    pub greeting: Duration,
+    /// How long one that is refused is listened to, so that it can be told why in its own words.
+    pub last_words: Duration,
     /// How long a DNS connection may be silent.
     pub dns_idle: Duration,
     /// How long connections may go on delivering what they hold after their sandbox has ended.
@@ -41,6 +45,8 @@ impl Limits {
             flows: usize::try_from(flows).unwrap_or(1),
             queries: usize::try_from(queries).unwrap_or(1),
             connect: Duration::from_secs(20),
+            greeting: Duration::from_secs(30),
+            last_words: Duration::from_secs(2),
             dns_idle: Duration::from_secs(30),
             drain: Duration::from_secs(2),
         }

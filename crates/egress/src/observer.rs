@@ -1,6 +1,6 @@
 //! What the gateway tells about each connection.
 
-use crate::policy::Reason;
+use crate::reason::Reason;
 use agentkernel_model::secret::SecretName;
 use std::{
     fmt,

@@ -5,7 +5,7 @@
 //! is "globally reachable: false" is refused; blocks that are deprecated or translate to another address are
 //! refused as well, because what they reach is not what they show.
 
-use crate::policy::Reason;
+use crate::reason::Reason;
 use agentkernel_model::cidr::Cidr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

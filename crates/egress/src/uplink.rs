@@ -65,8 +65,7 @@ async fn receive(shared: &Arc<Shared>, uplink: &Arc<dyn Uplink>, queries: &mut J
                 patience.renew();
                 let (shared, uplink) = (Arc::clone(shared), Arc::clone(uplink));
                 queries.spawn(async move {
-                    let answer =
-                        dns::respond(&shared.forwarder, &datagram.payload, dns::Transport::Udp).await;
+                    let answer = dns::respond(&shared, &datagram.payload, dns::Transport::Udp).await;
                     if let Some(answer) = answer {
                         // Fails only when the sandbox is gone, and that ends the loop above.
                         let _ = uplink.reply(datagram.peer, &answer).await;

@@ -2,6 +2,8 @@
 //!
 //! A question is read whole; of an answer only its header and question are, the rest is the sandbox's to read.
 
+use std::net::Ipv4Addr;
+
 const HEADER: usize = 12;
 /// The longest question message that is taken, and the longest answer over UDP.
 pub(crate) const MAX_MESSAGE: usize = 4096;
@@ -12,7 +14,10 @@ const MAX_NAME: usize = 255;
 /// EDNS, TSIG and SIG(0) are what a question carries beside itself; more is not a question.
 const MAX_ADDITIONAL: u16 = 4;
 
+const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
+const TYPE_SVCB: u16 = 64;
+const TYPE_HTTPS: u16 = 65;
 const TYPE_OPT: u16 = 41;
 const TYPE_IXFR: u16 = 251;
 const TYPE_AXFR: u16 = 252;
@@ -33,6 +38,13 @@ pub(crate) enum Rcode {
     ServFail = 2,
     NotImp = 4,
     Refused = 5,
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    V4,
+    V6,
 }
 
 /// Why a message is no question to pass on.
@@ -91,6 +103,66 @@ impl Query {
 
     pub(crate) fn asks_for_ipv6(&self) -> bool {
         (self.kind(), self.class()) == (TYPE_AAAA, CLASS_IN)
+    }
+
+    /// The gateway's own question about addresses of `name`: of IPv4, or of IPv6. `None` for what is no name of a host.
+    pub(crate) fn about(name: &str, kind: Kind) -> Option<Self> {
+        let mut message = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in name.split('.') {
+            let length = u8::try_from(label.len()).ok().filter(|l| (1..64).contains(l))?;
+            message.push(length);
+            message.extend_from_slice(label.as_bytes());
+        }
+        message.push(0);
+        let kind = match kind {
+            Kind::V4 => TYPE_A,
+            Kind::V6 => TYPE_AAAA,
+        };
+        message.extend_from_slice(&kind.to_be_bytes());
+        message.extend_from_slice(&CLASS_IN.to_be_bytes());
+        Self::parse(&message).ok()
+    }
+
+    /// The name that is asked about, in lower case and without a dot at its end; `None` when it is none of a host, such as
+    /// the root, or labels with dots in them.
+    pub(crate) fn name(&self) -> Option<String> {
+        let mut name = String::new();
+        let mut rest = self.message.get(HEADER..self.name_end)?;
+        while let Some((length, after)) = rest.split_first().filter(|(length, _)| **length > 0) {
+            let (label, after) = after.split_at_checked(usize::from(*length))?;
+            if !label.iter().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b)) {
+                return None;
+            }
+            if !name.is_empty() {
+                name.push('.');
+            }
+            name.extend(label.iter().map(|b| char::from(b.to_ascii_lowercase())));
+            rest = after;
+        }
+        (!name.is_empty()).then_some(name)
+    }
+
+    fn asks_for_ipv4(&self) -> bool {
+        (self.kind(), self.class()) == (TYPE_A, CLASS_IN)
+    }
+
+    /// Whether it asks how to reach a service (RFC 9460): the answer holds keys that hide names from the gateway (ECH).
+    pub(crate) fn asks_for_service(&self) -> bool {
+        [TYPE_SVCB, TYPE_HTTPS].contains(&self.kind())
+    }
+
+    /// That the name leads to `address`, for five seconds; where it was not asked about addresses of IPv4, that there are
+    /// none.
+    pub(crate) fn sinkhole(&self, address: Ipv4Addr) -> Vec<u8> {
+        let mut answer = self.reply(Rcode::NoError);
+        if self.asks_for_ipv4() {
+            let end = HEADER + self.question().len();
+            let mut record = vec![0xc0, HEADER as u8, 0, TYPE_A as u8, 0, CLASS_IN as u8, 0, 0, 0, 5, 0, 4];
+            record.extend_from_slice(&address.octets());
+            answer.splice(end..end, record);
+            put(&mut answer, 6, 1);
+        }
+        answer
     }
 
     fn question(&self) -> &[u8] {

@@ -1,19 +1,30 @@
 //! DNS for a sandbox: its questions are checked, asked of the host's resolvers, and answered.
 //!
-//! The addresses in an answer are passed on as they are. A name that leads to a private address (DNS rebinding) gains
-//! nothing: each connection is decided by its address when it is made.
+//! The addresses in an answer are passed on as they are, and remembered as [`pins`]: a rule that allows a name allows it
+//! at those. A name that leads to a private address (DNS rebinding) gains nothing: each connection is decided by its
+//! address when it is made. A name that no rule lets out never leaves this machine.
 
+mod answer;
 pub(crate) mod forward;
 mod message;
+pub(crate) mod pins;
 pub(crate) mod resolvers;
 pub(crate) mod stream;
 mod upstream;
 
-use forward::Forwarder;
-use message::{Fault, Query};
+use crate::{gateway::Shared, ruleset::Resolution};
+use message::{Fault, Kind, Query, Rcode, is_truncated};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Instant,
+};
 
 /// The port of DNS. Connections to it end here whatever address was meant.
 pub(crate) const PORT: u16 = 53;
+
+/// Where names lead that no rule lets out, so that whoever connects is told the reason. It is of TEST-NET-1 (RFC 5737)
+/// and belongs to nobody, as [`agentkernel_backend::gateway::RESOLVER`].
+pub(crate) const SINKHOLE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 54);
 
 /// How a question arrived, which bounds its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +34,61 @@ pub(crate) enum Transport {
 }
 
 /// The answer to `message`; `None` when it deserves none.
-pub(crate) async fn respond(forwarder: &Forwarder, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
-    match Query::parse(message) {
-        Ok(query) => Some(forwarder.answer(&query, transport).await),
-        Err(Fault::Answerable(error)) => Some(error),
-        Err(Fault::Silent) => None,
+pub(crate) async fn respond(shared: &Shared, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    let query = match Query::parse(message) {
+        Ok(query) => query,
+        Err(Fault::Answerable(error)) => return Some(error),
+        Err(Fault::Silent) => return None,
+    };
+    let rules = shared.rules();
+    let name = query.name();
+    let resolution = match &name {
+        Some(name) => rules.resolve(name),
+        // What is no name of a host no rule is about: `otherwise` decides.
+        None => rules.resolve("."),
+    };
+    if resolution == Resolution::Refuse {
+        if let Some(observer) = &shared.observer {
+            observer.refused_name(name.as_deref().unwrap_or("."));
+        }
+        return Some(query.sinkhole(SINKHOLE));
     }
+    if query.asks_for_service() && rules.knows_names() {
+        return Some(query.reply(Rcode::NoError));
+    }
+    let answer = shared.forwarder.answer(&query).await;
+    if let (Some(name), Some(answer)) = (&name, &answer) {
+        learn(shared, name, answer);
+    }
+    Some(match (transport, answer) {
+        (Transport::Udp, Some(answer)) => query.udp_answer(answer),
+        (Transport::Tcp, Some(answer)) if !is_truncated(&answer) => query.tcp_answer(answer),
+        (_, _) => query.reply(Rcode::ServFail),
+    })
 }
+
+/// The addresses of `name`, which are remembered as its own, IPv4 first. For requests to the proxy; whether the name may be
+/// asked about is the caller's to know.
+pub(crate) async fn resolve(shared: &Shared, name: &str) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for kind in [Kind::V4, Kind::V6] {
+        let Some(query) = Query::about(name, kind) else { continue };
+        if let Some(answer) = shared.forwarder.answer(&query).await {
+            found.extend(learn(shared, name, &answer));
+        }
+    }
+    found
+}
+
+fn learn(shared: &Shared, name: &str, answer: &[u8]) -> Vec<IpAddr> {
+    let now = Instant::now();
+    let addresses = answer::addresses(answer);
+    for (ip, ttl) in &addresses {
+        shared.pins.add(name, *ip, *ttl, now);
+    }
+    addresses.into_iter().map(|(ip, _)| ip).collect()
+}
+
+#[cfg(test)]
+#[path = "answer_tests.rs"]
+mod answer_tests;

@@ -1,7 +1,7 @@
 //! DNS over a TCP connection of the sandbox: questions one after the other, each behind its length.
 
-use super::{Transport, forward::Forwarder, message::MAX_MESSAGE, respond, upstream::framed};
-use crate::observer::Ledger;
+use super::{Transport, message::MAX_MESSAGE, respond, upstream::framed};
+use crate::{gateway::Shared, observer::Ledger};
 use agentkernel_backend::ByteStream;
 use std::{io, time::Duration};
 use tokio::{
@@ -9,16 +9,12 @@ use tokio::{
     time::timeout,
 };
 
-/// Answers until the sandbox closes, is silent for `idle`, or sends what is no DNS.
-pub(crate) async fn serve(
-    forwarder: &Forwarder,
-    idle: Duration,
-    mut io: Box<dyn ByteStream>,
-    ledger: &Ledger,
-) {
+/// Answers until the sandbox closes, is silent for [`crate::Limits::dns_idle`], or sends what is no DNS.
+pub(crate) async fn serve(shared: &Shared, mut io: Box<dyn ByteStream>, ledger: &Ledger) {
+    let idle = shared.limits.dns_idle;
     while let Ok(Some(question)) = within(idle, read(&mut io)).await {
         ledger.sent.add(question.len());
-        let answer = respond(forwarder, &question, Transport::Tcp).await;
+        let answer = respond(shared, &question, Transport::Tcp).await;
         let Some(answer) = answer else { return };
         let Ok(frame) = framed(&answer) else { return };
         if within(idle, write(&mut io, &frame)).await.is_err() {

@@ -1,7 +1,6 @@
 //! HTTP of a sandbox, read by the gateway: requests in clear, TLS that is opened, and requests to the gateway as a proxy.
 //!
 //! This part knows neither rules nor DNS: a [`Judge`] says what may be asked, [`Roads`] find a way.
-#![allow(dead_code, unused_imports, reason = "the gateway takes it into use with the next change")]
 
 mod answer;
 mod authority;

@@ -1,7 +1,8 @@
 //! Connections: decided, copied both ways, closed as the two sides close.
 
 use crate::support::{Lab, loopback, soon};
-use agentkernel_egress::{Outcome, Policy, Reason};
+use agentkernel_egress::{Outcome, Reason};
+use agentkernel_model::egress::EgressRules;
 use std::{io::ErrorKind, net::SocketAddr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -91,7 +92,7 @@ async fn what_a_server_said_before_it_hung_up_arrives() {
 async fn refused_connections_are_closed_and_reach_nobody() {
     let (listener, local) = listen().await;
     // The real policy, against a server that really listens.
-    let lab = Lab::new(Policy::public(Vec::new()), Vec::new(), |_| {});
+    let lab = Lab::new(EgressRules::default(), Vec::new(), |_| {});
     let mapped = SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), local.port());
     let nat64 = SocketAddr::new("64:ff9b::127.0.0.1".parse().unwrap(), local.port());
     let metadata: SocketAddr = "169.254.169.254:80".parse().unwrap();

@@ -1,8 +1,8 @@
 //! A sandbox in memory: its connections and datagrams are put in by the test.
 
 use agentkernel_backend::{ByteStream, Datagram, Flow, Uplink};
-use agentkernel_egress::{Connection, HostGateway, Limits, Observer, Policy, Request, Resolvers};
-use agentkernel_model::cidr::Cidr;
+use agentkernel_egress::{Connection, HostGateway, Limits, Observer, Request, Resolvers, Setup};
+use agentkernel_model::egress::{EgressRules, Otherwise};
 use async_trait::async_trait;
 use std::{
     io,
@@ -106,12 +106,26 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    pub(crate) fn new(policy: Policy, resolvers: Vec<SocketAddr>, change: impl FnOnce(&mut Limits)) -> Self {
+    pub(crate) fn new(
+        rules: EgressRules,
+        resolvers: Vec<SocketAddr>,
+        change: impl FnOnce(&mut Limits),
+    ) -> Self {
         let mut limits = Limits::of_process();
+        // Whoever says nothing to a refused connection should not make a test wait.
+        limits.last_words = Duration::from_millis(200);
         change(&mut limits);
         let seen = Arc::new(Recorder::default());
         let resolvers = Resolvers::new(resolvers).with_timeout(Duration::from_millis(300));
-        let gateway = HostGateway::with_policy(policy, resolvers, limits, Some(seen.clone()));
+        let setup = Setup {
+            rules,
+            secrets: Vec::new(),
+            resolvers,
+            own_addresses: Vec::new(),
+            roots: Vec::new(),
+            observer: Some(seen.clone()),
+        };
+        let gateway = HostGateway::new(setup, limits).unwrap();
         let (uplink, inside) = uplink();
         agentkernel_backend::Gateway::serve(gateway.as_ref(), uplink);
         Self { gateway, inside, seen }
@@ -130,8 +144,12 @@ impl Lab {
     }
 }
 
-pub(crate) fn loopback() -> Policy {
-    Policy::allowing(vec!["127.0.0.0/8".parse::<Cidr>().unwrap(), "::1".parse().unwrap()])
+pub(crate) fn loopback() -> EgressRules {
+    rules(&["allow 127.0.0.0/8", "allow ::1"], Otherwise::Deny)
+}
+
+pub(crate) fn rules(rules: &[&str], otherwise: Otherwise) -> EgressRules {
+    EgressRules { rules: rules.iter().map(|text| text.parse().unwrap()).collect(), otherwise }
 }
 
 /// A test that hangs fails.

@@ -126,9 +126,9 @@ fn malformed(text: &str) -> Error {
 
 fn methods(list: &str) -> Result<Vec<String>> {
     let valid =
-        |m: &&str| (1..=32).contains(&m.len()) && m.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
+        |m: &str| (1..=32).contains(&m.len()) && m.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
     let methods: Vec<&str> = list.split(',').collect();
-    if methods.iter().all(|m| valid(m)) {
+    if methods.iter().copied().all(valid) {
         return Ok(methods.into_iter().map(str::to_ascii_uppercase).collect());
     }
     Err(Error::invalid(format!("'{}' is not a list of methods", printable(list)))

@@ -8,7 +8,6 @@ use std::sync::Mutex as StdMutex;
 use tokio::{
     io::{AsyncWriteExt as _, DuplexStream},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
     task::JoinHandle,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};

@@ -1,0 +1,121 @@
+//! What the first bytes of a connection say: which protocol it is, and which host is meant.
+
+use rustls::server::Acceptor;
+use std::{io, net::IpAddr, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
+};
+
+/// The longest greeting that is read: TLS allows more, and nobody sends it; header sections of HTTP end at 64 KiB here.
+const MAX: usize = 64 * 1024;
+/// The version of a record's first byte: handshake (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+const MAX_HEADERS: usize = 100;
+
+/// What a connection begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hello {
+    /// With the name of SNI (RFC 6066), in lower case.
+    Tls(Option<String>),
+    /// A request of HTTP/1 with the host it names: a name in lower case, or an address. Whether it says that once and
+    /// truly is for whoever reads the requests.
+    Http(Option<String>),
+    /// Anything else, and what breaks off.
+    Other,
+}
+
+/// Reads into `seen` until it is clear what `io` speaks, all of it within `patience`. Nothing more than a greeting is read.
+///
+/// # Errors
+/// When reading fails, it takes longer than `patience`, or the stream ends before its first byte.
+pub(crate) async fn read(
+    io: &mut (impl AsyncRead + Unpin),
+    seen: &mut Vec<u8>,
+    patience: Duration,
+) -> io::Result<Hello> {
+    timeout(patience, until_clear(io, seen)).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+async fn until_clear(io: &mut (impl AsyncRead + Unpin), seen: &mut Vec<u8>) -> io::Result<Hello> {
+    loop {
+        if let Some(hello) = classify(seen) {
+            return Ok(hello);
+        }
+        let before = seen.len();
+        if before >= MAX {
+            return Ok(Hello::Other);
+        }
+        let mut chunk = [0; 4096];
+        let count = io.read(&mut chunk).await?;
+        if count == 0 {
+            return if before == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Hello::Other) };
+        }
+        seen.extend_from_slice(&chunk[..count]);
+    }
+}
+
+/// `None`: more is needed to tell.
+fn classify(seen: &[u8]) -> Option<Hello> {
+    match seen {
+        [] => None,
+        [TLS_HANDSHAKE, ..] => tls(seen),
+        [b'A'..=b'Z', ..] => http(seen),
+        _ => Some(Hello::Other),
+    }
+}
+
+fn tls(mut seen: &[u8]) -> Option<Hello> {
+    let mut acceptor = Acceptor::default();
+    while !seen.is_empty() {
+        if !matches!(acceptor.read_tls(&mut seen), Ok(1..)) {
+            return Some(Hello::Other);
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
+                return Some(Hello::Tls(name));
+            }
+            // An alert was prepared; who refuses sends one of its own.
+            Err(_) => return Some(Hello::Other),
+        }
+    }
+    None
+}
+
+fn http(seen: &[u8]) -> Option<Hello> {
+    // The beginning of any other protocol should not wait for the end of a line that never comes.
+    let method = seen.iter().take_while(|b| b.is_ascii_uppercase() || **b == b'-').count();
+    match seen.get(method) {
+        None if method <= 20 => return None,
+        Some(b' ') => {}
+        _ => return Some(Hello::Other),
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(seen) {
+        Ok(httparse::Status::Partial) => None,
+        Ok(httparse::Status::Complete(_)) => {
+            let host = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("host"));
+            let host = host.and_then(|header| std::str::from_utf8(header.value).ok());
+            Some(Hello::Http(host.and_then(host_of)))
+        }
+        Err(_) => Some(Hello::Other),
+    }
+}
+
+/// The host of a `Host` (RFC 9110, section 7.2), without its port, in lower case.
+pub(crate) fn host_of(value: &str) -> Option<String> {
+    let value = value.trim_ascii();
+    let host = match value.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((v6, _)) => return v6.parse().ok().map(|ip: IpAddr| ip.to_string()),
+        None => value.rsplit_once(':').map_or(value, |(host, _)| host),
+    };
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    (!host.is_empty()).then_some(host)
+}
+
+#[cfg(test)]
+#[path = "hello_tests.rs"]
+mod tests;

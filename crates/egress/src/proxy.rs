@@ -1,0 +1,80 @@
+//! The gateway as a proxy, for clients that want one: every connection ends here, so that its address needs no route.
+
+use crate::{
+    destination::Destination,
+    dns,
+    flow::Visit,
+    judge::RuleJudge,
+    observer::{Ledger, Outcome},
+    reason::Reason,
+    refusal::Refused,
+    ruleset::{Name, Resolution, Ruling},
+    web::{Place, Roads},
+};
+use agentkernel_backend::{ByteStream, gateway::RESOLVER};
+use async_trait::async_trait;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// Where clients find it: the address of the name server, at the port that proxies have.
+pub const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(RESOLVER), 3128);
+
+/// Serves one connection to the proxy.
+pub(crate) async fn serve(visit: &Visit, io: Box<dyn ByteStream>, ledger: &Ledger) -> Outcome {
+    let roads: Arc<dyn Roads> = Arc::new(visit.clone());
+    visit.shared.web.proxy(io, roads, RuleJudge::of(&visit.shared), ledger).await
+}
+
+#[async_trait]
+impl Roads for Visit {
+    async fn find(&self, host: &str, port: u16) -> Result<Place, String> {
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let rules = self.shared.rules();
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            let to = self.shared.destination(SocketAddr::new(ip, port));
+            return match rules.rule(&to, None, None) {
+                // What is inside of a tunnel may say a name that is let through there.
+                Ruling::Deny(..) if rules.needs_name(&to) && self.leads_somewhere(&to) => {
+                    Ok(place(host, &to))
+                }
+                Ruling::Deny(rule, reason) => Err(Refused { host: &host, rule, reason }.to_string()),
+                Ruling::Allow(_) | Ruling::Inspect => Ok(place(host, &to)),
+            };
+        }
+        if rules.resolve(&host) == Resolution::Refuse {
+            if let Some(observer) = &self.shared.observer {
+                observer.refused_name(&host);
+            }
+            return Err(Refused { host: &host, rule: None, reason: Reason::NotListed }.to_string());
+        }
+        let mut refused = None;
+        for ip in dns::resolve(&self.shared, &host).await {
+            let to = self.shared.destination(SocketAddr::new(ip, port));
+            match rules.rule(&to, Some(Name { text: &host, pinned: true }), None) {
+                Ruling::Allow(_) | Ruling::Inspect => return Ok(place(host, &to)),
+                Ruling::Deny(rule, reason) => {
+                    refused.get_or_insert_with(|| Refused { host: &host, rule, reason }.to_string());
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| format!("agentkernel: {host} has no address")))
+    }
+
+    async fn tunnel(&self, place: Place, io: Box<dyn ByteStream>) {
+        let mut ledger = Ledger::open(self.shared.observer.clone(), place.address);
+        ledger.outcome = self.travel(io, place.address, &mut ledger).await;
+    }
+}
+
+impl Visit {
+    /// Whether a name was told for this address.
+    fn leads_somewhere(&self, to: &Destination) -> bool {
+        !self.shared.pins.names(to.address.ip(), std::time::Instant::now()).is_empty()
+    }
+}
+
+const fn place(name: String, to: &Destination) -> Place {
+    Place { name, address: to.address }
+}

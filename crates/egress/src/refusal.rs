@@ -1,0 +1,43 @@
+//! How a sandbox is told that something is blocked.
+
+use crate::{hello::Hello, reason::Reason, web::Web};
+use agentkernel_backend::ByteStream;
+use agentkernel_model::egress::EgressRule;
+use std::fmt;
+
+/// The sentence that says what is blocked, why, and who can change that.
+pub(crate) struct Refused<'a> {
+    /// A name, or an address.
+    pub(crate) host: &'a str,
+    pub(crate) rule: Option<&'a EgressRule>,
+    pub(crate) reason: Reason,
+}
+
+impl fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, rule, reason } = self;
+        write!(f, "agentkernel: {host} is blocked: ")?;
+        match (rule, reason) {
+            (Some(rule), Reason::Denied) => write!(f, "the rule '{rule}' says so"),
+            // The name is let through, and what it leads to is not.
+            (Some(rule), reason) => write!(f, "it is {reason}, which the rule '{rule}' does not let through"),
+            (None, reason) => {
+                write!(f, "it is {reason}; who runs this sandbox can let it through with --allow")
+            }
+        }
+    }
+}
+
+/// Whether whoever connects to `port` waits for the other side to speak: FTP, SSH, SMTP, POP3, IMAP, submission, MySQL.
+pub(crate) const fn listens_first(port: u16) -> bool {
+    matches!(port, 21 | 22 | 25 | 110 | 143 | 587 | 3306)
+}
+
+/// Answers what said `hello`, and closes. What is neither HTTP nor TLS is only closed.
+pub(crate) async fn tell(io: Box<dyn ByteStream>, hello: Option<&Hello>, why: &str) {
+    match hello {
+        Some(Hello::Tls(_)) => Web::refuse_tls(io).await,
+        Some(Hello::Http(_)) => Web::refuse_http(io, why).await,
+        Some(Hello::Other) | None => {}
+    }
+}

@@ -1,0 +1,225 @@
+//! What the rules of a sandbox say about one connection, one request, one name. No I/O.
+
+use crate::{destination::Destination, reason::Reason};
+use agentkernel_model::egress::{EgressRule, EgressRules, Group, Otherwise, Target, Verdict};
+use agentkernel_trust::Bound;
+
+/// The rules of this moment, and the hosts of secrets, which are let through beside them.
+#[derive(Debug)]
+pub(crate) struct Ruleset {
+    egress: EgressRules,
+    secrets: Vec<Bound>,
+}
+
+/// A name that a connection or a request goes by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Name<'a> {
+    /// In lower case, without a dot at its end.
+    pub(crate) text: &'a str,
+    /// The gateway itself told this sandbox, or its proxy, that the name leads to the address. Only then does a rule that
+    /// allows the name count; one that denies it always does.
+    pub(crate) pinned: bool,
+}
+
+/// One request of HTTP.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ruling<'a> {
+    /// Let through; the rule is `None` where none was about it.
+    Allow(Option<&'a EgressRule>),
+    /// Let through as HTTP whose requests are asked about one by one.
+    Inspect,
+    Deny(Option<&'a EgressRule>, Reason),
+}
+
+/// What a question of DNS gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    Forward,
+    /// Nothing could be reached under this name.
+    Refuse,
+}
+
+impl Ruleset {
+    pub(crate) const fn new(egress: EgressRules, secrets: Vec<Bound>) -> Self {
+        Self { egress, secrets }
+    }
+
+    /// The same secrets with other rules.
+    pub(crate) fn with_rules(&self, egress: EgressRules) -> Self {
+        Self { egress, secrets: self.secrets.clone() }
+    }
+
+    /// Whether names make a difference anywhere.
+    pub(crate) fn knows_names(&self) -> bool {
+        !self.secrets.is_empty() || self.egress.rules.iter().any(|rule| rule.target().name().is_some())
+    }
+
+    /// Whether connections to some host are opened to look at their requests.
+    pub(crate) fn opens_tls(&self) -> bool {
+        !self.secrets.is_empty() || self.egress.rules.iter().any(|rule| rule.http().is_some())
+    }
+
+    /// Whether a rule about paths names `host`: then a path must mean what it shows.
+    pub(crate) fn reads_paths_of(&self, host: &str) -> bool {
+        let about = |rule: &&EgressRule| rule.target().name().is_some_and(|pattern| pattern.matches(host));
+        self.egress.rules.iter().filter(about).any(|rule| rule.http().is_some())
+    }
+
+    /// What is sent to `host`.
+    pub(crate) fn secrets_of(&self, host: &str) -> impl Iterator<Item = &Bound> {
+        self.secrets.iter().filter(move |bound| bound.host().matches(host))
+    }
+
+    /// Whether the decision for `to` can depend on a name.
+    pub(crate) fn needs_name(&self, to: &Destination) -> bool {
+        for rule in self.about_port(to) {
+            match (rule.target(), rule.verdict()) {
+                (Target::Name(_), _) => return true,
+                (target, Verdict::Deny) if is_at(target, to) => return false,
+                // What is let through by its address may still be a host of a secret.
+                (target, Verdict::Allow) if is_at(target, to) => return !self.secrets.is_empty(),
+                _ => {}
+            }
+        }
+        !self.secrets.is_empty()
+    }
+
+    /// The ruling for a connection to `to` under `name`, or for one request over it.
+    pub(crate) fn rule(
+        &self,
+        to: &Destination,
+        name: Option<Name<'_>>,
+        asking: Option<Asking<'_>>,
+    ) -> Ruling<'_> {
+        let (mut reads_requests, mut may_pass) = (false, false);
+        let mut ruling = None;
+        for rule in self.about_port(to) {
+            let decides = match rule.target() {
+                Target::Name(pattern) => name.filter(|name| pattern.matches(name.text)).and_then(|name| {
+                    let counts = rule.verdict() == Verdict::Deny || name.pinned;
+                    match (rule.http(), asking) {
+                        _ if !counts => None,
+                        (None, _) => Some(self.of_name(rule, to)),
+                        (Some(http), Some(asking)) => {
+                            http.matches(asking.method, asking.path).then(|| self.of_name(rule, to))
+                        }
+                        (Some(_), None) => {
+                            reads_requests = true;
+                            may_pass |= matches!(self.of_name(rule, to), Ruling::Allow(_));
+                            None
+                        }
+                    }
+                }),
+                target if is_at(target, to) => Some(of_address(rule)),
+                _ => None,
+            };
+            if decides.is_some() {
+                ruling = decides;
+                break;
+            }
+        }
+        let bound = name.is_some_and(|name| name.pinned && self.secrets_of(name.text).next().is_some());
+        let ruling = ruling.unwrap_or_else(|| self.by_default(to, bound));
+        match ruling {
+            Ruling::Allow(_) if asking.is_none() && (reads_requests || bound) => Ruling::Inspect,
+            Ruling::Deny(..) if may_pass => Ruling::Inspect,
+            ruling => ruling,
+        }
+    }
+
+    /// The ruling for what says no name of its own, to an address that the sandbox was told for `names`. Nobody can read
+    /// its requests, so where rules are about those it is refused.
+    pub(crate) fn rule_unnamed<'a>(
+        &self,
+        to: &Destination,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Ruling<'_> {
+        let mut allowed = None;
+        for text in names {
+            match self.rule(to, Some(Name { text, pinned: true }), None) {
+                Ruling::Inspect => return Ruling::Deny(None, Reason::Unreadable),
+                deny @ Ruling::Deny(Some(_), Reason::Denied) => return deny,
+                allow @ Ruling::Allow(_) => allowed = Some(allow),
+                Ruling::Deny(..) => {}
+            }
+        }
+        allowed.unwrap_or_else(|| self.rule(to, None, None))
+    }
+
+    /// Whether anything could be reached under `name`. Rules about addresses say nothing about names but for the public:
+    /// who allows a network and nothing else does not allow questions about any name to leave the machine.
+    pub(crate) fn resolve(&self, name: &str) -> Resolution {
+        let mut public = self.egress.otherwise == Otherwise::Public;
+        for rule in &self.egress.rules {
+            let whole = rule.ports().is_none() && rule.http().is_none();
+            match (rule.target(), rule.verdict()) {
+                (Target::Name(pattern), Verdict::Allow) if pattern.matches(name) => {
+                    return Resolution::Forward;
+                }
+                (Target::Name(pattern), Verdict::Deny) if whole && pattern.matches(name) => {
+                    return Resolution::Refuse;
+                }
+                (Target::Group(Group::Public), Verdict::Allow) => return Resolution::Forward,
+                (Target::Group(Group::Public), Verdict::Deny) if whole => public = false,
+                _ => {}
+            }
+        }
+        let bound = self.secrets_of(name).next().is_some();
+        if public || bound { Resolution::Forward } else { Resolution::Refuse }
+    }
+
+    fn about_port(&self, to: &Destination) -> impl Iterator<Item = &EgressRule> {
+        let port = to.address.port();
+        self.egress.rules.iter().filter(move |rule| rule.is_about_port(port))
+    }
+
+    /// A rule whose name was meant. A name leads nowhere that its address may not be reached as: who controls the
+    /// name's DNS must not choose an address of this machine or of its networks (DNS rebinding).
+    fn of_name<'a>(&'a self, rule: &'a EgressRule, to: &Destination) -> Ruling<'a> {
+        match rule.verdict() {
+            Verdict::Deny => Ruling::Deny(Some(rule), Reason::Denied),
+            Verdict::Allow if self.is_reachable(to) => Ruling::Allow(Some(rule)),
+            Verdict::Allow => Ruling::Deny(Some(rule), to.reason.unwrap_or(Reason::NotListed)),
+        }
+    }
+
+    /// Whether a name may lead to `to`: it is public, or rules let its address through.
+    fn is_reachable(&self, to: &Destination) -> bool {
+        let first = || self.about_port(to).find(|rule| is_at(rule.target(), to));
+        to.is_public() || first().is_some_and(|rule| rule.verdict() == Verdict::Allow)
+    }
+
+    fn by_default(&self, to: &Destination, bound: bool) -> Ruling<'_> {
+        match self.egress.otherwise {
+            _ if bound && self.is_reachable(to) => Ruling::Allow(None),
+            Otherwise::Public if to.is_public() => Ruling::Allow(None),
+            Otherwise::Public => Ruling::Deny(None, to.reason.unwrap_or(Reason::NotListed)),
+            Otherwise::Deny => Ruling::Deny(None, Reason::NotListed),
+        }
+    }
+}
+
+fn is_at(target: &Target, to: &Destination) -> bool {
+    match target {
+        Target::Name(_) => false,
+        Target::Addresses(block) => block.contains(to.address.ip()),
+        Target::Group(group) => to.group == Some(*group),
+    }
+}
+
+const fn of_address(rule: &EgressRule) -> Ruling<'_> {
+    match rule.verdict() {
+        Verdict::Allow => Ruling::Allow(Some(rule)),
+        Verdict::Deny => Ruling::Deny(Some(rule), Reason::Denied),
+    }
+}
+
+#[cfg(test)]
+#[path = "ruleset_tests.rs"]
+mod tests;

@@ -1,0 +1,198 @@
+use super::*;
+use agentkernel_model::secret::SecretBinding;
+use std::net::{IpAddr, SocketAddr};
+
+const OWN: &str = "10.9.9.9";
+
+fn ruleset(rules: &[&str], otherwise: Otherwise, secrets: &[&str]) -> Ruleset {
+    let rules = rules.iter().map(|text| text.parse().unwrap()).collect();
+    let bindings: Vec<SecretBinding> = secrets.iter().map(|text| text.parse().unwrap()).collect();
+    let bound = agentkernel_trust::resolve(&bindings, &[]).unwrap();
+    Ruleset::new(EgressRules { rules, otherwise }, bound)
+}
+
+fn to(address: &str) -> Destination {
+    let address: SocketAddr = address.parse().unwrap();
+    Destination::of(address, |ip| ip == OWN.parse::<IpAddr>().unwrap())
+}
+
+fn pinned(text: &str) -> Option<Name<'_>> {
+    Some(Name { text, pinned: true })
+}
+
+fn claimed(text: &str) -> Option<Name<'_>> {
+    Some(Name { text, pinned: false })
+}
+
+/// `allow`, `inspect`, or the reason of the refusal.
+fn word(ruling: Ruling<'_>) -> String {
+    match ruling {
+        Ruling::Allow(_) => "allow".to_owned(),
+        Ruling::Inspect => "inspect".to_owned(),
+        Ruling::Deny(_, reason) => format!("{reason:?}"),
+    }
+}
+
+const PUBLIC: &str = "93.184.215.14:443";
+
+#[test]
+fn without_rules_the_public_is_open_and_nothing_else() {
+    let rules = ruleset(&[], Otherwise::Public, &[]);
+    for (address, verdict) in [
+        (PUBLIC, "allow"),
+        ("[2606:4700::1111]:443", "allow"),
+        ("10.0.0.1:80", "Private"),
+        ("10.9.9.9:80", "ThisMachine"),
+        ("127.0.0.1:80", "Loopback"),
+        ("0.0.0.0:80", "Unspecified"),
+        ("169.254.169.254:80", "Metadata"),
+        ("[::ffff:127.0.0.1]:80", "Loopback"),
+        ("[64:ff9b::7f00:1]:80", "Loopback"),
+        ("224.0.0.1:80", "Multicast"),
+    ] {
+        assert!(!rules.needs_name(&to(address)));
+        assert_eq!(word(rules.rule(&to(address), None, None)), verdict, "{address}");
+    }
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let rules = ruleset(
+        &[
+            "deny 93.184.215.14:22",
+            "allow 93.184.0.0/16",
+            "deny public",
+            "allow private:5432",
+            "allow host:8080",
+        ],
+        Otherwise::Public,
+        &[],
+    );
+    for (address, verdict) in [
+        ("93.184.215.14:22", "Denied"),
+        ("93.184.215.14:23", "allow"),
+        ("8.8.8.8:443", "Denied"),
+        ("10.0.0.1:5432", "allow"),
+        ("10.0.0.1:5433", "Private"),
+        ("127.0.0.1:8080", "allow"),
+        ("10.9.9.9:8080", "allow"),
+        ("10.9.9.9:5432", "ThisMachine"),
+        ("[64:ff9b::7f00:1]:8080", "Loopback"),
+        ("169.254.169.254:80", "Metadata"),
+    ] {
+        assert_eq!(word(rules.rule(&to(address), None, None)), verdict, "{address}");
+    }
+}
+
+#[test]
+fn a_name_counts_where_this_sandbox_was_told_it_and_leads_to_nothing_private() {
+    let rules = ruleset(&["allow *.example.com", "allow 10.0.0.0/24"], Otherwise::Deny, &[]);
+    assert!(rules.needs_name(&to(PUBLIC)));
+    for (name, address, verdict) in [
+        (pinned("a.example.com"), PUBLIC, "allow"),
+        (claimed("a.example.com"), PUBLIC, "NotListed"),
+        (pinned("example.com"), PUBLIC, "NotListed"),
+        (None, PUBLIC, "NotListed"),
+        // Rebinding.
+        (pinned("a.example.com"), "127.0.0.1:443", "Loopback"),
+        (pinned("a.example.com"), "10.1.0.1:443", "Private"),
+        (pinned("a.example.com"), "10.9.9.9:443", "ThisMachine"),
+        (pinned("a.example.com"), "169.254.169.254:443", "Metadata"),
+        // Somebody let the address through as well.
+        (pinned("a.example.com"), "10.0.0.1:443", "allow"),
+        (None, "10.0.0.1:443", "allow"),
+    ] {
+        assert_eq!(word(rules.rule(&to(address), name, None)), verdict, "{name:?} {address}");
+    }
+}
+
+#[test]
+fn a_denied_name_is_denied_whoever_resolved_it() {
+    let rules = ruleset(&["deny *.evil.com"], Otherwise::Public, &[]);
+    assert_eq!(word(rules.rule(&to(PUBLIC), claimed("a.evil.com"), None)), "Denied");
+    assert_eq!(word(rules.rule(&to(PUBLIC), claimed("evil.com"), None)), "allow");
+    assert_eq!(word(rules.rule_unnamed(&to(PUBLIC), ["good.com", "a.evil.com"])), "Denied");
+    assert_eq!(word(rules.rule_unnamed(&to(PUBLIC), ["good.com"])), "allow");
+}
+
+#[test]
+fn an_allowed_name_stays_so_when_the_public_is_denied_after_it() {
+    let rules = ruleset(&["allow api.example.com:443", "deny public"], Otherwise::Public, &[]);
+    assert_eq!(word(rules.rule(&to(PUBLIC), pinned("api.example.com"), None)), "allow");
+    assert_eq!(word(rules.rule(&to("93.184.215.14:80"), pinned("api.example.com"), None)), "Denied");
+    assert_eq!(word(rules.rule(&to(PUBLIC), pinned("b.example.com"), None)), "Denied");
+}
+
+#[test]
+fn requests_are_ruled_one_by_one() {
+    let rules = ruleset(
+        &["allow GET,HEAD api.example.com/v1", "deny DELETE up.example.com", "allow up.example.com"],
+        Otherwise::Deny,
+        &[],
+    );
+    let asking = |method, path| Some(Asking { method, path });
+    let (api, up) = (pinned("api.example.com"), pinned("up.example.com"));
+    assert_eq!(word(rules.rule(&to(PUBLIC), api, None)), "inspect");
+    assert_eq!(word(rules.rule(&to(PUBLIC), claimed("api.example.com"), None)), "NotListed");
+    assert_eq!(word(rules.rule(&to("10.0.0.1:443"), api, None)), "NotListed");
+    for (name, method, path, verdict) in [
+        (api, "GET", "/v1/models", "allow"),
+        (api, "POST", "/v1/models", "NotListed"),
+        (api, "GET", "/v2", "NotListed"),
+        (up, "DELETE", "/", "Denied"),
+        (up, "GET", "/", "allow"),
+    ] {
+        assert_eq!(
+            word(rules.rule(&to(PUBLIC), name, asking(method, path))),
+            verdict,
+            "{name:?} {method} {path}"
+        );
+    }
+    assert_eq!(word(rules.rule_unnamed(&to(PUBLIC), ["api.example.com"])), "Unreadable");
+    assert_eq!(word(rules.rule_unnamed(&to(PUBLIC), ["up.example.com"])), "Unreadable");
+}
+
+#[test]
+fn hosts_of_secrets_are_opened_and_let_through_beside_the_rules() {
+    let rules = ruleset(&["allow pypi.org"], Otherwise::Deny, &["KEY=12345678:api.example.com"]);
+    assert_eq!(word(rules.rule(&to(PUBLIC), pinned("api.example.com"), None)), "inspect");
+    assert_eq!(word(rules.rule(&to(PUBLIC), claimed("api.example.com"), None)), "NotListed");
+    assert_eq!(word(rules.rule(&to("10.0.0.1:443"), pinned("api.example.com"), None)), "NotListed");
+    assert_eq!(word(rules.rule(&to(PUBLIC), pinned("pypi.org"), None)), "allow");
+    assert_eq!(word(rules.rule(&to(PUBLIC), pinned("evil.com"), None)), "NotListed");
+    assert_eq!(word(rules.rule_unnamed(&to(PUBLIC), ["api.example.com"])), "Unreadable");
+    // An address that is let through may be such a host's.
+    let rules = ruleset(&["allow 10.0.0.0/8"], Otherwise::Deny, &["KEY=12345678:api.example.com"]);
+    assert!(rules.needs_name(&to("10.0.0.1:443")));
+    assert_eq!(word(rules.rule(&to("10.0.0.1:443"), pinned("api.example.com"), None)), "inspect");
+    assert_eq!(word(rules.rule(&to("10.0.0.1:443"), None, None)), "allow");
+    let denied = ruleset(&["deny api.example.com"], Otherwise::Deny, &["KEY=12345678:api.example.com"]);
+    assert_eq!(word(denied.rule(&to(PUBLIC), pinned("api.example.com"), None)), "Denied");
+}
+
+#[test]
+fn names_that_lead_nowhere_are_not_asked_about() {
+    let listed =
+        ruleset(&["allow *.example.com", "allow 10.0.0.0/8"], Otherwise::Deny, &["K=12345678:api.x.org"]);
+    for (name, resolution) in [
+        ("a.example.com", Resolution::Forward),
+        ("api.x.org", Resolution::Forward),
+        ("example.com", Resolution::Refuse),
+        ("stolen-data.tunnel.net", Resolution::Refuse),
+    ] {
+        assert_eq!(listed.resolve(name), resolution, "{name}");
+    }
+    let open = ruleset(&["deny evil.com", "deny half.com:80"], Otherwise::Public, &[]);
+    for (name, resolution) in [
+        ("evil.com", Resolution::Refuse),
+        ("half.com", Resolution::Forward),
+        ("any.org", Resolution::Forward),
+    ] {
+        assert_eq!(open.resolve(name), resolution, "{name}");
+    }
+    let closed = ruleset(&["allow a.com", "deny public"], Otherwise::Public, &[]);
+    assert_eq!(closed.resolve("a.com"), Resolution::Forward);
+    assert_eq!(closed.resolve("b.com"), Resolution::Refuse);
+    let public = ruleset(&["allow public:443"], Otherwise::Deny, &[]);
+    assert_eq!(public.resolve("b.com"), Resolution::Forward);
+}
