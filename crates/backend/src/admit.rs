@@ -84,6 +84,12 @@ pub fn admit(
     let vm = Support::from_test(can.boundary == Boundary::Vm);
     need(spec.isolation == Isolation::Vm, vm, "a kernel of the sandbox's own", "leave out --isolation vm");
     need(
+        policy.has_own_files(),
+        can.own_files,
+        "secrets, and rules about requests",
+        "leave out --secret and --secret-file, or name another backend with --backend",
+    );
+    need(
         spec.runtime.is_some(),
         can.runtimes,
         "another OCI runtime",

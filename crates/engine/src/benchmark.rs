@@ -3,7 +3,7 @@
 //! Backends take turns, so that a machine that is busy for a moment is busy for all of them. Nothing stays: a sandbox of a
 //! benchmark is removed whatever happens, and carries a time to live for the case that this process is killed.
 
-use crate::{clock, create, engine::Engine, exec, lifecycle, probe, request::CreateRequest};
+use crate::{clock, create, engine::Engine, exec, lifecycle, probe, request::CreateRequest, values::Values};
 use agentkernel_backend::Health;
 use agentkernel_model::{
     Error, Kind, Result,
@@ -248,7 +248,7 @@ async fn life(
     let begun = Instant::now();
     create::create(engine, creation).await?;
     let created = Instant::now();
-    lifecycle::start(engine, name).await?;
+    lifecycle::start(engine, name, &Values::default()).await?;
     let started = Instant::now();
     execute(engine, name).await?;
     let executed = Instant::now();

@@ -4,6 +4,7 @@ use crate::{
     engine::Engine,
     lifecycle, query, record,
     request::{Copied, CopySource, Status},
+    values::Values,
 };
 use agentkernel_archive::{
     Bounds, Crossing, Existing, Ownership, PackOptions, UnpackOptions, Whiteouts, pack, unpack,
@@ -109,7 +110,8 @@ async fn with_sandbox<T>(
     let info = query::info(engine, name)?;
     let started = info.status == Status::Stopped;
     if started {
-        lifecycle::start(engine, name).await?;
+        // One with secrets is refused: they are not needed for this, and nobody gave them.
+        lifecycle::start(engine, name, &Values::default()).await?;
     }
     let result = match attach(engine, name).await {
         Ok(sandbox) => work(sandbox).await,

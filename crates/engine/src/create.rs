@@ -5,7 +5,7 @@ use crate::{
     directories::{self, SandboxDir},
     engine::Engine,
     held::{self, Attempt},
-    lifecycle, private, query, record,
+    inside, lifecycle, private, query, record,
     request::{CreateRequest, SandboxInfo},
     rootfs,
     select::{self, Selected},
@@ -15,13 +15,15 @@ use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use agentkernel_store::{Intent, NewRecord, Writer};
 
 pub(crate) async fn create(engine: &Engine, request: CreateRequest) -> Result<SandboxInfo> {
-    let mut selected = select::select(engine, &request.spec, request.backend.as_deref()).await?;
+    // What a backend makes has the variables of the policy as well; the record has what was asked for.
+    let whole = inside::with_environment(&request.spec)?;
+    let mut selected = select::select(engine, &whole, request.backend.as_deref()).await?;
     directories::ensure(&engine.host)?;
     private::check(&engine.host, &request.spec)?;
     loop {
         match attempt(engine, &request, &selected).await {
             Ok(()) => return query::info(engine, &request.name),
-            Err(error) => selected = selected.after_failure(engine, &request.spec, error).await?,
+            Err(error) => selected = selected.after_failure(engine, &whole, error).await?,
         }
     }
 }

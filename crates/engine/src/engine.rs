@@ -14,7 +14,9 @@ use crate::{
     },
     run, select,
     stats::{self, Stats},
-    templates, trusted, volumes,
+    templates, trusted,
+    values::Values,
+    volumes,
 };
 use agentkernel_backend::{Backend, Driver, Host, Process, Registry};
 use agentkernel_image::{HostFacts, Images, Progress, PullPolicy, Pulled};
@@ -47,6 +49,8 @@ pub struct Engine {
     pub(crate) facts: HostFacts,
     /// Where settings and credentials of registries are.
     pub(crate) places: ImagePlaces,
+    /// This user's `gateway.toml`.
+    pub(crate) gateway_file: Option<PathBuf>,
     /// Each backend is built once, when it is first needed.
     built: Mutex<BTreeMap<&'static str, Arc<dyn Backend>>>,
     pub(crate) audit: Audit,
@@ -61,6 +65,7 @@ impl Engine {
             registry,
             facts,
             places: ImagePlaces::default(),
+            gateway_file: None,
             built: Mutex::default(),
             audit: Audit::off(),
         }
@@ -77,6 +82,12 @@ impl Engine {
     pub fn with_image_places(mut self, places: ImagePlaces) -> Self {
         self.places = places;
         self
+    }
+
+    /// The same engine, which knows where this user's settings of gateways are. They are read where one is made.
+    #[must_use]
+    pub fn with_gateway_file(self, gateway_file: Option<PathBuf>) -> Self {
+        Self { gateway_file, ..self }
     }
 
     /// The images of this user. Does no I/O.
@@ -381,12 +392,13 @@ impl Engine {
         made
     }
 
-    /// Idempotent. Cancelling does not stop a start that is under way.
+    /// Idempotent: one that runs keeps the values that it has. Cancelling does not stop a start that is under way.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Conflict` when it has expired, or a port is taken.
-    pub async fn start(&self, name: &SandboxName) -> Result<SandboxInfo> {
-        self.audit.watched(name, lifecycle::start(self, name).await)
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Conflict` when it has expired, or a port is taken; `Invalid`
+    /// when `values` are not those of the secrets that it was made with.
+    pub async fn start(&self, name: &SandboxName, values: &Values) -> Result<SandboxInfo> {
+        self.audit.watched(name, lifecycle::start(self, name, values).await)
     }
 
     /// Keeps the disk. Idempotent. Without `grace` it is killed at once.

@@ -6,12 +6,13 @@ use crate::{
     held::{self, Held},
     keeper, query, reach, record,
     request::SandboxInfo,
+    values::Values,
 };
 use agentkernel_model::{Error, Kind, Result, name::SandboxName};
 use agentkernel_store::{Cached, Intent, Record, Stopped, Writer};
 use std::time::Duration;
 
-pub(crate) async fn start(engine: &Engine, name: &SandboxName) -> Result<SandboxInfo> {
+pub(crate) async fn start(engine: &Engine, name: &SandboxName, values: &Values) -> Result<SandboxInfo> {
     let held = held::wait(engine, name).await?;
     record::check_finished(name, held.record.intent)?;
     // Kept is not yet running: a stop whose command was killed may be under way.
@@ -21,7 +22,8 @@ pub(crate) async fn start(engine: &Engine, name: &SandboxName) -> Result<Sandbox
     if held.record.is_expired(clock::now()) {
         return Err(record::expired(name));
     }
-    keeper::launch(&engine.host, held.record.id, &held.lock).await?;
+    values.check(&held.record.spec()?.policy, &format!("agentkernel sandbox start {name}"))?;
+    keeper::launch(&engine.host, held.record.id, &held.lock, values).await?;
     engine.audit.started(&held.record);
     query::info(engine, name)
 }

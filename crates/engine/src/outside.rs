@@ -1,22 +1,50 @@
 //! The gateway of a sandbox that may reach the network.
 
+mod settings;
+
+use crate::{engine::Engine, values::Values};
 use agentkernel_backend::Gateway;
-use agentkernel_egress::{HostGateway, Limits, Setup};
-use agentkernel_model::{Error, Result, policy::Network};
-use std::{fs, io, sync::Arc};
+use agentkernel_egress::{HostGateway, Limits, Resolvers, Setup};
+use agentkernel_model::{Error, Result, policy::EffectivePolicy};
+use settings::Settings;
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The gateway for `network`; `None` where there is nothing to decide. Must be called within the runtime.
-pub(crate) fn gateway(network: &Network) -> Result<Option<Arc<HostGateway>>> {
-    let Network::Rules(rules) = network else { return Ok(None) };
-    let text = match fs::read_to_string(RESOLV_CONF) {
-        Ok(text) => text,
+/// The gateway for `policy`, which sends `values`; `None` where there is nothing to decide. Must be called within the
+/// runtime.
+///
+/// # Errors
+/// When this user's settings of the gateway cannot be read.
+pub(crate) fn gateway(
+    engine: &Engine,
+    policy: &EffectivePolicy,
+    values: &Values,
+) -> Result<Option<Arc<HostGateway>>> {
+    let Some(rules) = policy.rules() else { return Ok(None) };
+    let settings = Settings::read(engine.gateway_file.as_deref())?;
+    let resolv_conf = if settings.resolvers.is_some() { String::new() } else { resolv_conf()? };
+    let mut setup = Setup::of_host(rules.clone(), &resolv_conf)?;
+    if let Some(resolvers) = settings.resolvers {
+        setup.resolvers = Resolvers::new(resolvers);
+    }
+    setup.roots = settings.roots;
+    setup.secrets.clone_from(&values.bound);
+    HostGateway::new(setup, Limits::of_process()).map(Some)
+}
+
+fn resolv_conf() -> Result<String> {
+    match fs::read_to_string(RESOLV_CONF) {
+        Ok(text) => Ok(text),
         // resolv.conf(5): without the file, the name server is this machine's.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(e) => return Err(Error::io(format!("cannot read '{RESOLV_CONF}'"), e)),
-    };
-    HostGateway::new(Setup::of_host(rules.clone(), &text)?, Limits::of_process()).map(Some)
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(Error::io(format!("cannot read '{RESOLV_CONF}'"), e)),
+    }
+}
+
+/// The files that decide about every gateway: a sandbox whose gateway was made with other ones is another sandbox.
+pub(crate) fn files(engine: &Engine) -> Vec<PathBuf> {
+    [PathBuf::from(RESOLV_CONF)].into_iter().chain(engine.gateway_file.clone()).collect()
 }
 
 /// As the seam wants it.

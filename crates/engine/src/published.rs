@@ -1,13 +1,15 @@
-//! One command in a sandbox of its own whose ports are published, or whose init script comes first. The short road gives
-//! no sandbox to connect to, so this process is the keeper of an ephemeral one.
+//! One command in a sandbox of its own whose ports are published, or before which something has to be done inside: an init
+//! script, files of agentkernel's own. The short road gives no sandbox to do it in, so this process is the keeper of an
+//! ephemeral one.
 
 use crate::{
     directories::{self, SandboxDir},
     engine::Engine,
-    initscript,
+    initscript, inside,
     lock::Lock,
     outside,
     ports::Listeners,
+    values::Values,
 };
 use agentkernel_backend::{
     Backend, CreateInputs, DriverState, Exit, Lease, Process, Sandbox, process::ExitFuture,
@@ -23,6 +25,7 @@ pub(crate) async fn run(
     backend: Arc<dyn Backend>,
     inputs: CreateInputs,
     gateway: Option<Arc<HostGateway>>,
+    values: &Values,
 ) -> Result<Process> {
     let listeners = Listeners::bind(&inputs.admitted.spec().ports).await?;
     directories::ensure(&engine.host)?;
@@ -32,7 +35,7 @@ pub(crate) async fn run(
     let remains = Remains { id: inputs.id, backend, dir, state: None, lock };
     let mut guard = Guard(Some(remains));
     let image = inputs.rootfs.clone();
-    match bring_up(&mut guard, command, inputs, gateway.as_ref()).await {
+    match bring_up(&mut guard, command, inputs, gateway.as_ref(), values).await {
         Ok((sandbox, process)) => {
             let ports = listeners.serve(&sandbox);
             Ok(whole(process, Ending { guard, ports, sandbox, gateway, image }))
@@ -49,16 +52,20 @@ async fn bring_up(
     command: &ExecSpec,
     inputs: CreateInputs,
     gateway: Option<&Arc<HostGateway>>,
+    values: &Values,
 ) -> Result<(Arc<dyn Sandbox>, Process)> {
     let Some(remains) = &mut guard.0 else { unreachable!("a guard is cleared once, at the end") };
     let again =
         CreateInputs { admitted: inputs.admitted.clone(), id: inputs.id, rootfs: inputs.rootfs.clone() };
-    let script = inputs.admitted.spec().init_script.clone();
+    let spec = inputs.admitted.spec().clone();
+    let user = spec.user.or(inputs.rootfs.rootfs.defaults.user).unwrap_or_default();
     let state = remains.backend.create(inputs).await?;
     let state = remains.state.insert(state);
     let (state, sandbox) = remains.backend.start(again, state, outside::of_seam(gateway)).await?;
     remains.state = Some(state);
-    if let Some(script) = script {
+    let authority = gateway.and_then(|gateway| gateway.authority());
+    inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, values).await?;
+    if let Some(script) = spec.init_script {
         initscript::run(sandbox.as_ref(), &script).await?;
     }
     let process = sandbox.exec(command).await?;

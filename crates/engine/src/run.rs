@@ -3,7 +3,7 @@
 use crate::{
     daemon::{self, Beginning},
     engine::Engine,
-    entrypoint, outside, private, published,
+    entrypoint, inside, outside, private, published,
     request::{RunRequest, Running},
     rootfs,
     select::{self, Selected},
@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 pub(crate) async fn run(engine: &Engine, mut request: RunRequest) -> Result<Running> {
     private::cover(&engine.host, &mut request.spec)?;
+    request.values.check(&request.spec.policy, "give it with --secret or --secret-file")?;
+    request.spec = inside::with_environment(&request.spec)?;
     let mut selected = select::select(engine, &request.spec, request.backend.as_deref()).await?;
     loop {
         match attempt(engine, &request, &selected).await {
@@ -32,12 +34,14 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
         Beginning::Warm(process) => return Ok(process),
         Beginning::Ordinary(missed) => missed,
     };
-    let gateway = outside::gateway(&request.spec.policy.network)?;
+    let gateway = outside::gateway(engine, &request.spec.policy, &request.values)?;
     // Nobody removes the image while the command runs.
     let image = rootfs.clone();
     let inputs = CreateInputs { admitted: selected.admitted.clone(), id: SandboxId::new(), rootfs };
-    if !request.spec.ports.is_empty() || request.spec.init_script.is_some() {
-        return published::run(engine, command, Arc::clone(&selected.backend), inputs, gateway).await;
+    let spec = &request.spec;
+    if !spec.ports.is_empty() || spec.init_script.is_some() || spec.policy.has_own_files() {
+        let backend = Arc::clone(&selected.backend);
+        return published::run(engine, command, backend, inputs, gateway, &request.values).await;
     }
     let process = selected.backend.run_once(inputs, command, outside::of_seam(gateway.as_ref())).await?;
     drop(missed);

@@ -79,6 +79,9 @@ pub struct Capabilities {
     pub publish_ports: Support,
     /// Sandboxes whose disk survives a stop.
     pub named: Support,
+    /// Files of agentkernel's own in memory, at [`crate::policy::EffectivePolicy::OWN_FILES`]: secrets that are files, and
+    /// the certificate of a gateway that opens TLS.
+    pub own_files: Support,
     /// Other OCI runtimes than its own, by name.
     pub runtimes: Support,
 }

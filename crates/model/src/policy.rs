@@ -193,6 +193,33 @@ impl EffectivePolicy {
         ))
     }
 
+    /// Where the files are that agentkernel itself puts inside: in memory, so that they are gone with the sandbox.
+    pub const OWN_FILES: &'static str = "/run/agentkernel";
+    /// Where secrets are that are files.
+    pub const SECRET_FILES: &'static str = "/run/agentkernel/secrets";
+
+    /// Whether the gateway opens TLS of some host, so that the sandbox has to believe its certificate.
+    #[must_use]
+    pub fn opens_tls(&self) -> bool {
+        !self.secrets.is_empty()
+            || self.rules().is_some_and(|egress| egress.rules.iter().any(|r| r.http().is_some()))
+    }
+
+    /// Whether the sandbox needs [`EffectivePolicy::OWN_FILES`].
+    #[must_use]
+    pub fn has_own_files(&self) -> bool {
+        self.opens_tls() || !self.secret_files.is_empty()
+    }
+
+    /// What the gateway obeys, where there is one.
+    #[must_use]
+    pub const fn rules(&self) -> Option<&EgressRules> {
+        match &self.network {
+            Network::Rules(rules) => Some(rules),
+            Network::Off | Network::Open => None,
+        }
+    }
+
     /// The profile alone.
     #[must_use]
     pub fn of_profile(profile: Profile) -> Self {

@@ -3,7 +3,7 @@
 use crate::{Entry, Meta, Vault, VaultKind};
 use agentkernel_model::{
     Error, Kind, Result,
-    secret::{self, HostPattern, Origin, Secret, SecretBinding, SecretHeader, SecretName, Shape},
+    secret::{self, HeaderName, HostPattern, Origin, Secret, SecretBinding, SecretHeader, SecretName, Shape},
     suggest,
 };
 
@@ -17,6 +17,29 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// `header` alone carries it; `None`: in what the service of `host` wants.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] when the value cannot stand in that header.
+    pub fn new(
+        name: SecretName,
+        host: HostPattern,
+        header: Option<HeaderName>,
+        secret: Secret,
+    ) -> Result<Self> {
+        let header = match header {
+            Some(header) => SecretHeader::new(header, Shape::Raw),
+            None => secret::header_for(&name, &host),
+        };
+        // Before anything starts, and not at the first request. The error names the header; this says whose it is.
+        header.value(&secret).map_err(|e| {
+            Error::invalid(format!("secret '{name}' cannot be sent to {host}"))
+                .with_source(e)
+                .with_hint(format!("store it again as one line: agentkernel secret set {name}"))
+        })?;
+        Ok(Self { name, host, header, secret })
+    }
+
     #[must_use]
     pub const fn name(&self) -> &SecretName {
         &self.name
@@ -91,20 +114,10 @@ fn resolve_one(binding: &SecretBinding, vaults: &[&dyn Vault]) -> Result<Vec<Bou
         }
     };
     let spelled = binding.header().or_else(|| meta.as_ref().and_then(Meta::header));
-    let bound = |host: HostPattern| {
-        let header = match spelled {
-            Some(header) => SecretHeader::new(header.clone(), Shape::Raw),
-            None => secret::header_for(name, &host),
-        };
-        // Before anything starts, and not at the first request. The error names the header; this says whose it is.
-        header.value(&value).map_err(|e| {
-            Error::invalid(format!("secret '{name}' cannot be sent to {host}"))
-                .with_source(e)
-                .with_hint(format!("store it again as one line: agentkernel secret set {name}"))
-        })?;
-        Ok(Bound { name: name.clone(), host, header, secret: value.clone() })
-    };
-    hosts(binding, meta.as_ref())?.into_iter().map(bound).collect()
+    hosts(binding, meta.as_ref())?
+        .into_iter()
+        .map(|host| Bound::new(name.clone(), host, spelled.cloned(), value.clone()))
+        .collect()
 }
 
 /// Where it goes: the host of the binding, if the vault lets it go there; else all that the vault says.

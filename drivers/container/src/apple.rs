@@ -179,6 +179,7 @@ impl Backend for Apple {
             workspace_view: Support::Yes,
             read_only_root: Support::Yes,
             image_changes: Support::Yes,
+            own_files: Support::No,
             terminal: Support::Yes,
             publish_ports: Support::No,
             named: Support::Yes,

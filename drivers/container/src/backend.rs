@@ -198,6 +198,7 @@ impl Backend for Container {
             workspace_view: Support::Yes,
             read_only_root: Support::Yes,
             image_changes: when(own_files),
+            own_files: Support::Yes,
             terminal: Support::Yes,
             publish_ports: Support::Yes,
             named: Support::Yes,

@@ -19,9 +19,8 @@ use agentkernel_model::{
     Result,
     capset::CapSet,
     id::SandboxId,
-    limits::Limits,
     mount::{Access, Workspace},
-    policy::{Network, RootAccess},
+    policy::{EffectivePolicy, Network, RootAccess},
     spec::{Lifetime, SandboxSpec},
 };
 use bollard::models::{
@@ -43,6 +42,8 @@ pub(crate) const EPHEMERAL_LABEL: &str = "sh.agentkernel.ephemeral";
 /// streams away, to end other users' processes, and with a gateway to redirect the sandbox's own network.
 const AGENT_CAPS: [&str; 8] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETPCAP", "SETUID"];
+/// What agentkernel's own files take at most: two bundles of certificates, and secrets.
+const OWN_FILES_BYTES: u64 = 32 << 20;
 const NETWORK_CAP: &str = "NET_ADMIN";
 
 /// Variables by which something could be loaded into the agent (ld.so(8)).
@@ -150,7 +151,7 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
         cap_add: Some(capabilities(policy.caps, &policy.network)),
         security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", materials.seccomp)]),
         readonly_rootfs: Some(policy.root == RootAccess::ReadOnly),
-        tmpfs: Some(tmpfs(policy.root, limits)),
+        tmpfs: Some(tmpfs(policy)),
         memory,
         // No swap beside it.
         memory_swap: memory,
@@ -210,14 +211,18 @@ fn capabilities(caps: CapSet, network: &Network) -> Vec<String> {
 
 /// In-memory file systems are bounded by the memory limit, which their pages count against where it is enforced; without
 /// a limit by a quarter of the machine's memory, so that none of them can fill it.
-fn tmpfs(root: RootAccess, limits: &Limits) -> HashMap<String, String> {
+fn tmpfs(policy: &EffectivePolicy) -> HashMap<String, String> {
     let info = rustix::system::sysinfo();
     let quarter = (info.totalram.saturating_mul(u64::from(info.mem_unit)) / 4).max(64 << 20);
-    let size = limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter));
+    let size = policy.limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter));
     let options = |mode: &str| format!("rw,exec,nosuid,nodev,size={size},mode={mode}");
     let mut tmpfs = HashMap::from([("/tmp".to_owned(), options("1777"))]);
-    if root == RootAccess::ReadOnly {
+    if policy.root == RootAccess::ReadOnly {
         tmpfs.insert("/run".to_owned(), options("755"));
+    }
+    if policy.has_own_files() {
+        let options = format!("rw,noexec,nosuid,nodev,size={OWN_FILES_BYTES},mode=755");
+        tmpfs.insert(EffectivePolicy::OWN_FILES.to_owned(), options);
     }
     tmpfs
 }

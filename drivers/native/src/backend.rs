@@ -289,6 +289,7 @@ impl Backend for Native {
             read_only_root: Support::Yes,
             // Files of the host belong to the host's root, who exists inside only where owners can be translated.
             image_changes: Support::from_test(self.host.uid == 0),
+            own_files: Support::Yes,
             terminal: Support::Yes,
             publish_ports: Support::Yes,
             named: disk,

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) pieces: Vec<Piece>,
     /// Bytes of each in-memory file system.
     pub(crate) memory_bytes: u64,
+    /// Whether a part of the memory is shown at [`EffectivePolicy::OWN_FILES`](agentkernel_model::policy::EffectivePolicy::OWN_FILES).
+    pub(crate) own_files: bool,
     pub(crate) network: Net,
     pub(crate) limits: Limits,
     pub(crate) confinement: Confinement,
@@ -183,6 +185,7 @@ impl Plan {
             root: spec.policy.root,
             pieces,
             memory_bytes: memory_bytes(&spec.policy.limits),
+            own_files: spec.policy.has_own_files(),
             network: if spec.policy.network == Network::Off { Net::Off } else { Net::Gateway },
             limits: spec.policy.limits.clone(),
             confinement,

@@ -84,6 +84,7 @@ pub(crate) fn plan(map: IdMap) -> Result<Plan, Fault> {
         writable: Vec::new(),
         needs_landlock: map.is_users(),
         memory_bytes: 1 << 20,
+        own_files: false,
         network: Net::Gateway,
         limits: Limits { memory: None, cpus: None, pids: None },
         confinement: Confinement {

@@ -9,7 +9,10 @@ use crate::{
     sys::{Depth, MOUNT_RDONLY, MountAttr, mount_setattr},
     wire::Fault,
 };
-use agentkernel_model::{policy::RootAccess, spec::Lifetime};
+use agentkernel_model::{
+    policy::{EffectivePolicy, RootAccess},
+    spec::Lifetime,
+};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::Mode,
@@ -27,6 +30,8 @@ struct Memory {
     dev: OwnedFd,
     shm: OwnedFd,
     tmp: OwnedFd,
+    /// For [`EffectivePolicy::OWN_FILES`].
+    own: Option<OwnedFd>,
     empty: OwnedFd,
     /// For the overlays, in the order of the plan.
     layers: VecDeque<OwnedFd>,
@@ -79,6 +84,10 @@ pub(crate) fn build(plan: &Plan, sources: &mut Sources, materials: Materials) ->
     materials.devices.mount(&memory.dev, &memory.shm, trust)?;
     materials.kernel.mount(&memory.empty, trust)?;
     mount_at(memory.tmp.as_fd(), "/tmp", Place::Directory, trust).step(|| "mount /tmp".to_owned())?;
+    if let Some(own) = &memory.own {
+        let path = EffectivePolicy::OWN_FILES;
+        mount_at(own.as_fd(), path, Place::Directory, trust).step(|| format!("mount {path}"))?;
+    }
     if plan.root == RootAccess::ReadOnly && !crate::mutation::off("read-only-root") {
         let attr = MountAttr { set: MOUNT_RDONLY, ..MountAttr::default() };
         mount_setattr(root.as_fd(), Depth::Top, &attr).step(|| "make the root read-only".to_owned())?;
@@ -117,6 +126,7 @@ impl Memory {
             dev: part("dev", 0o755)?,
             shm: part("shm", 0o1777)?,
             tmp: part("tmp", 0o1777)?,
+            own: plan.own_files.then(|| part("own", 0o755)).transpose()?,
             empty: part("empty", 0o555)?,
             layers,
         })

@@ -72,6 +72,7 @@ pub const fn honest_capabilities() -> Capabilities {
         workspace_view: Support::No,
         read_only_root: Support::No,
         image_changes: Support::No,
+        own_files: Support::Yes,
         terminal: Support::Yes,
         publish_ports: Support::Yes,
         named: Support::Yes,

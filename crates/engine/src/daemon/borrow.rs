@@ -6,7 +6,7 @@ use super::{
     recipe::{self, Recipe, Wish},
     socket,
 };
-use crate::engine::Engine;
+use crate::{engine::Engine, outside};
 use agentkernel_backend::{Backend, Lease, Pooling, Process, Sandbox};
 use agentkernel_model::{Error, Kind, Result, command::ExecSpec, spec::SandboxSpec};
 use std::{sync::Arc, time::Duration};
@@ -85,7 +85,8 @@ async fn borrow(
     };
     // Only now is it worth the work.
     let recipe = Recipe::of(backend.id(), spec, rootfs, &engine.facts);
-    let key = Key::of(&Build::this(&engine.host)?, &engine.host, &recipe, &rootfs.rootfs)?;
+    let key =
+        Key::of(&Build::this(&engine.host)?, &engine.host, &outside::files(engine), &recipe, &rootfs.rootfs)?;
     let mut stream = BufReader::new(stream);
     within(PATIENCE, greet(&mut stream, &key)).await?;
     let Some(lent) = within(COMING_UP, take(&mut stream)).await? else {

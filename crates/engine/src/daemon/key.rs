@@ -13,8 +13,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const RESOLV_CONF: &str = "/etc/resolv.conf";
-
 /// 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -68,8 +66,8 @@ struct Form<'a> {
     backend: &'a BackendId,
     spec: &'a SandboxSpec,
     root: Root<'a>,
-    /// What its gateway is told of name servers.
-    resolv_conf: Option<Vec<u8>>,
+    /// What its gateway is told of name servers, and by this user.
+    gateway: Vec<Option<Vec<u8>>>,
 }
 
 /// Which engine of several a driver speaks to. The caller's PATH is no part of it.
@@ -129,19 +127,25 @@ fn place_of(path: &Path) -> Result<(u64, u64)> {
 }
 
 impl Key {
-    /// The key of what `recipe` makes with `rootfs`.
+    /// The key of what `recipe` makes with `rootfs`; `files` are those that decide about gateways.
     ///
     /// # Errors
     /// When something of the root cannot be looked at, or has a name that is no text.
-    pub(super) fn of(build: &Build, host: &Host, recipe: &Recipe, rootfs: &Rootfs) -> Result<Self> {
+    pub(super) fn of(
+        build: &Build,
+        host: &Host,
+        files: &[PathBuf],
+        recipe: &Recipe,
+        rootfs: &Rootfs,
+    ) -> Result<Self> {
         let Surroundings { home, runtime_dir, path: _, variables } = &host.surroundings;
         let engines = Engines { home, runtime_dir, variables };
         let (backend, spec) = (recipe.backend(), recipe.spec());
-        let resolv_conf = match spec.policy.network {
-            Network::Rules(_) => fs::read(RESOLV_CONF).ok(),
-            Network::Off | Network::Open => None,
+        let gateway = match spec.policy.network {
+            Network::Rules(_) => files.iter().map(|path| fs::read(path).ok()).collect(),
+            Network::Off | Network::Open => Vec::new(),
         };
-        let form = Form { build, engines, backend, spec, root: Root::of(rootfs)?, resolv_conf };
+        let form = Form { build, engines, backend, spec, root: Root::of(rootfs)?, gateway };
         let bytes = serde_json::to_vec(&form)
             .map_err(|e| Error::invalid("a sandbox cannot be described as text").with_source(e))?;
         let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();

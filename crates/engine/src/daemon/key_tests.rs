@@ -62,6 +62,7 @@ struct Case {
     spec: SandboxSpec,
     rootfs: Rootfs,
     facts: HostFacts,
+    files: Vec<PathBuf>,
 }
 
 impl Case {
@@ -76,13 +77,14 @@ impl Case {
             spec: spec(),
             rootfs: rootfs(&file),
             facts: HostFacts::default(),
+            files: vec![dir.join("resolv.conf")],
         }
     }
 
     fn key(&self) -> Key {
         let lease = Lease::unguarded(self.rootfs.clone());
         let recipe = Recipe::of(BackendId::new(self.backend), &self.spec, &lease, &self.facts);
-        Key::of(&self.build, &self.host, &recipe, &self.rootfs).unwrap()
+        Key::of(&self.build, &self.host, &self.files, &recipe, &self.rootfs).unwrap()
     }
 }
 
@@ -104,6 +106,11 @@ fn what_a_run_can_tell_apart_has_another_key() {
         ("profile", |case| {
             let request = PolicyRequest { profile: Profile::Restrictive, ..PolicyRequest::default() };
             case.spec.policy = EffectivePolicy::resolve(request);
+        }),
+        ("settings of gateways", |case| {
+            let file = case.host.data.join("gateway.toml");
+            fs::write(&file, "resolvers = [\"127.0.0.1\"]").unwrap();
+            case.files.push(file);
         }),
         ("user", |case| case.spec.user = Some(User { uid: 1000, gid: 1000 })),
         ("workdir", |case| case.spec.workdir = Some("/srv".parse().unwrap())),
@@ -153,7 +160,7 @@ fn a_file_that_was_replaced_is_another_one() {
     fs::remove_file(dir.path().join("file")).unwrap();
     let lease = Lease::unguarded(case.rootfs.clone());
     let recipe = Recipe::of(BackendId::new("one"), &case.spec, &lease, &case.facts);
-    assert!(Key::of(&case.build, &case.host, &recipe, &case.rootfs).is_err());
+    assert!(Key::of(&case.build, &case.host, &[], &recipe, &case.rootfs).is_err());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a warm sandbox is made from: everything of a run but its command and its environment.
 
 use super::key::{Build, Key};
-use crate::{engine::Engine, rootfs};
+use crate::{engine::Engine, outside, rootfs};
 use agentkernel_backend::{Backend, Lease, Pooling};
 use agentkernel_image::HostFacts;
 use agentkernel_model::{
@@ -55,6 +55,7 @@ pub(super) fn obstacle(spec: &SandboxSpec) -> Option<&'static str> {
         (!spec.ports.is_empty(), "it publishes ports"),
         (spec.init_script.is_some(), "it has an init script"),
         (!spec.files.is_empty(), "its configuration adds files"),
+        (spec.policy.has_own_files(), "it has secrets, or rules about requests"),
     ];
     obstacles.into_iter().find_map(|(is_one, why)| is_one.then_some(why))
 }
@@ -117,7 +118,7 @@ impl Recipe {
         let facts = self.facts.clone().map(|facts| HostFacts { path: facts.path, home: facts.home });
         let rootfs =
             rootfs::resolve_again(engine, &self.spec, &facts.unwrap_or_default(), self.image.as_ref())?;
-        let key = Key::of(build, &engine.host, self, &rootfs.rootfs)?;
+        let key = Key::of(build, &engine.host, &outside::files(engine), self, &rootfs.rootfs)?;
         Ok((rootfs, key))
     }
 }
@@ -140,7 +141,13 @@ impl Wish {
         }
         let rootfs = rootfs::resolve(engine, spec)?;
         let recipe = Recipe::of(backend.id(), spec, &rootfs, &engine.facts);
-        let key = Key::of(&Build::this(&engine.host)?, &engine.host, &recipe, &rootfs.rootfs)?;
+        let key = Key::of(
+            &Build::this(&engine.host)?,
+            &engine.host,
+            &outside::files(engine),
+            &recipe,
+            &rootfs.rootfs,
+        )?;
         Ok(Self { key, recipe })
     }
 }

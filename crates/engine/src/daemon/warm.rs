@@ -10,6 +10,7 @@ use crate::{
     engine::Engine,
     lock::Lock,
     outside,
+    values::Values,
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::HostGateway;
@@ -69,7 +70,7 @@ pub(super) fn plan(engine: &Engine, build: &Build, wish: &Wish) -> Result<Meanin
         return Ok(Meaning::Other(key));
     }
     let admitted = backend.admit(recipe.spec()).map_err(|refusals| refused(&backend.id(), &refusals))?;
-    let gateway = outside::gateway(&recipe.spec().policy.network)?;
+    let gateway = outside::gateway(engine, &recipe.spec().policy, &Values::default())?;
     directories::ensure(&engine.host)?;
     let id = SandboxId::new();
     let dir = SandboxDir::of(&engine.host, id);

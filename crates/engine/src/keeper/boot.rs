@@ -5,11 +5,12 @@ use crate::{
     boot as machine, clock,
     directories::{self, SandboxDir},
     engine::Engine,
-    guard, initscript,
+    guard, initscript, inside,
     lock::Lock,
-    outside,
+    memory, outside,
     ports::Listeners,
     private, query, record, rootfs,
+    values::Values,
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::HostGateway;
@@ -46,7 +47,12 @@ pub(super) struct Kept {
 ///
 /// # Errors
 /// After an error the sandbox is stopped and nothing of it is held.
-pub(super) async fn boot(engine: &Engine, id: SandboxId, inherited: File) -> Result<Option<Kept>> {
+pub(super) async fn boot(
+    engine: &Engine,
+    id: SandboxId,
+    inherited: File,
+    values: Values,
+) -> Result<Option<Kept>> {
     // From the first moment, so that no signal can end this process between the start and the record of it.
     let terminate = signal(SignalKind::terminate()).map_err(|e| Error::io("cannot listen for signals", e))?;
     let dir = SandboxDir::of(&engine.host, id);
@@ -67,7 +73,7 @@ pub(super) async fn boot(engine: &Engine, id: SandboxId, inherited: File) -> Res
     let Some(mut lock) = Lock::attempt_past_looks(&dir.keeping())? else { return Ok(None) };
     note_pid(&mut lock)?;
     let listener = socket::listen(&dir.path)?;
-    bring_up(engine, record, Held { dir, lock, listener, terminate }).await.map(Some)
+    bring_up(engine, record, Held { dir, lock, listener, terminate }, values).await.map(Some)
 }
 
 /// What is held before the sandbox runs.
@@ -78,17 +84,19 @@ struct Held {
     terminate: Signal,
 }
 
-async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
+async fn bring_up(engine: &Engine, record: Record, held: Held, values: Values) -> Result<Kept> {
     let mut spec = record.spec()?;
     guard::look_again(&mut spec)?;
     private::cover(&engine.host, &mut spec)?;
     let backend = engine.backend(engine.registry.find(record.backend.as_str())?)?;
+    values.check(&spec.policy, &format!("agentkernel sandbox start {}", record.name))?;
+    let spec = inside::with_environment(&spec)?;
     let admitted = backend.admit(&spec).map_err(|refusals| refused(&backend.id(), &refusals))?;
     let origins = record::origins(&record, &engine.facts)?;
     let rootfs = rootfs::resolve_again(engine, &spec, &origins.facts, origins.image.as_ref())?;
     let listeners = Listeners::bind(&spec.ports).await?;
     let ports = listeners.ports();
-    let gateway = outside::gateway(&spec.policy.network)?;
+    let gateway = outside::gateway(engine, &spec.policy, &values)?;
     let unfinished =
         || Error::new(Kind::Conflict, format!("the sandbox '{}' was never finished", record.name));
     let mut state = record::decode_state(record.state.as_deref())?.ok_or_else(unfinished)?;
@@ -100,11 +108,17 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     let image = rootfs.clone();
     let inputs = CreateInputs { admitted, id: record.id, rootfs };
     let (state, sandbox) = backend.start(inputs, &state, outside::of_seam(gateway.as_ref())).await?;
-    let ready = match initscript::once(&held.dir, sandbox.as_ref(), spec.init_script.as_deref()).await {
-        Ok(()) => write(engine, record.id, &state, &ports),
-        Err(error) => Err(error),
+    let ready = async {
+        let user = spec.user.or(image.rootfs.defaults.user).unwrap_or_default();
+        let authority = gateway.as_ref().and_then(|gateway| gateway.authority());
+        inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, &values).await?;
+        initscript::once(&held.dir, sandbox.as_ref(), spec.init_script.as_deref()).await?;
+        if !values.is_empty() {
+            memory::keep_unseen()?;
+        }
+        write(engine, record.id, &state, &ports)
     };
-    if let Err(error) = ready {
+    if let Err(error) = ready.await {
         // Not written down is not started. The first failure is the news.
         let _ = backend.stop(record.id, &state, Duration::ZERO).await;
         return Err(error);

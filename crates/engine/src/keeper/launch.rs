@@ -1,12 +1,16 @@
 //! Starting a keeper, and hearing from it.
 
-use super::protocol::{self, Report};
-use crate::lock::Lock;
+use super::{
+    handover,
+    protocol::{self, Report},
+};
+use crate::{lock::Lock, values::Values};
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Result, id::SandboxId};
-use std::process::Stdio;
+use std::{os::fd::OwnedFd, process::Stdio};
 use tokio::{
-    io::BufReader,
+    io::{AsyncWriteExt as _, BufReader},
+    net::UnixStream,
     process::{Child, Command},
 };
 
@@ -16,23 +20,33 @@ const VERB: &str = "keeper";
 /// Starts the keeper of `id` and waits until the sandbox is up.
 ///
 /// Its stdin is a copy of `operations`: when this process is killed meanwhile, nobody else can work on the sandbox
-/// before the keeper has brought it up or has given up. Its stdout is the pipe that it reports through.
+/// before the keeper has brought it up or has given up. Its stdout is a socket, over which it is given `values` and then
+/// reports: they are in no argument, no variable and no file.
 ///
 /// # Errors
 /// The keeper's own error, with its kind and hint.
-pub(crate) async fn launch(host: &Host, id: SandboxId, operations: &Lock) -> Result<()> {
+pub(crate) async fn launch(host: &Host, id: SandboxId, operations: &Lock, values: &Values) -> Result<()> {
+    let handed = handover::encode(values)?;
+    let no_socket = |e| Error::io("cannot make the socket of a keeper", e);
+    let (mut ours, theirs) = UnixStream::pair().map_err(no_socket)?;
+    let theirs = theirs.into_std().map_err(no_socket)?;
+    theirs.set_nonblocking(false).map_err(no_socket)?;
     let mut child = Command::new(&host.exe)
         .arg(VERB)
         .arg(id.to_string())
         .current_dir("/")
         .stdin(operations.share()?)
-        .stdout(Stdio::piped())
+        .stdout(OwnedFd::from(theirs))
         .stderr(Stdio::null())
         .spawn()
         .map_err(|e| Error::io(format!("cannot start the keeper '{} {VERB} {id}'", host.exe.display()), e))?;
-    let report = match child.stdout.take() {
-        Some(pipe) => protocol::receive::<Report>(&mut BufReader::new(pipe)).await?,
-        None => None,
+    // One that ended before it heard everything has a report, or none: that says more than a broken pipe.
+    let _heard = ours.write_all(&handed).await;
+    drop(handed);
+    let report = match protocol::receive::<Report>(&mut BufReader::new(ours)).await {
+        Ok(report) => report,
+        // What a peer leaves that ended without reading all: a reset.
+        Err(_) => None,
     };
     match report {
         Some(Report::Ready) => Ok(()),

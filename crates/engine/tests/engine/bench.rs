@@ -6,6 +6,7 @@ use agentkernel_engine::{
     Engine,
     daemon::{Order, PoolSize},
     request::{CreateRequest, Effect, Filter, GcReport, RunRequest, SandboxInfo, Stopped},
+    values::Values,
 };
 use agentkernel_image::HostFacts;
 use agentkernel_model::{
@@ -206,7 +207,7 @@ impl Bench {
     }
 
     pub(crate) fn start(&self, sandbox: &str) -> Result<SandboxInfo> {
-        self.runtime.block_on(self.engine.start(&name(sandbox)))
+        self.runtime.block_on(self.engine.start(&name(sandbox), &Values::default()))
     }
 
     pub(crate) fn stop(&self, sandbox: &str) -> Result<SandboxInfo> {
@@ -333,12 +334,13 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
             }
             ["run", script] => {
                 let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec() };
-                let request = RunRequest { spec, command: shell(script), backend: None };
+                let request =
+                    RunRequest { spec, command: shell(script), backend: None, values: Values::default() };
                 output(engine.run(request).await?.process).await.map(drop)
             }
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
             ["create", sandbox] => engine.create(request(sandbox)).await.map(drop),
-            ["start", sandbox] => engine.start(&name(sandbox)).await.map(drop),
+            ["start", sandbox] => engine.start(&name(sandbox), &Values::default()).await.map(drop),
             ["stop", sandbox] => engine.stop(&name(sandbox), Duration::from_secs(2)).await.map(drop),
             ["remove", sandbox] => engine.remove(&name(sandbox)).await,
             other => panic!("no such verb: {other:?}"),

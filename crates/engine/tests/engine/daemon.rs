@@ -8,6 +8,7 @@ use agentkernel_backend::Process;
 use agentkernel_engine::{
     daemon::{DaemonStatus, Order, Phase, PoolSize, Started},
     request::{Effect, RunRequest, Stopped},
+    values::Values,
 };
 use agentkernel_model::{
     Kind, Result,
@@ -108,7 +109,7 @@ impl Bench {
     }
 
     fn begin(&self, spec: SandboxSpec, command: ExecSpec) -> Result<Process> {
-        let request = RunRequest { spec, command, backend: None };
+        let request = RunRequest { spec, command, backend: None, values: Values::default() };
         self.runtime.block_on(self.engine.run(request)).map(|running| running.process)
     }
 
@@ -416,7 +417,12 @@ fn stop_waits_for_commands_that_run() {
         let status = bench.engine.daemon_status().await.unwrap().unwrap();
         assert_eq!((status.phase, status.warm, status.in_use), (Phase::Stopping, 0, 1));
         // No more are lent.
-        let request = RunRequest { spec: kind(), command: shell("echo cold"), backend: None };
+        let request = RunRequest {
+            spec: kind(),
+            command: shell("echo cold"),
+            backend: None,
+            values: Values::default(),
+        };
         assert_eq!(output(bench.engine.run(request).await.unwrap().process).await.unwrap(), "cold\n");
         process.take().unwrap().output(1 << 10).await.unwrap()
     };

@@ -5,7 +5,10 @@ use crate::{
     bench::{Bench, output, shell, spec},
 };
 use agentkernel_backend::Process;
-use agentkernel_engine::request::{RunRequest, Stopped};
+use agentkernel_engine::{
+    request::{RunRequest, Stopped},
+    values::Values,
+};
 use agentkernel_model::{
     Kind,
     image::ImageRef,
@@ -26,7 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 fn request(script: &str, ports: &[PublishedPort]) -> RunRequest {
     let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ports: ports.to_vec(), ..spec() };
-    RunRequest { spec, command: shell(script), backend: None }
+    RunRequest { spec, command: shell(script), backend: None, values: Values::default() }
 }
 
 fn run(bench: &Bench, script: &str, ports: &[PublishedPort]) -> agentkernel_model::Result<Process> {

@@ -1,0 +1,173 @@
+//! What agentkernel itself puts into a sandbox before its first command: placeholders of secrets, the way to the gateway's
+//! proxy, the certificate of a gateway that opens TLS, and secrets that are files.
+
+mod archive;
+mod bundle;
+mod keystore;
+
+use crate::values::Values;
+use agentkernel_backend::{Files, Sandbox, gateway::RESOLVER};
+use agentkernel_model::{
+    Error, Kind, Result,
+    command::{EnvVar, User},
+    policy::{EffectivePolicy, RootAccess},
+    spec::SandboxSpec,
+};
+use archive::Archive;
+use std::{collections::BTreeSet, io::Write as _, os::fd::OwnedFd};
+use zeroize::Zeroizing;
+
+/// What stands in the environment where a secret's value would.
+const PLACEHOLDER: &str = "ak-proxy-managed";
+/// Where the gateway answers as a proxy.
+const PROXY_PORT: u16 = 3128;
+/// Hosts that nobody asks a proxy for.
+const NO_PROXY: &str = "localhost,127.0.0.1,::1";
+/// The longest system bundle of certificates, in bytes. Distributions have about 220 KiB.
+const MAX_BUNDLE: u64 = 4 << 20;
+
+const AUTHORITY: &str = "ca.crt";
+const BUNDLE: &str = "ca-bundle.crt";
+const KEYSTORE: &str = "cacerts";
+
+/// What reads one file of certificates in place of the system's.
+const OF_BUNDLE: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+    "PIP_CERT",
+    "AWS_CA_BUNDLE",
+];
+/// What reads certificates beside its own.
+const OF_AUTHORITY: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
+
+/// Where distributions keep what they trust; the first that is there counts.
+const SYSTEM_BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// `spec` with the variables that every command gets because of its policy. What somebody wrote wins over them.
+///
+/// # Errors
+/// Never for a policy whose names are valid.
+pub(crate) fn with_environment(spec: &SandboxSpec) -> Result<SandboxSpec> {
+    let mut env = environment(&spec.policy)?;
+    env.extend(spec.env.iter().cloned());
+    Ok(SandboxSpec { env, ..spec.clone() })
+}
+
+/// The variables of every command under `policy`.
+fn environment(policy: &EffectivePolicy) -> Result<Vec<EnvVar>> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let mut set = |key: &str, value: &str| all.push((key.to_owned(), value.to_owned()));
+    let names: BTreeSet<&str> = policy.secrets.iter().map(|grant| grant.name.as_str()).collect();
+    names.iter().for_each(|name| set(name, PLACEHOLDER));
+    if policy.rules().is_some_and(|rules| !rules.is_plain()) {
+        let proxy = format!("http://{RESOLVER}:{PROXY_PORT}");
+        ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].iter().for_each(|key| set(key, &proxy));
+        ["NO_PROXY", "no_proxy"].iter().for_each(|key| set(key, NO_PROXY));
+    }
+    if policy.opens_tls() {
+        let own = EffectivePolicy::OWN_FILES;
+        OF_BUNDLE.iter().for_each(|key| set(key, &format!("{own}/{BUNDLE}")));
+        OF_AUTHORITY.iter().for_each(|key| set(key, &format!("{own}/{AUTHORITY}")));
+        let store = format!("-Djavax.net.ssl.trustStore={own}/{KEYSTORE}");
+        let java = format!("{store} -Djavax.net.ssl.trustStorePassword={}", keystore::PASSWORD);
+        set("JAVA_TOOL_OPTIONS", &java);
+    }
+    if !policy.secret_files.is_empty() {
+        set("AGENTKERNEL_SECRETS_PATH", EffectivePolicy::SECRET_FILES);
+    }
+    all.iter().map(|(key, value)| EnvVar::new(key, value)).collect()
+}
+
+/// Puts everything in place. `user` is who commands run as; `authority` is the certificate of the gateway, as PEM. Before
+/// the first command of each start: the certificate is another one each time, and the files are in memory.
+///
+/// # Errors
+/// When something cannot be written: then no command may run.
+pub(crate) async fn furnish(
+    sandbox: &dyn Sandbox,
+    policy: &EffectivePolicy,
+    user: User,
+    authority: Option<&str>,
+    values: &Values,
+) -> Result<()> {
+    if !policy.has_own_files() {
+        return Ok(());
+    }
+    let files = sandbox.files();
+    let mut archive = Archive::new();
+    if policy.opens_tls() {
+        trust(files, policy, authority, &mut archive).await?;
+    }
+    if !values.files.is_empty() {
+        archive.directory("secrets", 0o755)?;
+        for (name, secret) in &values.files {
+            archive.file(&format!("secrets/{name}"), 0o400, user, secret.reveal())?;
+        }
+    }
+    unpack(files, archive.finish()).await
+}
+
+/// What makes programs inside believe the gateway.
+async fn trust(
+    files: &dyn Files,
+    policy: &EffectivePolicy,
+    authority: Option<&str>,
+    archive: &mut Archive,
+) -> Result<()> {
+    let authority = authority.unwrap_or_default();
+    let system = system_bundle(files).await?;
+    // An image without one: what this machine trusts, so that a client that is given a file knows others than us.
+    let known = match &system {
+        Some((_, text)) => text.clone(),
+        None => bundle::of_this_machine().unwrap_or_default(),
+    };
+    let whole = bundle::with_authority(&known, authority);
+    archive.file(AUTHORITY, 0o644, User::ROOT, authority.as_bytes())?;
+    archive.file(BUNDLE, 0o644, User::ROOT, &whole)?;
+    archive.file(KEYSTORE, 0o644, User::ROOT, &keystore::write(&whole)?)?;
+    match system {
+        Some((path, text)) if policy.root == RootAccess::ReadWrite && text != whole => {
+            match files.write(&path.parse()?, 0o644, &whole).await {
+                // A file that the image shows read-only: the variables remain.
+                Err(error) if error.kind() == Kind::Denied => Ok(()),
+                other => other,
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the image trusts, and where that stands.
+async fn system_bundle(files: &dyn Files) -> Result<Option<(&'static str, Vec<u8>)>> {
+    for path in SYSTEM_BUNDLES {
+        match files.read(&path.parse()?, MAX_BUNDLE).await {
+            Ok(text) => return Ok(Some((path, text))),
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Invalid | Kind::Denied) => {}
+            Err(e) => {
+                return Err(Error::new(e.kind(), format!("cannot read what the image trusts, '{path}'"))
+                    .with_source(e));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Through a pipe: nothing of it touches a disk of this machine.
+async fn unpack(files: &dyn Files, archive: Zeroizing<Vec<u8>>) -> Result<()> {
+    let (reading, writing) = std::io::pipe().map_err(|e| Error::io("cannot make a pipe", e))?;
+    let sending = tokio::task::spawn_blocking(move || {
+        let mut to = writing;
+        to.write_all(&archive)
+    });
+    let unpacked = files.unpack(&EffectivePolicy::OWN_FILES.parse()?, OwnedFd::from(reading)).await;
+    let sent = sending.await.map_err(|e| Error::internal("a copy was cut off").with_source(e))?;
+    unpacked.and_then(|()| sent.map_err(|e| Error::io("cannot send files into the sandbox", e)))
+}
+
+#[cfg(test)]
+#[path = "inside_tests.rs"]
+mod tests;

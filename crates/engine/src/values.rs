@@ -1,0 +1,66 @@
+//! The values of a sandbox's secrets, on their way from whoever looked them up to the gateway and into files. No record
+//! and no state of a backend ever holds one.
+
+use agentkernel_model::{
+    Error, Result,
+    policy::{EffectivePolicy, Network},
+    secret::{Secret, SecretGrant, SecretName},
+};
+use agentkernel_trust::Bound;
+
+/// See the [module](self). Wiped when dropped; `Debug` shows none.
+#[derive(Debug, Clone, Default)]
+pub struct Values {
+    /// What the gateway sends, for [`EffectivePolicy::secrets`].
+    pub bound: Vec<Bound>,
+    /// What becomes a file inside, for [`EffectivePolicy::secret_files`].
+    pub files: Vec<(SecretName, Secret)>,
+}
+
+impl Values {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bound.is_empty() && self.files.is_empty()
+    }
+
+    /// Sees that these are the values of what `policy` has, no more and no fewer. `again` is the command that gives them.
+    ///
+    /// # Errors
+    /// [`agentkernel_model::Kind::Invalid`].
+    pub(crate) fn check(&self, policy: &EffectivePolicy, again: &str) -> Result<()> {
+        if !policy.secrets.is_empty() && !matches!(policy.network, Network::Rules(_)) {
+            return Err(Error::invalid("secrets that go to hosts need a network, and this sandbox has none")
+                .with_hint("leave out --no-network, or choose another profile"));
+        }
+        let granted = |bound: &Bound| policy.secrets.iter().any(|grant| lets(grant, bound));
+        if let Some(bound) = self.bound.iter().find(|bound| !granted(bound)) {
+            let (name, host) = (bound.name(), bound.host());
+            return Err(Error::invalid(format!(
+                "the sandbox was not made for secret '{name}' to go to {host}"
+            ))
+            .with_hint(format!("make one that is: add --secret {name}:{host}")));
+        }
+        let files = &policy.secret_files;
+        if let Some((name, _)) = self.files.iter().find(|(name, _)| !files.contains(name)) {
+            return Err(Error::invalid(format!("the sandbox was not made for a file with secret '{name}'"))
+                .with_hint(format!("make one that is: add --secret-file {name}")));
+        }
+        let unbound = policy.secrets.iter().find(|grant| !self.bound.iter().any(|bound| lets(grant, bound)));
+        let missing = unbound
+            .map(|grant| &grant.name)
+            .or_else(|| files.iter().find(|name| !self.files.iter().any(|(given, _)| given == *name)));
+        match missing {
+            None => Ok(()),
+            Some(name) => Err(Error::invalid(format!("the value of secret '{name}' was not given"))
+                .with_hint(again.to_owned())),
+        }
+    }
+}
+
+fn lets(grant: &SecretGrant, bound: &Bound) -> bool {
+    grant.name == *bound.name() && grant.host.as_ref().is_none_or(|host| host == bound.host())
+}
+
+#[cfg(test)]
+#[path = "values_tests.rs"]
+mod tests;
