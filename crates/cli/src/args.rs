@@ -1,5 +1,6 @@
 //! Flags that several verbs share, and the grammars of their values.
 
+use crate::secrets::SecretArgs;
 use agentkernel_config::template::Specifier;
 use agentkernel_image::PullPolicy;
 use agentkernel_model::{
@@ -108,6 +109,9 @@ pub(crate) struct SandboxArgs {
     /// The OCI runtime of a container engine to start it with, such as runsc for gVisor
     #[arg(long, value_name = "NAME")]
     pub(crate) runtime: Option<RuntimeName>,
+
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
 }
 
 /// How a command is connected to the caller.

@@ -25,6 +25,7 @@ impl Context {
         Engine::new(self.settings.host.clone(), backends::registry(), self.settings.facts.clone())
             .with_audit(self.audit.clone())
             .with_image_places(self.settings.image_places.clone())
+            .with_gateway_file(self.settings.gateway_file.clone())
     }
 
     /// Runs `work` on this thread. No other thread exists before a backend has cloned its sandbox from this process.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `HOME` | where the home is: never a workspace; read-only inside with the permissive profile |
 //! | `XDG_DATA_HOME` | where sandboxes are kept: `$XDG_DATA_HOME/agentkernel`, else `~/.local/share/agentkernel` |
-//! | `XDG_CONFIG_HOME` | where `agentkernel/registries.toml` is, else `~/.config` |
+//! | `XDG_CONFIG_HOME` | where `agentkernel/registries.toml` and `agentkernel/gateway.toml` are, else `~/.config` |
 //! | `DOCKER_CONFIG` | the directory of Docker's `config.json`, else `~/.docker`: credentials of registries |
 //! | `REGISTRY_AUTH_FILE` | Podman's file of credentials, else `$XDG_RUNTIME_DIR/containers/auth.json` |
 //! | `AGENTKERNEL_AUDIT` | `0` or `false`: nothing is written to the audit log |

@@ -17,6 +17,8 @@ pub(crate) struct Settings {
     pub(crate) facts: HostFacts,
     /// Where settings and credentials of registries are.
     pub(crate) image_places: ImagePlaces,
+    /// `gateway.toml`, where this user has one.
+    pub(crate) gateway_file: Option<PathBuf>,
     pub(crate) home: Option<PathBuf>,
     /// The message bus of the session, where the keychain is.
     pub(crate) session_bus: Option<String>,
@@ -55,6 +57,7 @@ impl Settings {
                 },
             },
             image_places: image_places(&env, home.as_deref()),
+            gateway_file: of_config(&env, home.as_deref(), "gateway.toml"),
             session_bus: vaults::session_bus(env.session_bus, env.runtime_dir.as_deref()),
             facts: HostFacts { path: env.path, home: home.clone() },
             home,
@@ -77,12 +80,18 @@ pub(crate) fn current_dir() -> Result<PathBuf> {
     })
 }
 
+/// A file of this user's settings; it need not be there.
+fn of_config(env: &Env, home: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let dir = env.config_home.clone().or_else(|| home.map(|home| home.join(".config")))?;
+    Some(dir.join("agentkernel").join(name))
+}
+
 fn image_places(env: &Env, home: Option<&Path>) -> ImagePlaces {
     let below =
         |dir: &Option<PathBuf>, default: &str| dir.clone().or_else(|| home.map(|home| home.join(default)));
     let runtime_auth = || env.runtime_dir.as_ref().map(|dir| dir.join("containers/auth.json"));
     ImagePlaces {
-        registries: below(&env.config_home, ".config").map(|dir| dir.join("agentkernel/registries.toml")),
+        registries: of_config(env, home, "registries.toml"),
         docker_config: below(&env.docker_config, ".docker").map(|dir| dir.join("config.json")),
         containers_auth: env.registry_auth.clone().or_else(runtime_auth),
     }

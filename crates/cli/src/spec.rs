@@ -4,6 +4,7 @@ use crate::{
     args::SandboxArgs,
     configuration::{self, Loaded},
     image::{self, Having},
+    secrets::Wanted,
     settings::{self, Settings},
     workspace,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Prepared {
     pub(crate) remarks: Vec<String>,
     /// What the configuration says about a sandbox besides its spec; flags win over it.
     pub(crate) about: About,
+    /// The secrets of `spec`, whose values are still to be had.
+    pub(crate) secrets: Wanted,
 }
 
 /// A sandbox besides its spec.
@@ -85,6 +88,10 @@ pub(crate) fn prepare(
 
     let mut ingredients = config.ingredients(&cwd)?;
     lay_flags_over(&mut ingredients, flags);
+    let (bound, files) =
+        (std::mem::take(&mut ingredients.secrets), std::mem::take(&mut ingredients.secret_files));
+    let secrets = flags.secrets.wanted()?.over(bound, files);
+    (ingredients.secrets, ingredients.secret_files) = (secrets.bindings.clone(), secrets.files.clone());
     if let Some(Account::Named(name)) = &ingredients.user {
         ingredients.user = Some(Account::Numbered(engine.user_of(&chosen.image, name)?));
     }
@@ -104,7 +111,14 @@ pub(crate) fn prepare(
     lay_sizes_under(&mut spec, sizes);
     guard::keep_read_only(&mut spec, &allow_write)?;
     let about = about(config, flags);
-    Ok(Prepared { spec, image_from: chosen.from, notes, remarks: remark.into_iter().collect(), about })
+    Ok(Prepared {
+        spec,
+        image_from: chosen.from,
+        notes,
+        remarks: remark.into_iter().collect(),
+        about,
+        secrets,
+    })
 }
 
 fn about(config: Config, flags: &SandboxArgs) -> About {

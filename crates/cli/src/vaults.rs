@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Flags that every verb of secrets has.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct VaultArgs {
     /// Which vault: file, keychain or env, which can only be read
     #[arg(long, value_name = "VAULT")]

@@ -16,6 +16,7 @@ use agentkernel_model::{
     mount::{Access, Mount, Workspace},
     name::{Label, SandboxName},
     policy::{EffectivePolicy, Network, NetworkSwitch, Profile},
+    secret::{Held, SecretGrant},
     spec::{SandboxSpec, SpecFile},
     text::printable,
 };
@@ -88,6 +89,9 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
             Network::Rules(_) | Network::Open => NetworkSwitch::On,
         }),
         seccomp: (policy.seccomp != profile.seccomp).then_some(policy.seccomp),
+        // A value of the command line is none that a file could name: the vault is asked for it next time.
+        secrets: policy.secrets.iter().map(of_vault).collect(),
+        secret_files: policy.secret_files.clone(),
         workspace: workspace(&spec.workspace)?,
         files: spec.files.iter().map(file).collect::<Result<_>>()?,
         template: meta.template.clone(),
@@ -99,10 +103,15 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
     }
     // The one test of all that has no key of its own: capabilities, the root, and whatever comes to be.
     let again = config.ingredients(Path::new("/"))?.policy(explicit.clone(), None);
-    if again != (EffectivePolicy { mounts: explicit, ..policy.clone() }) {
+    let secrets = config.secrets.clone();
+    if again != (EffectivePolicy { mounts: explicit, secrets, ..policy.clone() }) {
         return Err(unwritable("a policy that no configuration comes to"));
     }
     Ok(config)
+}
+
+fn of_vault(grant: &SecretGrant) -> SecretGrant {
+    SecretGrant { held: Held::Vault, ..grant.clone() }
 }
 
 fn unwritable(what: &str) -> Error {

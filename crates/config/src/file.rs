@@ -9,6 +9,7 @@ use crate::{
     entry::{self, FileBody, FileEntry},
     key::SECCOMP,
     languages::Runtime,
+    secrets,
     section::Section,
     source::Source,
     template::TemplateInfo,
@@ -25,6 +26,7 @@ use agentkernel_model::{
     port::PublishedPort,
     runtime::RuntimeName,
     seccomp::SeccompLevel,
+    secret::{SecretGrant, SecretName},
     size::{ByteSize, Cpus, parse_duration},
     spec::Isolation,
     suggest,
@@ -73,6 +75,9 @@ pub struct Config {
     pub mount_cwd: Option<bool>,
     pub seccomp: Option<SeccompLevel>,
     pub allow_write: Vec<GuardedName>,
+    /// `[secrets]`: each of a vault.
+    pub secrets: Vec<SecretGrant>,
+    pub secret_files: Vec<SecretName>,
     pub workspace: WorkspaceRequest,
     pub mounts: Vec<MountRequest>,
     pub files: Vec<FileEntry>,
@@ -110,6 +115,7 @@ impl Config {
         let mut config = Self::default();
         config.read_sandbox(&document.section("sandbox")?)?;
         config.env = document.map("environment", EnvVar::new)?;
+        config.secrets = secrets::read(source, &Section::top(source, root.get_ref()))?;
         config.read_agent(&document.section("agent")?)?;
         config.read_resources(&document.section("resources")?)?;
         config.read_security(&document.section("security")?)?;
@@ -179,6 +185,8 @@ impl Config {
         self.seccomp = security.text("seccomp", seccomp)?;
         let allow_write = security.list("allow_write")?;
         self.allow_write = self.listed("security.allow_write", allow_write);
+        let secret_files = security.list("secret_files")?;
+        self.secret_files = self.listed("security.secret_files", secret_files);
         Ok(())
     }
 

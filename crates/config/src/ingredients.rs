@@ -18,6 +18,7 @@ use agentkernel_model::{
     port::PublishedPort,
     runtime::RuntimeName,
     seccomp::SeccompLevel,
+    secret::{SecretBinding, SecretGrant, SecretName},
     size::{ByteSize, Cpus},
     spec::{Isolation, Lifetime, SandboxSpec, SpecFile},
     text::printable,
@@ -47,6 +48,9 @@ pub struct Ingredients {
     pub mount_cwd: Option<bool>,
     pub seccomp: Option<SeccompLevel>,
     pub allow_write: Vec<GuardedName>,
+    /// `[secrets]`; each of a vault, or with its value.
+    pub secrets: Vec<SecretBinding>,
+    pub secret_files: Vec<SecretName>,
     pub workspace: WorkspaceRequest,
     /// `[[mounts]]`. Managed volumes must be looked up before they can be mounts of a spec.
     pub volumes: Vec<VolumeArg>,
@@ -92,6 +96,8 @@ impl Config {
             mount_cwd: self.mount_cwd,
             seccomp: self.seccomp,
             allow_write: self.allow_write.clone(),
+            secrets: self.secrets.iter().map(SecretBinding::from).collect(),
+            secret_files: self.secret_files.clone(),
             workspace: self.workspace.clone(),
             volumes: self.mounts.iter().map(|mount| mount.volume(base)).collect::<Result<_>>()?,
             files: self.files.clone(),
@@ -142,26 +148,33 @@ impl Ingredients {
     /// The policy: explicit values win over the profile's. Pure.
     #[must_use]
     pub fn policy(&self, mounts: Vec<Mount>, home: Option<PathBuf>) -> EffectivePolicy {
-        let mut policy = EffectivePolicy::resolve(PolicyRequest {
+        let mut policy = EffectivePolicy::resolve(self.request(mounts, home));
+        policy.seccomp = self.seccomp.unwrap_or(policy.seccomp);
+        policy
+    }
+
+    fn request(&self, mounts: Vec<Mount>, home: Option<PathBuf>) -> PolicyRequest {
+        PolicyRequest {
             profile: self.profile.unwrap_or_default(),
             network: self.network,
+            secrets: self.secrets.iter().map(SecretGrant::from).collect(),
+            secret_files: self.secret_files.clone(),
             mounts,
             memory: self.memory,
             cpus: self.cpus,
             pids: self.pids,
             home,
             ..PolicyRequest::default()
-        });
-        policy.seccomp = self.seccomp.unwrap_or(policy.seccomp);
-        policy
+        }
     }
 
     /// The spec of it all.
     ///
     /// # Errors
     /// [`Kind::Unsupported`] for a user that is still a name; [`Kind::Invalid`] when the files are too much or would be
-    /// written through a mount, or two ports of this machine are the same; [`Kind::Internal`] when [`Ingredients::read_sources`] was forgotten.
+    /// written through a mount, two ports of this machine are the same, or a sandbox without network has secrets; [`Kind::Internal`] when [`Ingredients::read_sources`] was forgotten.
     pub fn into_spec(self, around: Surroundings) -> Result<SandboxSpec> {
+        EffectivePolicy::check(&self.request(Vec::new(), None))?;
         let policy = self.policy(around.mounts, around.home);
         let user = self.user.as_ref().map(numbered).transpose()?;
         let files = self.spec_files()?;

@@ -28,6 +28,8 @@ pub(crate) enum Form {
     Texts(&'static [&'static str]),
     /// A table whose keys are free and whose values are texts.
     Map,
+    /// A table whose keys are names of secrets, and whose values are hosts or tables.
+    Secrets,
     /// Known, and refused wherever it stands: what it would need.
     Refused(&'static str),
 }
@@ -114,7 +116,7 @@ const VAULT: &str = "the vault of secrets and a gateway that puts them into requ
 
 /// Every key, tables together, in the order in which they are written and documented.
 #[rustfmt::skip]
-pub(crate) const KEYS: [Key; 58] = [
+pub(crate) const KEYS: [Key; 59] = [
     key("sandbox", "name", Form::Text(&["my-project"]), Found::Free, "Its name; the directory's name without it"),
     key("sandbox", "description", Form::Text(&["builds the docs"]), Found::Free, "A line for people, at most 1,024 bytes"),
     key("sandbox", "runtime", Form::Choice(&RUNTIMES), Found::Free, "A language whose image is taken"),
@@ -148,10 +150,11 @@ pub(crate) const KEYS: [Key; 58] = [
     key("security", "mount_cwd", Form::Boolean, Found::Tighter, "Whether the project is mounted writable at /workspace"),
     key("security", "seccomp", Form::Choice(&SECCOMP), Found::Tighter, "The list of system calls, whatever the profile says"),
     key("security", "allow_write", Form::Texts(&[".envrc", ".vscode"]), Found::Never, "Configuration in writable directories that may be changed although programs of this machine obey it"),
+    key("security", "secret_files", Form::Texts(&["DEPLOY_KEY"]), Found::Never, "Secrets of the vault that are files inside, in /run/agentkernel/secrets"),
     key("security", "domains", Form::Refused(GATEWAY), Found::Never, "Hosts that may be reached"),
     key("security", "commands", Form::Refused("a check of every program that is started inside"), Found::Never, "Programs that may be run"),
     key("security", "transport", Form::Refused("access to sandboxes by ssh"), Found::Never, "How sandboxes are reached"),
-    key("", "secrets", Form::Refused(VAULT), Found::Never, "Secrets and the hosts that get them"),
+    key("", "secrets", Form::Secrets, Found::Never, "Secrets of the vault, and the one host that each goes to: KEY = \"host\", or KEY = { host = \"host\", header = \"X-Api-Key\" }"),
     key("", "llm_keys", Form::Refused(VAULT), Found::Never, "Keys of language models"),
     key("workspace", "path", Form::Text(&["."]), Found::Never, "The directory of this machine, from the file's directory on"),
     key("workspace", "mode", Form::Choice(&MODES), Found::Tighter, "rw: the directory itself; ro: the same, read-only; view: what is written stays inside; none: nothing"),

@@ -10,6 +10,7 @@ impl Config {
         let mut lists = Lists { own: &self.emptied, below: &below.emptied, emptied: Vec::new() };
         let ports = lists.choose("network.ports", self.ports, below.ports);
         let allow_write = lists.choose("security.allow_write", self.allow_write, below.allow_write);
+        let secret_files = lists.choose("security.secret_files", self.secret_files, below.secret_files);
         let mounts = lists.choose("mounts", self.mounts, below.mounts);
         let files = lists.choose("files", self.files, below.files);
         let emptied = lists.emptied;
@@ -37,6 +38,8 @@ impl Config {
             mount_cwd: self.mount_cwd.or(below.mount_cwd),
             seccomp: self.seccomp.or(below.seccomp),
             allow_write,
+            secrets: merged(self.secrets, below.secrets, |a, b| a.name == b.name),
+            secret_files,
             workspace: WorkspaceRequest {
                 path: self.workspace.path.or(below.workspace.path),
                 share: self.workspace.share.or(below.workspace.share),

@@ -25,6 +25,7 @@ mod layer;
 pub mod procfile;
 mod render;
 mod schema;
+mod secrets;
 mod section;
 mod source;
 pub mod template;

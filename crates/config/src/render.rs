@@ -94,6 +94,7 @@ pub(crate) fn blocks(config: &Config) -> Vec<Block> {
     let mut blocks = vec![
         sandbox(config),
         environment(config),
+        secrets(config),
         agent(config),
         resources(config),
         network(config),
@@ -144,6 +145,33 @@ fn environment(config: &Config) -> Block {
     block
 }
 
+fn secrets(config: &Config) -> Block {
+    let mut block = Block::new("secrets");
+    for grant in &config.secrets {
+        let key = grant.name.as_str();
+        let part = |name: &'static str, value: Option<String>| {
+            value.map(|value| format!("{name} = {}", text(&value)))
+        };
+        match (&grant.host, &grant.header) {
+            (Some(host), None) => block.text(key, Some(host)),
+            (host, header) => {
+                let host = part("host", host.as_ref().map(ToString::to_string));
+                let header = part("header", header.as_ref().map(ToString::to_string));
+                let parts: Vec<String> = host.into_iter().chain(header).collect();
+                block.raw(
+                    key,
+                    Some(if parts.is_empty() {
+                        "{}".to_owned()
+                    } else {
+                        format!("{{ {} }}", parts.join(", "))
+                    }),
+                );
+            }
+        }
+    }
+    block
+}
+
 fn agent(config: &Config) -> Block {
     let mut block = Block::new("agent");
     block.text("preferred", config.agent);
@@ -190,6 +218,7 @@ fn security(config: &Config) -> Block {
         }),
     );
     block.list("allow_write", &config.allow_write, config.emptied.contains(&"security.allow_write"));
+    block.list("secret_files", &config.secret_files, config.emptied.contains(&"security.secret_files"));
     block
 }
 

@@ -94,6 +94,18 @@ fn of_key(key: &Key) -> Value {
             json!({ "type": "array", "items": { "type": "string" }, "examples": [examples] })
         }
         Form::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Form::Secrets => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" },
+            "additionalProperties": { "anyOf": [
+                { "type": "string", "examples": ["api.example.com"] },
+                {
+                    "type": "object",
+                    "properties": { "host": { "type": "string" }, "header": { "type": "string" } },
+                    "additionalProperties": false,
+                },
+            ] },
+        }),
         // Nothing is valid: editors underline it and show why.
         Form::Refused(_) => json!({ "not": {} }),
     };
@@ -133,6 +145,7 @@ fn values(form: Form) -> String {
         Form::Ports => "list, such as `[\"8080:80\", 3000]`".to_owned(),
         Form::Texts(examples) => format!("list, such as `[\"{}\"]`", examples.first().unwrap_or(&"")),
         Form::Map => "table of texts".to_owned(),
+        Form::Secrets => "table of hosts, or of `{ host, header }`".to_owned(),
         Form::Refused(_) => String::new(),
     }
 }

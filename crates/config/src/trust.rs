@@ -101,6 +101,12 @@ fn host(config: &mut Config, ignored: &mut Vec<String>) {
         config.allow_write.clear();
         ignored.push("security.allow_write".to_owned());
     }
+    // Whoever gets a secret, and where it is sent, is for a person to say.
+    ignored.extend(config.secrets.drain(..).map(|grant| format!("secrets.{}", grant.name)));
+    if !config.secret_files.is_empty() {
+        config.secret_files.clear();
+        ignored.push("security.secret_files".to_owned());
+    }
     if let Some(path) = config.workspace.path.take() {
         ignored.push(format!("workspace.path = \"{}\"", shown(&path)));
     }

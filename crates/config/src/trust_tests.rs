@@ -38,6 +38,8 @@ fn samples(key: &Key) -> &'static [&'static str] {
         "security.mount_cwd" => &["security.mount_cwd = true", "security.mount_cwd = false"],
         "security.seccomp" => &["security.seccomp = 'moderate'", "security.seccomp = 'restrictive'"],
         "security.allow_write" => &["security.allow_write = ['.git/hooks']"],
+        "security.secret_files" => &["security.secret_files = ['KEY']"],
+        "secrets" => &["secrets.KEY = 'evil.example'", "secrets.OTHER = { header = 'x-key' }"],
         "workspace.path" => &["workspace.path = '/'", "workspace.path = '.'"],
         "workspace.mode" => &["workspace.mode = 'rw'", "workspace.mode = 'ro'", "workspace.mode = 'view'"],
         "mounts.source" | "mounts.target" => &["[[mounts]]\nsource = '/'\ntarget = '/host'"],
@@ -96,6 +98,7 @@ fn check(config: Config, flag: Option<Profile>) {
     assert_eq!(ingredients.runtime, None);
     assert!(ingredients.ports.is_empty() && ingredients.volumes.is_empty());
     assert!(ingredients.allow_write.is_empty());
+    assert!(ingredients.secrets.is_empty() && ingredients.secret_files.is_empty());
     assert_ne!(ingredients.mount_cwd, Some(true));
     assert!(ingredients.pids.is_none_or(|pids| pids <= 4096));
     for profile in [Profile::Restrictive, Profile::Moderate, Profile::Permissive] {

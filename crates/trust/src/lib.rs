@@ -21,5 +21,5 @@ pub use entry::{Entry, Meta};
 pub use environment::EnvVault;
 pub use file::{Ask, Asking, FileVault, Protection};
 pub use keychain::{Keychain, KeychainVault, OsKeychain};
-pub use resolve::{Bound, find, resolve};
+pub use resolve::{Bound, find, require, resolve};
 pub use vault::{Change, Put, Vault, VaultKind};

@@ -74,6 +74,14 @@ pub fn find(name: &SecretName, vaults: &[&dyn Vault]) -> Result<Option<(VaultKin
     Ok(None)
 }
 
+/// The secret `name`, of the first vault that has it.
+///
+/// # Errors
+/// [`Kind::NotFound`], with the nearest name that there is; what a vault fails with.
+pub fn require(name: &SecretName, vaults: &[&dyn Vault]) -> Result<Entry> {
+    find(name, vaults)?.map(|(_, entry)| entry).ok_or_else(|| missing(name, vaults))
+}
+
 /// What each of `bindings` sends, with the values of `vaults`, which are asked in order. Every value is one that its header
 /// can hold.
 ///
@@ -108,7 +116,7 @@ fn resolve_one(binding: &SecretBinding, vaults: &[&dyn Vault]) -> Result<Vec<Bou
     let (value, meta) = match binding.origin() {
         Origin::Inline(value) => (value.clone(), None),
         Origin::Vault => {
-            let (_, entry) = find(name, vaults)?.ok_or_else(|| missing(name, vaults))?;
+            let entry = require(name, vaults)?;
             let meta = entry.meta().clone();
             (entry.into_value(), Some(meta))
         }

@@ -15,7 +15,7 @@ use agentkernel_model::{
     limits::Limits,
     mount::{Access, Workspace},
     path::GuestPath,
-    policy::{Network, RootAccess},
+    policy::{EffectivePolicy, Network, RootAccess},
     spec::{Lifetime, SandboxSpec},
 };
 use std::{path::PathBuf, sync::Arc};
@@ -31,7 +31,7 @@ pub(crate) struct Plan {
     pub(crate) pieces: Vec<Piece>,
     /// Bytes of each in-memory file system.
     pub(crate) memory_bytes: u64,
-    /// Whether a part of the memory is shown at [`EffectivePolicy::OWN_FILES`](agentkernel_model::policy::EffectivePolicy::OWN_FILES).
+    /// Whether a part of the memory is shown at [`EffectivePolicy::OWN_FILES`].
     pub(crate) own_files: bool,
     pub(crate) network: Net,
     pub(crate) limits: Limits,
@@ -294,6 +294,8 @@ fn writable(spec: &SandboxSpec, pieces: &[Piece]) -> Vec<String> {
         return vec!["/".to_owned()];
     }
     let mut writable = vec!["/tmp".to_owned(), "/dev".to_owned()];
+    // In memory, and the sandbox's own: whoever puts files there from outside stands behind the same walls.
+    writable.extend(spec.policy.has_own_files().then(|| EffectivePolicy::OWN_FILES.to_owned()));
     writable.extend(pieces.iter().filter(|p| p.show != Show::ReadOnly).map(|p| p.target.to_string()));
     writable
 }

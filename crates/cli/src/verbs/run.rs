@@ -6,12 +6,12 @@ use crate::{
     branch,
     context::Context,
     image::Having,
-    pump, render, settings,
+    pump, render, secrets, settings,
     spec::{self, Prepared, ProjectUse, Purpose},
 };
 use agentkernel_backend::Process;
 use agentkernel_engine::{
-    Engine,
+    Engine, memory,
     request::{Choice, CreateRequest, RunRequest, SandboxInfo},
 };
 use agentkernel_model::{
@@ -38,6 +38,8 @@ Examples:
   agentkernel run --template python-ci pytest
   agentkernel run --build npm test                     in the image of ./Dockerfile
   agentkernel run --branch npm test                    in a sandbox that this git branch keeps
+  agentkernel run -S OPENAI_API_KEY:api.openai.com python3 agent.py
+                                                       the key goes there, and never inside
   agentkernel run --dry-run npm test                   shows what would be done
   tar c src | agentkernel run wc -c                    stdin passes through
 
@@ -111,10 +113,15 @@ impl Run {
         if self.keep || self.branch {
             return context.block_on(self.run_kept(context, &engine, prepared, command));
         }
+        let values = prepared.secrets.values(context, &self.sandbox.secrets.vault)?;
         let Prepared { spec, mut notes, .. } = prepared;
         context.block_on(async {
             let image = spec.image.to_string();
-            let running = engine.run(RunRequest { spec, command, backend }).await?;
+            let has_values = !values.is_empty();
+            let running = engine.run(RunRequest { spec, command, backend, values }).await?;
+            if has_values {
+                memory::keep_unseen()?;
+            }
             let choice = running.choice;
             if !self.json {
                 tell_choice(context, &choice.notes, &choice.unenforced);
@@ -146,8 +153,19 @@ impl Run {
     ) -> Result<u8> {
         let name = if self.branch { branch::name(&settings::current_dir()?)? } else { random_name()? };
         let notes = prepared.notes.clone();
+        let wanted = prepared.secrets.clone();
+        // Before anything is made: what is missing is said first.
+        let given = wanted.values(context, &self.sandbox.secrets.vault)?;
         let (info, made) = kept(engine, &name, prepared).await?;
-        if let Err(error) = engine.start(&name).await {
+        let values = match made {
+            Made::Now => given,
+            Made::Before => {
+                let again = format!("agentkernel sandbox start {name}");
+                let policy = info.spec.as_ref().map(|spec| &spec.policy);
+                secrets::of_existing(context, policy, &wanted, &self.sandbox.secrets.vault, &again)?
+            }
+        };
+        if let Err(error) = engine.start(&name, &values).await {
             // Nobody asked for a sandbox that cannot start. The first error is the one to tell.
             if made == Made::Now {
                 let _ = engine.remove(&name).await;

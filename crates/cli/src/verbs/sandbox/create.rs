@@ -5,7 +5,7 @@ use crate::{
     branch,
     context::Context,
     image::Having,
-    settings,
+    secrets, settings,
     spec::{self, Purpose},
 };
 use agentkernel_engine::{
@@ -31,7 +31,8 @@ Examples:
   agentkernel sandbox create trial --dir .:view         a copy-on-write view of it
   agentkernel sandbox create ci --ttl 1h -l team=web
   agentkernel sandbox create api -P 8080:80 --memory 2GB
-  agentkernel sandbox create box --profile restrictive";
+  agentkernel sandbox create box --profile restrictive
+  agentkernel sandbox create my-agent --secret OPENAI_API_KEY:api.openai.com";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -106,11 +107,14 @@ impl Create {
         let having = Having::Get { printer: &context.printer, json: self.json };
         let prepared = spec::prepare(&engine, &context.settings, &self.sandbox, purpose, having)?;
         let about = prepared.about;
+        // Only to see that they are to be had: each start looks them up.
+        drop(prepared.secrets.values(context, &self.sandbox.secrets.vault)?);
         let name = named.or(about.name).ok_or_else(|| {
             Error::invalid("the sandbox has no name").with_hint("agentkernel sandbox create NAME")
         })?;
         context.tell(&prepared.notes, &prepared.remarks);
         let size = resources(&prepared.spec);
+        let given = secrets::given_again(&prepared.spec.policy);
         let mut labels = about.labels;
         labels.retain(|label| !self.label.iter().any(|typed| typed.key == label.key));
         labels.extend(self.label);
@@ -135,7 +139,7 @@ impl Create {
         if let Some(at) = &info.expires_at {
             text += &format!("\n  expires {at}");
         }
-        text += &format!("\nstart it with 'agentkernel sandbox start {name}'");
+        text += &format!("\nstart it with 'agentkernel sandbox start {name}{given}'");
         if let Some(help) = about.help_text {
             // Of a template, which others may have written.
             let lines = help

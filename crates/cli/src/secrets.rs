@@ -1,0 +1,183 @@
+//! `--secret` and `--secret-file`: what was asked for, and the values, which only live in this process and a keeper.
+
+use crate::{context::Context, hidden::Word, vaults::VaultArgs};
+use agentkernel_engine::{memory, values::Values};
+use agentkernel_model::{
+    Error, Result,
+    policy::EffectivePolicy,
+    secret::{Held, Origin, SecretBinding, SecretGrant, SecretName},
+};
+use agentkernel_trust::{Vault, require, resolve};
+use clap::Args;
+
+/// Flags of whoever makes a sandbox. Words are parsed late: an error of clap's would show what was written.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SecretArgs {
+    /// Send a secret of the vault to a host, and to no other; the sandbox never has its value (repeatable)
+    #[arg(
+        short = 'S',
+        long = "secret",
+        value_name = "KEY[:HOST[:HEADER]]",
+        long_help = "Send a secret of the vault to a host, in the header that its service wants or in HEADER alone, and reach no other \
+                     host than those of secrets and rules (repeatable). The sandbox never has its value: the variable KEY holds a \
+                     placeholder, and the value is put into requests outside. Without a HOST it goes to the hosts that the vault has for \
+                     it. KEY=VALUE:HOST gives the value itself, which process lists and the shell's history then show"
+    )]
+    secret: Vec<Word>,
+
+    /// Show a secret of the vault inside as /run/agentkernel/secrets/KEY, in memory (repeatable)
+    #[arg(long, value_name = "KEY")]
+    secret_file: Vec<Word>,
+
+    #[command(flatten)]
+    pub(crate) vault: VaultArgs,
+}
+
+/// Everything that a sandbox is to have of secrets.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    pub(crate) bindings: Vec<SecretBinding>,
+    pub(crate) files: Vec<SecretName>,
+}
+
+impl SecretArgs {
+    /// # Errors
+    /// For what is no binding or no name; nothing that was written is repeated.
+    pub(crate) fn wanted(&self) -> Result<Wanted> {
+        Ok(Wanted {
+            bindings: bindings(&self.secret)?,
+            files: self.secret_file.iter().map(|word| word.text().parse()).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// What `words` say.
+///
+/// # Errors
+/// As [`SecretArgs::wanted`].
+pub(crate) fn bindings(words: &[Word]) -> Result<Vec<SecretBinding>> {
+    words.iter().map(|word| word.text().parse()).collect()
+}
+
+impl Wanted {
+    /// These over those of a configuration, whose secrets of the same name they replace.
+    pub(crate) fn over(mut self, bindings: Vec<SecretBinding>, files: Vec<SecretName>) -> Self {
+        let below = bindings.into_iter().filter(|b| !self.bindings.iter().any(|own| own.name() == b.name()));
+        let below: Vec<SecretBinding> = below.collect();
+        self.bindings.splice(0..0, below);
+        self.files.splice(0..0, files);
+        self.files.sort();
+        self.files.dedup();
+        self
+    }
+
+    pub(crate) fn grants(&self) -> Vec<SecretGrant> {
+        self.bindings.iter().map(SecretGrant::from).collect()
+    }
+
+    /// The values of all. From now on this process leaves no core file.
+    ///
+    /// # Errors
+    /// As [`agentkernel_trust::resolve`].
+    pub(crate) fn values(&self, context: &Context, vault: &VaultArgs) -> Result<Values> {
+        if self.bindings.is_empty() && self.files.is_empty() {
+            return Ok(Values::default());
+        }
+        memory::leave_no_core_files()?;
+        warn(context, &self.bindings);
+        let names: Vec<SecretName> =
+            self.bindings.iter().map(SecretBinding::name).chain(&self.files).cloned().collect();
+        let vaults = vault.all(context, &names);
+        let asked: Vec<&dyn Vault> = vaults.iter().map(AsRef::as_ref).collect();
+        let bound = resolve(&self.bindings, &asked)?;
+        let file = |name: &SecretName| Ok((name.clone(), require(name, &asked)?.into_value()));
+        Ok(Values { bound, files: self.files.iter().map(file).collect::<Result<_>>()? })
+    }
+
+    /// What a sandbox that is there has by `policy`, with the values that `given` has in place of a vault's.
+    ///
+    /// # Errors
+    /// For a value that was not given and that no vault has, and for one that the sandbox was not made with. `again` is
+    /// the command that would give one.
+    pub(crate) fn of_policy(policy: &EffectivePolicy, given: &[SecretBinding], again: &str) -> Result<Self> {
+        let fits = |grant: &SecretGrant, binding: &SecretBinding| {
+            grant.name == *binding.name() && (grant.host.is_none() || grant.host.as_ref() == binding.host())
+        };
+        if let Some(stray) = given.iter().find(|one| !policy.secrets.iter().any(|grant| fits(grant, one))) {
+            let name = stray.name();
+            return Err(Error::invalid(format!(
+                "the sandbox was not made with secret '{name}' for that host"
+            ))
+            .with_hint(
+                "agentkernel sandbox info NAME shows what it has; the rest is chosen when one is created",
+            ));
+        }
+        let mut bindings = Vec::with_capacity(policy.secrets.len());
+        for grant in &policy.secrets {
+            let own: Vec<&SecretBinding> = given.iter().filter(|one| fits(grant, one)).collect();
+            match (own.as_slice(), grant.held) {
+                ([], Held::Vault) => bindings.push(SecretBinding::from(grant)),
+                ([], Held::Caller) => {
+                    let (name, host) = (&grant.name, grant.host.as_ref().map(ToString::to_string));
+                    let host = host.unwrap_or_else(|| "HOST".to_owned());
+                    return Err(Error::invalid(format!(
+                        "the value of secret '{name}' was on the command line, and was not kept"
+                    ))
+                    .with_hint(format!("{again} --secret {name}=VALUE:{host}")));
+                }
+                (own, _) => bindings.extend(own.iter().map(|one| (*one).clone())),
+            }
+        }
+        Ok(Self { bindings, files: policy.secret_files.clone() })
+    }
+}
+
+/// The values for a sandbox that is there and has `policy`; a record that this version cannot read has none.
+///
+/// # Errors
+/// As [`Wanted::of_policy`] and [`Wanted::values`].
+pub(crate) fn of_existing(
+    context: &Context,
+    policy: Option<&EffectivePolicy>,
+    given: &Wanted,
+    vault: &VaultArgs,
+    again: &str,
+) -> Result<Values> {
+    let Some(policy) = policy else { return Ok(Values::default()) };
+    if let Some(name) = given.files.iter().find(|name| !policy.secret_files.contains(name)) {
+        return Err(Error::invalid(format!("the sandbox was not made with a file for secret '{name}'"))
+            .with_hint("leave --secret-file out, or make another sandbox"));
+    }
+    let wanted = Wanted::of_policy(policy, &given.bindings, again)?;
+    // Whatever comes in now, nothing is cloned from this process any more: a keeper is a program of its own.
+    if !wanted.bindings.is_empty() || !wanted.files.is_empty() {
+        memory::keep_unseen()?;
+    }
+    wanted.values(context, vault)
+}
+
+/// The flags that a start of a sandbox with `policy` needs, for people.
+pub(crate) fn given_again(policy: &EffectivePolicy) -> String {
+    let by_hand = policy.secrets.iter().filter(|grant| grant.held == Held::Caller);
+    let flag = |grant: &SecretGrant| {
+        let host = grant.host.as_ref().map_or_else(|| "HOST".to_owned(), ToString::to_string);
+        format!(" --secret {}=VALUE:{host}", grant.name)
+    };
+    by_hand.map(flag).collect()
+}
+
+/// Says once that values were seen.
+fn warn(context: &Context, bindings: &[SecretBinding]) {
+    let inline = bindings.iter().find(|binding| matches!(binding.origin(), Origin::Inline(_)));
+    if let Some(binding) = inline {
+        let name = binding.name();
+        context.printer.note(format_args!(
+            "the value of '{name}' is on the command line, where process lists and the shell's history show it; \
+             keep it with 'agentkernel secret set {name}'"
+        ));
+    }
+}
+
+#[cfg(test)]
+#[path = "secrets_tests.rs"]
+mod tests;

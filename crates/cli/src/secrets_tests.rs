@@ -1,0 +1,70 @@
+use super::*;
+use agentkernel_model::policy::PolicyRequest;
+use clap::Parser;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    secrets: SecretArgs,
+}
+
+fn wanted(args: &[&str]) -> Result<Wanted> {
+    let line = Line::try_parse_from([&["agentkernel"], args].concat()).unwrap();
+    line.secrets.wanted()
+}
+
+fn policy(args: &[&str]) -> EffectivePolicy {
+    let wanted = wanted(args).unwrap();
+    EffectivePolicy::resolve(PolicyRequest {
+        secrets: wanted.grants(),
+        secret_files: wanted.files,
+        ..PolicyRequest::default()
+    })
+}
+
+fn given(word: &str) -> SecretBinding {
+    word.parse().unwrap()
+}
+
+#[test]
+fn neither_errors_nor_debug_show_what_was_written() {
+    let line = Line::try_parse_from(["agentkernel", "-S", "KEY=hunter2:a.example"]).unwrap();
+    assert!(!format!("{:?}", line.secrets).contains("hunter2"));
+    for args in [&["--secret", "hunter2=x"][..], &["-S", "KEY=hunter2"], &["--secret-file", "hunter2!"]] {
+        let error = wanted(args).unwrap_err();
+        assert!(!format!("{error} {:?}", error.hint()).contains("hunter2!"), "{error}");
+        assert!(!format!("{error} {:?}", error.hint()).contains("=hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn flags_replace_what_a_file_says_of_the_same_secret() {
+    let flags = wanted(&["-S", "A:flag.example", "--secret-file", "F"]).unwrap();
+    let all = flags.over(
+        vec![given("A:file.example"), given("B:file.example")],
+        vec!["F".parse().unwrap(), "E".parse().unwrap()],
+    );
+    assert_eq!(all.bindings, [given("B:file.example"), given("A:flag.example")]);
+    assert_eq!(all.files.iter().map(SecretName::as_str).collect::<Vec<_>>(), ["E", "F"]);
+}
+
+#[test]
+fn a_start_looks_up_what_the_sandbox_has() {
+    let policy = policy(&["-S", "A:a.example", "-S", "B", "--secret-file", "F"]);
+    let all = Wanted::of_policy(&policy, &[], "").unwrap();
+    assert_eq!(all.bindings, [given("A:a.example"), given("B")]);
+    let all = Wanted::of_policy(&policy, &[given("A=x:a.example")], "").unwrap();
+    assert_eq!(all.bindings, [given("A=x:a.example"), given("B")]);
+    for stray in ["A=x:b.example", "C=x:a.example"] {
+        let error = Wanted::of_policy(&policy, &[given(stray)], "").unwrap_err();
+        assert!(error.to_string().contains("was not made with secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_value_of_the_command_line_is_needed_again() {
+    let policy = policy(&["-S", "A=x:a.example"]);
+    let error = Wanted::of_policy(&policy, &[], "agentkernel sandbox start one").unwrap_err();
+    assert_eq!(error.hint(), Some("agentkernel sandbox start one --secret A=VALUE:a.example"));
+    assert!(Wanted::of_policy(&policy, &[given("A=y:a.example")], "").is_ok());
+}
