@@ -24,6 +24,7 @@ mod cli {
     mod projects;
     mod run;
     mod secrets;
+    mod secrets_run;
     mod streams;
     mod volumes;
 }

@@ -5,9 +5,11 @@ use agentkernel_engine::{
     request::{SandboxInfo, Status},
 };
 use agentkernel_model::{
+    egress::Otherwise,
     limits::Limit,
     mount::{Access, Workspace},
-    policy::{Network, RootAccess},
+    policy::{EffectivePolicy, Network, RootAccess},
+    secret::{Held, SecretGrant},
     spec::{Isolation, SandboxSpec},
     text::printable,
 };
@@ -43,6 +45,10 @@ pub(crate) fn spec(spec: &SandboxSpec) -> Vec<Row> {
             .iter()
             .map(|m| ("Mount", format!("{} at {} ({})", m.source.display(), m.target, access(m.access)))),
     );
+    rows.extend(policy.secrets.iter().map(|grant| ("Secret", secret(grant))));
+    rows.extend(policy.secret_files.iter().map(|name| {
+        ("Secret file", format!("{name} at {}/{name}, where commands read it", EffectivePolicy::SECRET_FILES))
+    }));
     rows.extend(spec.ports.iter().map(|p| ("Port", format!("127.0.0.1:{} to {}", p.host, p.guest))));
     // Values may be secrets.
     let keys: Vec<&str> = spec.env.iter().map(agentkernel_model::command::EnvVar::key).collect();
@@ -66,10 +72,25 @@ pub(crate) fn spec(spec: &SandboxSpec) -> Vec<Row> {
 fn network(network: &Network) -> String {
     match network {
         Network::Off => "off",
+        Network::Rules(rules) if rules.otherwise == Otherwise::Deny => "only what is listed",
         Network::Rules(_) => "public addresses only",
         Network::Open => "the backend's own",
     }
     .to_owned()
+}
+
+/// Where it goes; never its value.
+fn secret(grant: &SecretGrant) -> String {
+    let to = grant
+        .host
+        .as_ref()
+        .map_or_else(|| "the hosts that the vault has for it".to_owned(), ToString::to_string);
+    let header = grant.header.as_ref().map(|header| format!(", in header {header}")).unwrap_or_default();
+    let held = match grant.held {
+        Held::Vault => "",
+        Held::Caller => " (its value was given on the command line)",
+    };
+    format!("{} to {to}{header}{held}", grant.name)
 }
 
 fn root(root: RootAccess) -> String {

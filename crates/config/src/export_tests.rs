@@ -10,6 +10,7 @@ use agentkernel_model::{
     policy::{PolicyRequest, RootAccess},
     port::PublishedPort,
     seccomp::SeccompLevel,
+    secret::SecretName,
     size::{ByteSize, Cpus},
     spec::{Isolation, Lifetime},
 };
@@ -74,6 +75,27 @@ fn workspaces() -> impl Strategy<Value = Workspace> {
     ]
 }
 
+fn has_network(profile: Profile, network: Option<NetworkSwitch>) -> bool {
+    network.map_or(profile != Profile::Restrictive, |switch| switch == NetworkSwitch::On)
+}
+
+/// Secrets of the vault, each name once, and files.
+fn grants() -> impl Strategy<Value = (Vec<SecretGrant>, Vec<SecretName>)> {
+    let host = option::of(select(vec!["api.example.com", "*.example.org"]));
+    let header = option::of(select(vec!["x-api-key", "authorization"]));
+    let secrets = prop::collection::btree_map("[A-Z]{1,4}", (host, header), 0..3).prop_map(|all| {
+        let grant = |(name, (host, header)): (String, (Option<&str>, Option<&str>))| SecretGrant {
+            name: name.parse().unwrap(),
+            held: Held::Vault,
+            host: host.map(|host| host.parse().unwrap()),
+            header: header.map(|header| header.parse().unwrap()),
+        };
+        all.into_iter().map(grant).collect()
+    });
+    let files = prop::collection::btree_set("[A-Z]{1,4}", 0..3);
+    (secrets, files.prop_map(|names| names.iter().map(|name| name.parse().unwrap()).collect()))
+}
+
 fn policies() -> impl Strategy<Value = EffectivePolicy> {
     let mounts = prop::collection::btree_map(guest_paths(), (host_paths(), access()), 0..4);
     (
@@ -85,23 +107,28 @@ fn policies() -> impl Strategy<Value = EffectivePolicy> {
         option::of(1_u32..4_194_304),
         option::of(select(vec![SeccompLevel::Moderate, SeccompLevel::Restrictive])),
         option::of(Just(PathBuf::from("/home/ada"))),
+        grants(),
     )
-        .prop_map(|(profile, network, mounts, memory, cpus, pids, seccomp, home)| {
-            let mounts =
-                mounts.into_iter().map(|(target, (source, access))| Mount { source, target, access });
-            let mut policy = EffectivePolicy::resolve(PolicyRequest {
-                profile,
-                network,
-                mounts: mounts.collect(),
-                memory: memory.map(ByteSize::from_bytes),
-                cpus: cpus.map(Cpus::from_milli),
-                pids,
-                home: home.filter(|_| profile == Profile::Permissive),
-                ..PolicyRequest::default()
-            });
-            policy.seccomp = seccomp.unwrap_or(policy.seccomp);
-            policy
-        })
+        .prop_map(
+            |(profile, network, mounts, memory, cpus, pids, seccomp, home, (secrets, secret_files))| {
+                let mounts =
+                    mounts.into_iter().map(|(target, (source, access))| Mount { source, target, access });
+                let mut policy = EffectivePolicy::resolve(PolicyRequest {
+                    profile,
+                    network,
+                    mounts: mounts.collect(),
+                    memory: memory.map(ByteSize::from_bytes),
+                    cpus: cpus.map(Cpus::from_milli),
+                    pids,
+                    home: home.filter(|_| profile == Profile::Permissive),
+                    secrets: if has_network(profile, network) { secrets } else { Vec::new() },
+                    secret_files,
+                    ..PolicyRequest::default()
+                });
+                policy.seccomp = seccomp.unwrap_or(policy.seccomp);
+                policy
+            },
+        )
 }
 
 fn envs() -> impl Strategy<Value = Vec<EnvVar>> {

@@ -350,7 +350,7 @@ fn what_cannot_be_enforced_is_refused() {
             "[security.domains]\nallow = ['a']",
             "f:1:11: 'security.domains' needs rules by host name in the gateway, which this version does not have",
         ),
-        ("\n[secrets]\nA = 'b'", "f:2:2: 'secrets' needs the vault"),
+        ("\n[llm_keys]\nA = 'b'", "f:2:2: 'llm_keys' needs the vault"),
         ("network.subnet = '10.0.0.0/8'", "f:1:9: 'network.subnet' needs networks that agentkernel manages"),
         ("[git]\nworktree = true", "f:2:1: 'git.worktree' needs worktrees"),
         (

@@ -19,14 +19,25 @@ use std::{
 /// The empty directory that covers the data directory inside.
 const COVER: &str = "covered";
 
-/// Refuses to show the data directory or a part of it, but for the content of managed volumes.
+/// Refuses to show the data directory or a part of it, but for the content of managed volumes, and to have a directory
+/// written that holds it: what is inside could be moved from under its cover.
 ///
 /// # Errors
 /// [`Kind::Denied`].
 pub(crate) fn check(host: &Host, spec: &SandboxSpec) -> Result<()> {
     let Ok(data) = fs::canonicalize(&host.data) else { return Ok(()) };
-    for (source, target) in shown(spec) {
+    for (source, target, access) in shown(spec) {
         let Ok(real) = fs::canonicalize(source) else { continue };
+        if access == Access::ReadWrite && real != data && data.starts_with(&real) {
+            return Err(Error::new(
+                Kind::Denied,
+                format!(
+                    "{} holds agentkernel's own files and cannot be written at {target}",
+                    printable(&real.to_string_lossy())
+                ),
+            )
+            .with_hint("mount it read-only (:ro), or a directory in it"));
+        }
         let Ok(below) = real.strip_prefix(&data) else { continue };
         let parts: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
         let own_volume = parts.len() >= 3 && parts[0] == "volumes" && parts[2] == "data";
@@ -52,7 +63,7 @@ pub(crate) fn cover(host: &Host, spec: &mut SandboxSpec) -> Result<()> {
     check(host, spec)?;
     let Ok(data) = fs::canonicalize(&host.data) else { return Ok(()) };
     let mut targets: Vec<GuestPath> = Vec::new();
-    for (source, target) in shown(spec) {
+    for (source, target, _) in shown(spec) {
         let Ok(real) = fs::canonicalize(source) else { continue };
         let Ok(below) = data.strip_prefix(&real) else { continue };
         let inside = Path::new(target).join(below);
@@ -80,13 +91,14 @@ pub(crate) fn cover(host: &Host, spec: &mut SandboxSpec) -> Result<()> {
     Ok(())
 }
 
-/// Every path of this machine that is shown, and where.
-fn shown(spec: &SandboxSpec) -> Vec<(&PathBuf, &str)> {
+/// Every path of this machine that is shown, where, and whether it can be written. A view is written elsewhere.
+fn shown(spec: &SandboxSpec) -> Vec<(&PathBuf, &str, Access)> {
     let workspace = match &spec.workspace {
         Workspace::None => None,
-        Workspace::View(source) | Workspace::Direct { source, .. } => Some((source, Workspace::TARGET)),
+        Workspace::View(source) => Some((source, Workspace::TARGET, Access::ReadOnly)),
+        Workspace::Direct { source, access } => Some((source, Workspace::TARGET, *access)),
     };
-    let mounts = spec.policy.mounts.iter().map(|mount| (&mount.source, mount.target.as_str()));
+    let mounts = spec.policy.mounts.iter().map(|mount| (&mount.source, mount.target.as_str(), mount.access));
     workspace.into_iter().chain(mounts).collect()
 }
 

@@ -91,3 +91,28 @@ fn links_to_it_are_seen_through_and_others_left_alone() {
     cover(&host, &mut plain).unwrap();
     assert_eq!(plain, before);
 }
+
+#[test]
+fn what_holds_it_is_never_written() {
+    let Bench { home, host } = bench();
+    let share = home.path().join(".local/share");
+    for source in [home.path(), share.as_path()] {
+        for (access, allowed) in [(Access::ReadOnly, true), (Access::ReadWrite, false)] {
+            let mut mounted = spec(Workspace::None, &[(source, "/data")]);
+            mounted.policy.mounts[0].access = access;
+            assert_eq!(check(&host, &mounted).is_ok(), allowed, "{} {access:?}", source.display());
+            let workspace = Workspace::Direct { source: source.to_owned(), access };
+            assert_eq!(
+                check(&host, &spec(workspace, &[])).is_ok(),
+                allowed,
+                "{} as the workspace",
+                source.display()
+            );
+        }
+    }
+    // Beside it is not around it.
+    fs::create_dir_all(home.path().join(".local/sharebox")).unwrap();
+    let mut beside = spec(Workspace::None, &[(&home.path().join(".local/sharebox"), "/data")]);
+    beside.policy.mounts[0].access = Access::ReadWrite;
+    check(&host, &beside).unwrap();
+}

@@ -22,7 +22,7 @@ pub struct Mount {
 }
 
 /// Places inside that belong to the sandbox itself: nothing may be mounted on or below them.
-const RESERVED: [&str; 4] = ["/proc", "/dev", "/sys", "/.agentkernel"];
+const RESERVED: [&str; 5] = ["/proc", "/dev", "/sys", "/.agentkernel", "/run/agentkernel"];
 
 /// What `--volume` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
