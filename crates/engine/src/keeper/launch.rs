@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{lock::Lock, values::Values};
 use agentkernel_backend::Host;
-use agentkernel_model::{Error, Result, id::SandboxId};
+use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use std::{os::fd::OwnedFd, process::Stdio};
 use tokio::{
     io::{AsyncWriteExt as _, BufReader},
@@ -44,9 +44,9 @@ pub(crate) async fn launch(host: &Host, id: SandboxId, operations: &Lock, values
     let _heard = ours.write_all(&handed).await;
     drop(handed);
     let report = match protocol::receive::<Report>(&mut BufReader::new(ours)).await {
-        Ok(report) => report,
+        Err(error) if error.kind() == Kind::Invalid => return Err(error),
         // What a peer leaves that ended without reading all: a reset.
-        Err(_) => None,
+        report => report.ok().flatten(),
     };
     match report {
         Some(Report::Ready) => Ok(()),
