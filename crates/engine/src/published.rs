@@ -63,7 +63,7 @@ async fn bring_up(
     let state = remains.state.insert(state);
     let (state, sandbox) = remains.backend.start(again, state, outside::of_seam(gateway)).await?;
     remains.state = Some(state);
-    let authority = gateway.and_then(|gateway| gateway.authority());
+    let authority = gateway.map_or(Ok(None), |gateway| gateway.authority())?;
     inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, values).await?;
     if let Some(script) = spec.init_script {
         initscript::run(sandbox.as_ref(), &script).await?;

@@ -110,7 +110,7 @@ async fn bring_up(engine: &Engine, record: Record, held: Held, values: Values) -
     let (state, sandbox) = backend.start(inputs, &state, outside::of_seam(gateway.as_ref())).await?;
     let ready = async {
         let user = spec.user.or(image.rootfs.defaults.user).unwrap_or_default();
-        let authority = gateway.as_ref().and_then(|gateway| gateway.authority());
+        let authority = gateway.as_ref().map_or(Ok(None), |gateway| gateway.authority())?;
         inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, &values).await?;
         initscript::once(&held.dir, sandbox.as_ref(), spec.init_script.as_deref()).await?;
         if !values.is_empty() {
