@@ -2,7 +2,7 @@
 
 use super::{
     Judge, Place, Visit, Web, refuse,
-    session::Slot,
+    session::{Session, Slot},
     sides::{Counted, Tally},
     upstream::Protocol,
 };
@@ -15,11 +15,12 @@ use rustls::{
     server::{Acceptor, ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 use tokio::time::timeout;
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
 type Hello = StartHandshake<Counted<Box<dyn ByteStream>>>;
+type Opened = TlsStream<Counted<Box<dyn ByteStream>>>;
 
 impl Web {
     /// TLS to `place`, which begins with a ClientHello, until the sandbox is done.
@@ -35,27 +36,33 @@ impl Web {
         ledger: &Ledger,
     ) -> Outcome {
         let tally = Tally::new(ledger);
-        let accepting = LazyConfigAcceptor::new(Acceptor::default(), tally.count(client));
-        let hello = match timeout(self.timeouts.handshake, accepting).await {
-            Ok(Ok(hello)) => hello,
-            Ok(Err(e)) => return Outcome::Broken(e.kind()),
-            Err(_) => return Outcome::Broken(io::ErrorKind::TimedOut),
-        };
+        // Apart, so that a connection that is open does not hold what only its beginning needs.
+        let met = Box::pin(self.meet(tally.count(client), place, judge)).await;
+        match met {
+            Ok((client, session, visit)) => self.serve(*client, session, visit).await,
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn meet(
+        &self,
+        client: Counted<Box<dyn ByteStream>>,
+        place: Place,
+        judge: Arc<dyn Judge>,
+    ) -> std::result::Result<(Box<Opened>, Session, Visit), Outcome> {
+        let hello =
+            in_time(self.timeouts.handshake, LazyConfigAcceptor::new(Acceptor::default(), client)).await?;
         // The connection was decided for this name. Without one it was decided by its address.
         if hello.client_hello().server_name().is_some_and(|name| !name.eq_ignore_ascii_case(&place.name)) {
             refuse::say(hello.io, &refuse::ACCESS_DENIED).await;
-            return Outcome::Broken(io::ErrorKind::PermissionDenied);
+            return Err(Outcome::Broken(io::ErrorKind::PermissionDenied));
         }
         let Some(offer) = offer(&hello) else {
             refuse::say(hello.io, &refuse::NO_APPLICATION_PROTOCOL).await;
-            return Outcome::Broken(io::ErrorKind::Unsupported);
+            return Err(Outcome::Broken(io::ErrorKind::Unsupported));
         };
-        self.opened(hello, place, judge, &offer).await
-    }
-
-    async fn opened(&self, hello: Hello, place: Place, judge: Arc<dyn Judge>, offer: &[Protocol]) -> Outcome {
         let visit = Visit::new();
-        let reached = self.dialer.reach(&place, &Scheme::HTTPS, offer, &visit.shared.legs).await;
+        let reached = self.dialer.reach(&place, &Scheme::HTTPS, &offer, &visit.shared.legs).await;
         let (slot, protocol) = match reached {
             Ok((leg, protocol)) => {
                 visit.shared.fate.reached();
@@ -66,16 +73,11 @@ impl Web {
                 (Slot::Failed(failure), offer.first().copied().unwrap_or(Protocol::Http1))
             }
         };
-        let Ok(config) = self.server_config(&place.name, protocol) else {
-            return Outcome::Broken(io::ErrorKind::Other);
-        };
-        let client = match timeout(self.timeouts.handshake, hello.into_stream(config)).await {
-            Ok(Ok(client)) => client,
-            Ok(Err(e)) => return Outcome::Broken(e.kind()),
-            Err(_) => return Outcome::Broken(io::ErrorKind::TimedOut),
-        };
+        let config = self.server_config(&place.name, protocol);
+        let config = config.map_err(|_| Outcome::Broken(io::ErrorKind::Other))?;
+        let client = in_time(self.timeouts.handshake, hello.into_stream(config)).await?;
         let session = self.session(place, judge, Scheme::HTTPS, protocol, slot, &visit);
-        self.serve(client, session, visit).await
+        Ok((Box::new(client), session, visit))
     }
 
     /// One for each connection: there is no session of one host that another could take up.
@@ -90,6 +92,17 @@ impl Web {
         config.send_tls13_tickets = 0;
         config.alpn_protocols = vec![protocol.alpn().to_vec()];
         Ok(Arc::new(config))
+    }
+}
+
+/// A step of a handshake, or how the connection ends without it.
+async fn in_time<T>(
+    patience: Duration,
+    step: impl Future<Output = io::Result<T>>,
+) -> std::result::Result<T, Outcome> {
+    match timeout(patience, step).await {
+        Ok(done) => done.map_err(|e| Outcome::Broken(e.kind())),
+        Err(_) => Err(Outcome::Broken(io::ErrorKind::TimedOut)),
     }
 }
 

@@ -95,11 +95,7 @@ impl Redacting {
                 self.undecoded = data;
                 Ok(Bytes::new())
             }
-            Ok(data) => {
-                let mut output = Vec::with_capacity(data.len());
-                self.redactor.push(&data, &mut output);
-                Ok(output.into())
-            }
+            Ok(data) => Ok(self.redactor.pass(data)),
             Err(frame) => {
                 if let Ok(mut trailers) = frame.into_trailers() {
                     headers::clean_trailers(&mut trailers);
@@ -124,9 +120,7 @@ impl Redacting {
             decoder.flush()?;
         }
         let plain = std::mem::take(decoder.get_mut());
-        let mut output = Vec::with_capacity(plain.len());
-        self.redactor.push(&plain, &mut output);
-        Ok(output.into())
+        Ok(self.redactor.pass(plain.into()))
     }
 
     fn finish(&mut self) -> io::Result<Bytes> {

@@ -9,6 +9,7 @@ mod needles;
 pub(super) use body::{Broken, Encoding, Redacting, redact_headers};
 pub(super) use needles::Needles;
 
+use bytes::Bytes;
 use needles::Found;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -41,6 +42,16 @@ impl Redactor {
         self.held = data;
     }
 
+    /// The same for a whole piece, which is given back as it is where there is nothing to take out.
+    pub(super) fn pass(&mut self, piece: Bytes) -> Bytes {
+        if self.held.is_empty() && self.needles.candidate(&piece).is_none() {
+            return piece;
+        }
+        let mut output = Vec::with_capacity(piece.len());
+        self.push(&piece, &mut output);
+        output.into()
+    }
+
     /// Nothing follows: what was held is not the beginning of anything.
     pub(super) fn finish(&mut self, output: &mut Vec<u8>) {
         let data = std::mem::take(&mut self.held);
@@ -51,6 +62,9 @@ impl Redactor {
     fn scan(&self, data: &[u8], end: End, output: &mut Vec<u8>) -> usize {
         let (mut written, mut at) = (0, 0);
         while let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(skipped) = self.needles.candidate(rest) else { break };
+            at += skipped;
+            let rest = rest.get(skipped..).unwrap_or_default();
             match self.needles.look(rest, matches!(end, End::Reached)) {
                 Found::Nothing => at += 1,
                 Found::Whole(length) => {

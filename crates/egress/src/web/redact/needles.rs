@@ -71,19 +71,22 @@ impl Needles {
         self.mask
     }
 
+    /// The first place of `data` at which a needle may begin: by its first two bytes, or by the last byte of all.
+    pub(super) fn candidate(&self, data: &[u8]) -> Option<usize> {
+        let begins = |two: &[u8]| {
+            let [first, second] = *two else { return false };
+            let (word, bit) = pair(first, second);
+            self.pairs[word] & bit != 0
+        };
+        let last = || {
+            let at = data.len().checked_sub(1)?;
+            self.firsts[usize::from(*data.get(at)?)].then_some(at)
+        };
+        data.windows(2).position(begins).or_else(last)
+    }
+
     /// What `rest` begins with. `is_all`: nothing follows it.
     pub(super) fn look(&self, rest: &[u8], is_all: bool) -> Found {
-        let may_begin = match rest {
-            [] => false,
-            [only] => self.firsts[usize::from(*only)],
-            [first, second, ..] => {
-                let (word, bit) = pair(*first, *second);
-                self.pairs[word] & bit != 0
-            }
-        };
-        if !may_begin {
-            return Found::Nothing;
-        }
         for needle in &self.list {
             if needle.len() > rest.len() {
                 if !is_all && needle.starts_with(rest) {
@@ -98,8 +101,8 @@ impl Needles {
 }
 
 fn pair(first: u8, second: u8) -> (usize, u64) {
-    let index = usize::from(first) << 8 | usize::from(second);
-    (index / 64, 1 << (index % 64))
+    let index = u16::from_be_bytes([first, second]);
+    (usize::from(index / 64), 1 << (index % 64))
 }
 
 fn add_forms(value: &[u8], list: &mut Vec<Zeroizing<Vec<u8>>>) {
