@@ -30,7 +30,7 @@ impl Judge for RuleJudge {
         let host = place.name.as_str();
         if rules.reads_paths_of(host) && is_ambiguous(path) {
             return Err(format!(
-                "agentkernel: a path of {host} has to mean what it shows: no '..', '//', '\\' or their escapes"
+                "a path of {host} has to mean what it shows: no '..', '//', '\\' or their escapes"
             ));
         }
         let name = Name { text: host, pinned: self.is_pinned(place) };

@@ -59,7 +59,7 @@ impl Roads for Visit {
                 }
             }
         }
-        Err(refused.unwrap_or_else(|| format!("agentkernel: {host} has no address")))
+        Err(refused.unwrap_or_else(|| format!("{host} has no address")))
     }
 
     async fn tunnel(&self, place: Place, io: Box<dyn ByteStream>) {

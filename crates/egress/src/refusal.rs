@@ -16,7 +16,7 @@ pub(crate) struct Refused<'a> {
 impl fmt::Display for Refused<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, rule, reason } = self;
-        write!(f, "agentkernel: {host} is blocked: ")?;
+        write!(f, "{host} is blocked: ")?;
         match (rule, reason) {
             (Some(rule), Reason::Denied) => write!(f, "the rule '{rule}' says so"),
             // The name is let through, and what it leads to is not.
