@@ -1,13 +1,17 @@
 //! `--secret` and `--secret-file`: what was asked for, and the values, which only live in this process and a keeper.
 
-use crate::{context::Context, hidden::Word, vaults::VaultArgs};
-use agentkernel_engine::{memory, values::Values};
+use crate::{
+    context::Context,
+    hidden::Word,
+    vaults::{self, VaultArgs},
+};
+use agentkernel_engine::{Engine, memory, request::SandboxInfo, values::Values};
 use agentkernel_model::{
     Error, Result,
     policy::EffectivePolicy,
     secret::{Held, Origin, SecretBinding, SecretGrant, SecretName},
 };
-use agentkernel_trust::{Vault, require, resolve};
+use agentkernel_trust::{Entry, Meta, Vault, require, resolve};
 use clap::Args;
 
 /// Flags of whoever makes a sandbox. Words are parsed late: an error of clap's would show what was written.
@@ -80,11 +84,15 @@ impl Wanted {
     /// # Errors
     /// As [`agentkernel_trust::resolve`].
     pub(crate) fn values(&self, context: &Context, vault: &VaultArgs) -> Result<Values> {
+        warn(context, &self.bindings);
+        self.resolved(context, vault)
+    }
+
+    fn resolved(&self, context: &Context, vault: &VaultArgs) -> Result<Values> {
         if self.bindings.is_empty() && self.files.is_empty() {
             return Ok(Values::default());
         }
         memory::leave_no_core_files()?;
-        warn(context, &self.bindings);
         let names: Vec<SecretName> =
             self.bindings.iter().map(SecretBinding::name).chain(&self.files).cloned().collect();
         let vaults = vault.all(context, &names);
@@ -94,12 +102,18 @@ impl Wanted {
         Ok(Values { bound, files: self.files.iter().map(file).collect::<Result<_>>()? })
     }
 
-    /// What a sandbox that is there has by `policy`, with the values that `given` has in place of a vault's.
+    /// What a sandbox that is there has by `policy`, with the values that `given` has in place of a vault's. `kept` looks
+    /// for those that came from a command line before.
     ///
     /// # Errors
-    /// For a value that was not given and that no vault has, and for one that the sandbox was not made with. `again` is
-    /// the command that would give one.
-    pub(crate) fn of_policy(policy: &EffectivePolicy, given: &[SecretBinding], again: &str) -> Result<Self> {
+    /// For a value that was not given and is kept nowhere, and for one that the sandbox was not made with. `again` is the
+    /// command that would give one.
+    fn of_policy(
+        policy: &EffectivePolicy,
+        given: &[SecretBinding],
+        kept: impl FnOnce() -> Result<Vec<SecretBinding>>,
+        again: &str,
+    ) -> Result<Self> {
         let fits = |grant: &SecretGrant, binding: &SecretBinding| {
             grant.name == *binding.name() && (grant.host.is_none() || grant.host.as_ref() == binding.host())
         };
@@ -112,18 +126,20 @@ impl Wanted {
                 "agentkernel sandbox info NAME shows what it has; the rest is chosen when one is created",
             ));
         }
+        let of_caller = |grant: &&SecretGrant| grant.held == Held::Caller;
+        let is_given = |grant: &SecretGrant| given.iter().any(|one| fits(grant, one));
+        let kept = match policy.secrets.iter().filter(of_caller).all(is_given) {
+            true => Vec::new(),
+            false => kept()?,
+        };
         let mut bindings = Vec::with_capacity(policy.secrets.len());
         for grant in &policy.secrets {
             let own: Vec<&SecretBinding> = given.iter().filter(|one| fits(grant, one)).collect();
             match (own.as_slice(), grant.held) {
                 ([], Held::Vault) => bindings.push(SecretBinding::from(grant)),
                 ([], Held::Caller) => {
-                    let (name, host) = (&grant.name, grant.host.as_ref().map(ToString::to_string));
-                    let host = host.unwrap_or_else(|| "HOST".to_owned());
-                    return Err(Error::invalid(format!(
-                        "the value of secret '{name}' was on the command line, and was not kept"
-                    ))
-                    .with_hint(format!("{again} --secret {name}=VALUE:{host}")));
+                    let kept = kept.iter().find(|one| fits(grant, one));
+                    bindings.push(kept.ok_or_else(|| not_kept(grant, again))?.clone());
                 }
                 (own, _) => bindings.extend(own.iter().map(|one| (*one).clone())),
             }
@@ -132,38 +148,81 @@ impl Wanted {
     }
 }
 
-/// The values for a sandbox that is there and has `policy`; a record that this version cannot read has none.
+fn not_kept(grant: &SecretGrant, again: &str) -> Error {
+    let (name, host) = (&grant.name, grant.host.as_ref().map(ToString::to_string));
+    let host = host.unwrap_or_else(|| "HOST".to_owned());
+    Error::invalid(format!("the value of secret '{name}' was on the command line, and is kept nowhere"))
+        .with_hint(format!("{again} --secret {name}=VALUE:{host}"))
+}
+
+/// The values for the sandbox of `info`, which is there. A record that this version cannot read has none.
 ///
 /// # Errors
 /// As [`Wanted::of_policy`] and [`Wanted::values`].
 pub(crate) fn of_existing(
     context: &Context,
-    policy: Option<&EffectivePolicy>,
+    engine: &Engine,
+    info: &SandboxInfo,
     given: &Wanted,
     vault: &VaultArgs,
-    again: &str,
 ) -> Result<Values> {
-    let Some(policy) = policy else { return Ok(Values::default()) };
+    let Some(spec) = &info.spec else { return Ok(Values::default()) };
+    let policy = &spec.policy;
     if let Some(name) = given.files.iter().find(|name| !policy.secret_files.contains(name)) {
         return Err(Error::invalid(format!("the sandbox was not made with a file for secret '{name}'"))
             .with_hint("leave --secret-file out, or make another sandbox"));
     }
-    let wanted = Wanted::of_policy(policy, &given.bindings, again)?;
     // Whatever comes in now, nothing is cloned from this process any more: a keeper is a program of its own.
-    if !wanted.bindings.is_empty() || !wanted.files.is_empty() {
+    if !policy.secrets.is_empty() || !policy.secret_files.is_empty() {
         memory::keep_unseen()?;
     }
-    wanted.values(context, vault)
+    warn(context, &given.bindings);
+    let kept = || match engine.sealed(&info.name)? {
+        None => Ok(Vec::new()),
+        Some(sealed) => {
+            let entries = vault.file(context, None).unseal(&info.uuid.to_string(), &sealed)?;
+            Ok(entries.into_iter().filter_map(inline).collect())
+        }
+    };
+    let again = format!("agentkernel sandbox start {}", info.name);
+    Wanted::of_policy(policy, &given.bindings, kept, &again)?.resolved(context, vault)
 }
 
-/// The flags that a start of a sandbox with `policy` needs, for people.
-pub(crate) fn given_again(policy: &EffectivePolicy) -> String {
-    let by_hand = policy.secrets.iter().filter(|grant| grant.held == Held::Caller);
-    let flag = |grant: &SecretGrant| {
-        let host = grant.host.as_ref().map_or_else(|| "HOST".to_owned(), ToString::to_string);
-        format!(" --secret {}=VALUE:{host}", grant.name)
-    };
-    by_hand.map(flag).collect()
+/// Keeps the values that were on the command line for the next starts of the sandbox of `info`: encrypted with the key of
+/// the file vault, and gone with the sandbox.
+///
+/// # Errors
+/// As [`agentkernel_trust::FileVault::seal`].
+pub(crate) async fn keep(
+    context: &Context,
+    engine: &Engine,
+    info: &SandboxInfo,
+    wanted: &Wanted,
+    vault: &VaultArgs,
+) -> Result<()> {
+    let entries: Vec<Entry> =
+        wanted.bindings.iter().map(entry).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let vault = vault.file(context, None);
+    let fresh = vault.protection()?.is_none();
+    let sealed = vault.seal(&info.uuid.to_string(), &entries)?;
+    if fresh {
+        vaults::tell(context, &vault)?;
+    }
+    engine.keep_sealed(&info.name, &sealed).await
+}
+
+fn entry(binding: &SecretBinding) -> Result<Option<Entry>> {
+    let Origin::Inline(value) = binding.origin() else { return Ok(None) };
+    let hosts = binding.host().cloned().into_iter().collect();
+    Ok(Some(Entry::new(Meta::new(binding.name().clone(), hosts, None, 0)?, value.clone())))
+}
+
+fn inline(entry: Entry) -> Option<SecretBinding> {
+    let (name, host) = (entry.meta().name().clone(), entry.meta().hosts().first()?.clone());
+    Some(SecretBinding::inline(name, host, entry.into_value()))
 }
 
 /// Says once that values were seen.

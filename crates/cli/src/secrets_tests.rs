@@ -26,6 +26,10 @@ fn given(word: &str) -> SecretBinding {
     word.parse().unwrap()
 }
 
+fn nothing() -> Result<Vec<SecretBinding>> {
+    Ok(Vec::new())
+}
+
 #[test]
 fn neither_errors_nor_debug_show_what_was_written() {
     let line = Line::try_parse_from(["agentkernel", "-S", "KEY=hunter2:a.example"]).unwrap();
@@ -51,20 +55,24 @@ fn flags_replace_what_a_file_says_of_the_same_secret() {
 #[test]
 fn a_start_looks_up_what_the_sandbox_has() {
     let policy = policy(&["-S", "A:a.example", "-S", "B", "--secret-file", "F"]);
-    let all = Wanted::of_policy(&policy, &[], "").unwrap();
+    let all = Wanted::of_policy(&policy, &[], nothing, "").unwrap();
     assert_eq!(all.bindings, [given("A:a.example"), given("B")]);
-    let all = Wanted::of_policy(&policy, &[given("A=x:a.example")], "").unwrap();
+    let all = Wanted::of_policy(&policy, &[given("A=x:a.example")], nothing, "").unwrap();
     assert_eq!(all.bindings, [given("A=x:a.example"), given("B")]);
     for stray in ["A=x:b.example", "C=x:a.example"] {
-        let error = Wanted::of_policy(&policy, &[given(stray)], "").unwrap_err();
+        let error = Wanted::of_policy(&policy, &[given(stray)], nothing, "").unwrap_err();
         assert!(error.to_string().contains("was not made with secret"), "{error}");
     }
 }
 
 #[test]
-fn a_value_of_the_command_line_is_needed_again() {
+fn a_value_of_the_command_line_is_kept_or_needed_again() {
     let policy = policy(&["-S", "A=x:a.example"]);
-    let error = Wanted::of_policy(&policy, &[], "agentkernel sandbox start one").unwrap_err();
+    let error = Wanted::of_policy(&policy, &[], nothing, "agentkernel sandbox start one").unwrap_err();
     assert_eq!(error.hint(), Some("agentkernel sandbox start one --secret A=VALUE:a.example"));
-    assert!(Wanted::of_policy(&policy, &[given("A=y:a.example")], "").is_ok());
+    let kept = || Ok(vec![given("A=kept:a.example")]);
+    assert_eq!(Wanted::of_policy(&policy, &[], kept, "").unwrap().bindings, [given("A=kept:a.example")]);
+    let needless = || panic!("nobody needs what is kept");
+    let all = Wanted::of_policy(&policy, &[given("A=y:a.example")], needless, "").unwrap();
+    assert_eq!(all.bindings, [given("A=y:a.example")]);
 }

@@ -59,6 +59,17 @@ impl VaultArgs {
     }
 }
 
+/// What a vault that was made now is worth.
+pub(crate) fn tell(context: &Context, vault: &FileVault) -> Result<()> {
+    if vault.protection()? == Some(Protection::KeyFile) {
+        context.printer.note(
+            "there is no keychain: the vault's key is in a file beside it, so whoever can read your files can read the \
+             secrets; --key passphrase with the first secret avoids that",
+        );
+    }
+    Ok(())
+}
+
 fn keychain(context: &Context) -> OsKeychain {
     OsKeychain::new(context.settings.session_bus.clone())
 }

@@ -12,7 +12,7 @@ use crate::{
         BackendReport, Check, Choice, Copied, CopySource, CreateRequest, Effect, Filter, GcReport,
         RunRequest, Running, SandboxInfo, Stopped, VolumeInfo,
     },
-    run, select,
+    run, sealed, select,
     stats::{self, Stats},
     templates, trusted,
     values::Values,
@@ -434,6 +434,22 @@ impl Engine {
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound).
     pub async fn info(&self, name: &SandboxName) -> Result<SandboxInfo> {
         query::ask(self, name).await
+    }
+
+    /// Keeps `sealed` beside the sandbox until that is removed. It is written as it is: whoever gives it has encrypted it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); when it cannot be written.
+    pub async fn keep_sealed(&self, name: &SandboxName, sealed: &[u8]) -> Result<()> {
+        sealed::keep(self, name, sealed).await
+    }
+
+    /// What [`Engine::keep_sealed`] kept.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound) for the sandbox; when it cannot be read.
+    pub fn sealed(&self, name: &SandboxName) -> Result<Option<Vec<u8>>> {
+        sealed::read(self, name)
     }
 
     /// A command in a running sandbox; `Conflict` with a hint when it is stopped.

@@ -39,6 +39,7 @@ mod record;
 pub mod request;
 mod rootfs;
 mod run;
+mod sealed;
 mod select;
 pub mod stats;
 pub mod templates;

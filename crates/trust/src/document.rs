@@ -137,6 +137,22 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Entries, Damaged> {
     if entries.len() == many && many <= MAX_ENTRIES { Ok(entries) } else { Err(Damaged) }
 }
 
+/// Entries in their order, of which several may have one name.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn encode_list(entries: &[Entry]) -> Result<Zeroizing<Vec<u8>>> {
+    if entries.len() > MAX_ENTRIES {
+        return Err(full(format!("more than {MAX_ENTRIES} secrets")));
+    }
+    to_bytes(&Document { entries: entries.iter().map(row).collect() })
+}
+
+pub(crate) fn decode_list(bytes: &[u8]) -> Result<Vec<Entry>, Damaged> {
+    let document: Document<'_> = serde_json::from_slice(bytes).map_err(|_| Damaged)?;
+    document.entries.into_iter().map(entry).collect()
+}
+
 /// One entry as bytes.
 pub(crate) fn encode_one(entry: &Entry) -> Result<Zeroizing<Vec<u8>>> {
     to_bytes(&row(entry))

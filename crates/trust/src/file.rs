@@ -11,6 +11,7 @@ mod cipher;
 mod disk;
 mod envelope;
 mod key;
+mod sealed;
 
 pub use key::{Ask, Asking, Protection};
 

@@ -225,3 +225,27 @@ fn writers_at_once_lose_nothing() {
     });
     assert_eq!(vault(place.path(), None).list().unwrap().len(), 32);
 }
+
+#[test]
+fn what_is_sealed_opens_for_its_scope_alone_and_is_in_no_list() {
+    let place = tempfile::tempdir().unwrap();
+    let own = || vault(place.path(), None);
+    let entry = |name: &str, host: &str, value: &str| {
+        let meta = Meta::new(name.parse().unwrap(), vec![host.parse().unwrap()], None, 0).unwrap();
+        Entry::new(meta, Secret::new(value.as_bytes().to_vec()).unwrap())
+    };
+    let entries = [entry("A", "a.example", "hidden-one"), entry("A", "b.example", "hidden-two")];
+    let sealed = own().seal("box", &entries).unwrap();
+    assert!(!sealed.windows(6).any(|part| part == b"hidden"));
+    assert_eq!(own().unseal("box", &sealed).unwrap(), entries);
+    assert!(own().list().unwrap().is_empty(), "they are not of the vault");
+    // Other secrets come and go.
+    own().put(change("B", "other")).unwrap();
+    assert_eq!(own().unseal("box", &sealed).unwrap(), entries);
+    assert_eq!(own().unseal("other", &sealed).unwrap_err().kind(), Kind::Denied);
+    let mut changed = sealed.clone();
+    changed[30] ^= 1;
+    assert_eq!(own().unseal("box", &changed).unwrap_err().kind(), Kind::Denied);
+    fs::remove_dir_all(place.path().join("secrets")).unwrap();
+    assert_eq!(own().unseal("box", &sealed).unwrap_err().kind(), Kind::Denied);
+}

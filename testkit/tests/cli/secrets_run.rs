@@ -173,9 +173,17 @@ fn a_value_on_the_command_line_is_warned_about_and_stays_nowhere() {
     ran.prints(format!("{PLACEHOLDER}\n"));
     create(&env, "box", &["-S", &binding]);
     assert_eq!(holding(&env.data(), INLINE), Vec::<PathBuf>::new());
-    env.agentkernel(&["sandbox", "start", "box", "-S", &binding]).run().ok();
+    // Encrypted, it is there for each start, and with the sandbox it goes.
+    let list = env.agentkernel(&["secret", "list"]).run().ok();
+    assert!(!list.out().contains("MY_KEY"), "{list}");
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
     assert_eq!(holding(&env.data(), INLINE), Vec::<PathBuf>::new());
     assert!(!is_in_a_process(INLINE), "the keeper has it in its memory alone");
+    env.agentkernel(&["sandbox", "stop", "box"]).run().ok();
+    env.agentkernel(&["sandbox", "start", "box", "-S", "MY_KEY=sk-other:api.example.com"]).run().ok();
+    env.agentkernel(&["sandbox", "stop", "box"]).run().ok();
+    fs::remove_dir_all(env.data().join("secrets")).unwrap();
+    says(env.agentkernel(&["sandbox", "start", "box"]).run(), &["the vault is another one"]);
     let shown = env.agentkernel(&["sandbox", "info", "box", "--json"]).run().ok().out();
     assert!(!shown.contains(INLINE) && shown.contains("\"caller\""), "{shown}");
     env.agentkernel(&["sandbox", "remove", "box"]).run().ok();

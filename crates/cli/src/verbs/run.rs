@@ -157,15 +157,16 @@ impl Run {
         // Before anything is made: what is missing is said first.
         let given = wanted.values(context, &self.sandbox.secrets.vault)?;
         let (info, made) = kept(engine, &name, prepared).await?;
+        let vault = &self.sandbox.secrets.vault;
         let values = match made {
-            Made::Now => given,
-            Made::Before => {
-                let again = format!("agentkernel sandbox start {name}");
-                let policy = info.spec.as_ref().map(|spec| &spec.policy);
-                secrets::of_existing(context, policy, &wanted, &self.sandbox.secrets.vault, &again)?
-            }
+            Made::Now => secrets::keep(context, engine, &info, &wanted, vault).await.map(|()| given),
+            Made::Before => secrets::of_existing(context, engine, &info, &wanted, vault),
         };
-        if let Err(error) = engine.start(&name, &values).await {
+        let started = match values {
+            Ok(values) => engine.start(&name, &values).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = started {
             // Nobody asked for a sandbox that cannot start. The first error is the one to tell.
             if made == Made::Now {
                 let _ = engine.remove(&name).await;

@@ -59,6 +59,14 @@ impl SecretBinding {
     }
 }
 
+impl SecretBinding {
+    /// This value, to this host, in the header that its service wants.
+    #[must_use]
+    pub const fn inline(name: SecretName, host: HostPattern, value: Secret) -> Self {
+        Self { name, origin: Origin::Inline(value), host: Some(host), header: None }
+    }
+}
+
 /// To be looked up in the vaults.
 impl From<&SecretGrant> for SecretBinding {
     fn from(grant: &SecretGrant) -> Self {
@@ -120,7 +128,7 @@ fn inline(name: SecretName, rest: &str) -> Result<SecretBinding> {
     let value = Secret::wiped(Zeroizing::new(value.as_bytes().to_vec())).map_err(|e| {
         Error::invalid(format!("secret '{name}' cannot be bound")).with_source(e).with_hint(FORMS)
     })?;
-    Ok(SecretBinding { name, origin: Origin::Inline(value), host: Some(host), header: None })
+    Ok(SecretBinding::inline(name, host, value))
 }
 
 #[cfg(test)]

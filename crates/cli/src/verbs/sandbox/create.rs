@@ -108,13 +108,13 @@ impl Create {
         let prepared = spec::prepare(&engine, &context.settings, &self.sandbox, purpose, having)?;
         let about = prepared.about;
         // Only to see that they are to be had: each start looks them up.
-        drop(prepared.secrets.values(context, &self.sandbox.secrets.vault)?);
+        let vault = self.sandbox.secrets.vault;
+        drop(prepared.secrets.values(context, &vault)?);
         let name = named.or(about.name).ok_or_else(|| {
             Error::invalid("the sandbox has no name").with_hint("agentkernel sandbox create NAME")
         })?;
         context.tell(&prepared.notes, &prepared.remarks);
         let size = resources(&prepared.spec);
-        let given = secrets::given_again(&prepared.spec.policy);
         let mut labels = about.labels;
         labels.retain(|label| !self.label.iter().any(|typed| typed.key == label.key));
         labels.extend(self.label);
@@ -126,7 +126,16 @@ impl Create {
             ttl: self.ttl.or(about.ttl).filter(|ttl| !ttl.is_zero()),
             description: self.description.or(about.description),
         };
-        let info = context.block_on(engine.create(request))?;
+        let secrets = prepared.secrets;
+        let info = context.block_on(async {
+            let info = engine.create(request).await?;
+            if let Err(error) = secrets::keep(context, &engine, &info, &secrets, &vault).await {
+                // What could not be started is not there. The first error is the one to tell.
+                let _ = engine.remove(&info.name).await;
+                return Err(error);
+            }
+            Ok(info)
+        })?;
         if self.json {
             return context.printer.json(&info);
         }
@@ -139,7 +148,7 @@ impl Create {
         if let Some(at) = &info.expires_at {
             text += &format!("\n  expires {at}");
         }
-        text += &format!("\nstart it with 'agentkernel sandbox start {name}{given}'");
+        text += &format!("\nstart it with 'agentkernel sandbox start {name}'");
         if let Some(help) = about.help_text {
             // Of a template, which others may have written.
             let lines = help

@@ -67,9 +67,7 @@ impl Start {
             return Err(Error::new(Kind::Conflict, message)
                 .with_hint(format!("agentkernel sandbox stop {}", self.name)));
         }
-        let again = format!("agentkernel sandbox start {}", self.name);
         let wanted = Wanted { bindings: given, ..Wanted::default() };
-        let policy = info.spec.as_ref().map(|spec| &spec.policy);
-        secrets::of_existing(context, policy, &wanted, &self.vault, &again)
+        secrets::of_existing(context, engine, &info, &wanted, &self.vault)
     }
 }

@@ -4,14 +4,14 @@ use super::{Row, hosts};
 use crate::{
     context::Context,
     hidden::{self, Word},
-    vaults::VaultArgs,
+    vaults::{self, VaultArgs},
 };
 use agentkernel_engine::clock;
 use agentkernel_model::{
     Error, Result,
     secret::{HeaderName, HostPattern, Secret, SecretName},
 };
-use agentkernel_trust::{Change, FileVault, Protection, Put, Vault, VaultKind};
+use agentkernel_trust::{Change, Protection, Put, Vault, VaultKind};
 use clap::Args;
 use serde::Serialize;
 
@@ -94,7 +94,7 @@ impl Set {
             let fresh = vault.protection()?.is_none();
             let put = vault.put(change)?;
             if fresh {
-                tell(context, &vault)?;
+                vaults::tell(context, &vault)?;
             }
             put
         } else {
@@ -121,17 +121,6 @@ impl Set {
             None => hidden::ask(&format!("Value of {}", self.name)),
         }
     }
-}
-
-/// What a vault that was made now is worth.
-fn tell(context: &Context, vault: &FileVault) -> Result<()> {
-    if vault.protection()? == Some(Protection::KeyFile) {
-        context.printer.note(
-            "there is no keychain: the vault's key is in a file beside it, so whoever can read your files can read the \
-             secrets; --key passphrase with the first secret avoids that",
-        );
-    }
-    Ok(())
 }
 
 fn said(kind: VaultKind, put: &Put) -> String {
