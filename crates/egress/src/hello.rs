@@ -56,7 +56,7 @@ async fn until_clear(io: &mut (impl AsyncRead + Unpin), seen: &mut Vec<u8>) -> i
 }
 
 /// `None`: more is needed to tell.
-fn classify(seen: &[u8]) -> Option<Hello> {
+pub(crate) fn classify(seen: &[u8]) -> Option<Hello> {
     match seen {
         [] => None,
         [TLS_HANDSHAKE, ..] => tls(seen),

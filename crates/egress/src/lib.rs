@@ -8,6 +8,8 @@
 mod destination;
 mod dns;
 mod flow;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 mod hello;
 mod judge;

@@ -26,13 +26,15 @@ const fn target(name: &'static str, longest: usize) -> Target {
     Target { name, longest }
 }
 
-const TARGETS: [Target; 12] = [
+const TARGETS: [Target; 14] = [
     target("devcontainer", 2048),
     target("duration", 48),
+    target("gateway", 2048),
     target("image_config", 2048),
     target("image_reference", 300),
     target("manifest", 2048),
     target("mount", 300),
+    target("network_rule", 300),
     target("port", 32),
     target("procfile", 512),
     target("registries_toml", 1024),

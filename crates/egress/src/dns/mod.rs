@@ -89,6 +89,20 @@ fn learn(shared: &Shared, name: &str, answer: &[u8]) -> Vec<IpAddr> {
     addresses.into_iter().map(|(ip, _)| ip).collect()
 }
 
+/// Reads `bytes` as a question and as an answer.
+#[cfg(fuzzing)]
+pub(crate) fn read(bytes: &[u8]) {
+    let _ = answer::addresses(bytes);
+    if let Ok(query) = Query::parse(bytes) {
+        let _ = query.udp_answer(query.sinkhole(SINKHOLE));
+        if let Some(name) = query.name() {
+            assert!(
+                Query::about(&name, Kind::V4).and_then(|own| own.name()).as_deref() == Some(name.as_str())
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "answer_tests.rs"]
 mod answer_tests;
