@@ -98,6 +98,20 @@ pub fn admit(
     let rules = matches!(policy.network, Network::Rules(_));
     let gateway = Support::from_test(matches!(can.egress, Egress::HostGateway | Egress::PolicyObject));
     need(rules, gateway, "network rules", "add --no-network");
+    let written = matches!(&policy.network, Network::Rules(rules) if !rules.is_plain());
+    let own_gateway = Support::from_test(can.egress == Egress::HostGateway);
+    need(
+        written && gateway.is_yes(),
+        own_gateway,
+        "network rules about names and addresses",
+        "leave out --allow, --deny and --only-listed, or name another backend with --backend",
+    );
+    need(
+        !policy.secrets.is_empty(),
+        own_gateway,
+        "secrets that only the gateway knows",
+        "leave out --secret, or name another backend with --backend",
+    );
     let open = policy.network == Network::Open;
     need(open, Support::from_test(can.egress != Egress::OffOnly), "a network", "add --no-network");
     let no_network = policy.network == Network::Off;

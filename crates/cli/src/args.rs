@@ -1,5 +1,6 @@
 //! Flags that several verbs share, and the grammars of their values.
 
+use crate::rules::RuleArgs;
 use crate::secrets::SecretArgs;
 use agentkernel_config::template::Specifier;
 use agentkernel_image::PullPolicy;
@@ -54,6 +55,13 @@ pub(crate) struct SandboxArgs {
     /// No network but a loopback of the sandbox's own
     #[arg(long)]
     pub(crate) no_network: bool,
+
+    #[command(flatten)]
+    pub(crate) rules: RuleArgs,
+
+    /// Let nothing out but what a rule allows
+    #[arg(long)]
+    pub(crate) only_listed: bool,
 
     /// A configuration file; unlike ./agentkernel.toml, which is only found, it is trusted
     #[arg(short, long, value_name = "FILE")]

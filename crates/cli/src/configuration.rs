@@ -7,7 +7,7 @@ use crate::{
     templates::Library,
 };
 use agentkernel_config::{
-    Build, Config, FileBody, FileEntry, MountRequest, devcontainer,
+    Build, Config, FileBody, FileEntry, MountRequest, Restricted, devcontainer,
     file::MAX_LEN,
     template::{self, Origin, Specifier},
     trust,
@@ -72,7 +72,8 @@ pub(crate) fn load(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<L
     let mut found = None;
     if flags.config.is_none() {
         let profile = flags.profile.or_else(|| layers.iter().find_map(|layer| layer.config.profile));
-        if let Some(layer) = found_file(engine, profile, cwd)? {
+        let chosen = Chosen { profile, listed: lists_only(flags, &layers) };
+        if let Some(layer) = found_file(engine, chosen, cwd)? {
             found = layer.config.image.clone().map(|image| (image, layer.reach));
             layers.push(layer);
         }
@@ -106,9 +107,9 @@ impl Layer {
         Self { config, build, reach, word: None, base, sizes, notes: Vec::new() }
     }
 
-    /// Only what a file may decide that nobody trusts, when `profile` is what was chosen; `shown` is how it is named.
-    fn restricted(mut self, profile: Option<Profile>, shown: &str) -> Self {
-        let restricted = trust::restrict(self.config, profile);
+    /// Only what a file may decide that nobody trusts, beside what was `chosen`; `shown` is how it is named.
+    fn restricted(mut self, chosen: Chosen, shown: &str) -> Self {
+        let restricted = chosen.restrict(self.config);
         self.notes.extend(restricted.note(shown));
         (self.config, self.build, self.reach) = (restricted.config, restricted.build, Reach::Project);
         self
@@ -147,6 +148,33 @@ impl Layer {
     }
 }
 
+/// What a person chose, which a file that was only found can only tighten.
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    profile: Option<Profile>,
+    /// Nothing is let out but what a person listed.
+    listed: bool,
+}
+
+impl Chosen {
+    /// By flags alone.
+    fn by(flags: &SandboxArgs) -> Self {
+        Self { profile: flags.profile, listed: lists_only(flags, &[]) }
+    }
+
+    fn restrict(self, config: Config) -> Restricted {
+        let restricted = trust::restrict(config, self.profile);
+        if self.listed { restricted.beside_a_list() } else { restricted }
+    }
+}
+
+/// Whether a person said, by a flag or in a file that they named, that only what is listed is let out; secrets that are
+/// sent to hosts say so too.
+fn lists_only(flags: &SandboxArgs, named: &[Layer]) -> bool {
+    let lists = |config: &Config| config.domains.allowlist_only == Some(true) || !config.secrets.is_empty();
+    flags.only_listed || flags.secrets.binds() || named.iter().any(|layer| lists(&layer.config))
+}
+
 fn absolute(base: &Path, path: &str) -> Result<String> {
     base.join(path).into_os_string().into_string().map_err(|path| {
         Error::invalid(format!("the path {} is not UTF-8", printable(&path.to_string_lossy())))
@@ -180,7 +208,7 @@ fn from_template(engine: &Engine, flags: &SandboxArgs, specifier: &Specifier, cw
         };
     }
     if found.origin == Origin::Fetched {
-        let restricted = trust::restrict(layer.config, flags.profile);
+        let restricted = Chosen::by(flags).restrict(layer.config);
         if !restricted.ignored.is_empty() {
             layer.notes.push(format!(
                 "template {} was written by others, so {} is not applied; to allow it: download it, read it, and name \
@@ -217,7 +245,7 @@ fn devcontainer_file(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result
     if trusted {
         layer.reach = Reach::Trusted;
     } else if named.is_none() {
-        layer = layer.restricted(flags.profile, &shown);
+        layer = layer.restricted(Chosen::by(flags), &shown);
     }
     layer.anchored().map(Some)
 }
@@ -237,8 +265,8 @@ fn devcontainer_project(file: &Path) -> (&Path, String) {
     }
 }
 
-/// The configuration in `cwd`, as far as it may decide. `profile` is what a person chose: it can only be tightened.
-fn found_file(engine: &Engine, profile: Option<Profile>, cwd: &Path) -> Result<Option<Layer>> {
+/// The configuration in `cwd`, as far as it may decide.
+fn found_file(engine: &Engine, chosen: Chosen, cwd: &Path) -> Result<Option<Layer>> {
     let path = cwd.join(FOUND);
     let content = match project::read_bounded(&path, MAX_LEN + 1) {
         Ok(content) => content,
@@ -250,7 +278,7 @@ fn found_file(engine: &Engine, profile: Option<Profile>, cwd: &Path) -> Result<O
     if trusted {
         layer.reach = Reach::Trusted;
     } else {
-        layer = layer.restricted(profile, &format!("./{FOUND}"));
+        layer = layer.restricted(chosen, &format!("./{FOUND}"));
     }
     layer.anchored().map(Some)
 }

@@ -18,6 +18,7 @@ mod printer;
 mod project;
 mod pump;
 mod render;
+mod rules;
 mod secrets;
 mod settings;
 mod signals;

@@ -5,7 +5,7 @@ use agentkernel_engine::{
     request::{SandboxInfo, Status},
 };
 use agentkernel_model::{
-    egress::Otherwise,
+    egress::{EgressRules, Otherwise},
     limits::Limit,
     mount::{Access, Workspace},
     policy::{EffectivePolicy, Network, RootAccess},
@@ -35,10 +35,13 @@ pub(crate) fn spec(spec: &SandboxSpec) -> Vec<Row> {
     let mut rows: Vec<Row> = vec![
         ("Image", spec.image.to_string()),
         ("Profile", policy.profile.to_string()),
-        ("Network", network(&policy.network)),
+        ("Network", network(&policy.network).to_owned()),
         ("Root", root(policy.root)),
         ("Workspace", workspace(&spec.workspace)),
     ];
+    if let Network::Rules(egress) = &policy.network {
+        rows.splice(3..3, egress.rules.iter().map(|rule| ("Rule", rule.to_string())));
+    }
     rows.extend(
         policy
             .mounts
@@ -69,14 +72,18 @@ pub(crate) fn spec(spec: &SandboxSpec) -> Vec<Row> {
     rows
 }
 
-fn network(network: &Network) -> String {
+/// One line; the rules stand below it.
+pub(crate) fn network(network: &Network) -> &'static str {
     match network {
         Network::Off => "off",
-        Network::Rules(rules) if rules.otherwise == Otherwise::Deny => "only what is listed",
-        Network::Rules(_) => "public addresses only",
+        Network::Rules(egress) if egress.is_plain() => "public addresses only",
+        Network::Rules(EgressRules { rules, otherwise }) => match (rules.is_empty(), otherwise) {
+            (true, Otherwise::Deny) => "nothing is let out but to hosts of secrets",
+            (false, Otherwise::Deny) => "by these rules, and nothing else is let out",
+            (_, Otherwise::Public) => "by these rules, otherwise public addresses only",
+        },
         Network::Open => "the backend's own",
     }
-    .to_owned()
 }
 
 /// Where it goes; never its value.

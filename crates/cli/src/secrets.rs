@@ -45,6 +45,11 @@ pub(crate) struct Wanted {
 }
 
 impl SecretArgs {
+    /// Whether secrets are sent to hosts: then nothing is let out but what is listed.
+    pub(crate) const fn binds(&self) -> bool {
+        !self.secret.is_empty()
+    }
+
     /// # Errors
     /// For what is no binding or no name; nothing that was written is repeated.
     pub(crate) fn wanted(&self) -> Result<Wanted> {

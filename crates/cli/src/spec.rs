@@ -12,6 +12,7 @@ use agentkernel_config::{Account, Config, Ingredients, ingredients::Surroundings
 use agentkernel_engine::{Engine, guard};
 use agentkernel_model::{
     Error, Kind, Result,
+    egress::Otherwise,
     limits::{Limit, Limits},
     mount::{Mount, VolumeArg, Workspace},
     name::{Label, SandboxName},
@@ -151,6 +152,7 @@ fn lay_flags_over(ingredients: &mut Ingredients, flags: &SandboxArgs) {
     if flags.no_network {
         ingredients.network = Some(NetworkSwitch::Off);
     }
+    lay_rules_over(ingredients, flags);
     ingredients.env.extend(flags.env.iter().cloned());
     ingredients.workdir = flags.workdir.clone().or_else(|| ingredients.workdir.take());
     ingredients.user = flags.user.map(Account::Numbered).or_else(|| ingredients.user.take());
@@ -160,6 +162,20 @@ fn lay_flags_over(ingredients: &mut Ingredients, flags: &SandboxArgs) {
     ingredients.runtime = flags.runtime.clone().or_else(|| ingredients.runtime.take());
     ingredients.ports.splice(0..0, flags.publish.iter().copied());
     ingredients.allow_write.extend(flags.allow_write.iter().cloned());
+}
+
+/// Rules of flags come before those of the configuration, and take the place of none. Where flags take the network away,
+/// what the configuration says about it is about nothing.
+fn lay_rules_over(ingredients: &mut Ingredients, flags: &SandboxArgs) {
+    let taken_away = (flags.no_network || flags.profile.is_some()) && !ingredients.has_network();
+    if taken_away {
+        ingredients.rules.clear();
+        ingredients.otherwise = None;
+    }
+    ingredients.rules.splice(0..0, flags.rules.rules.iter().cloned());
+    if flags.only_listed {
+        ingredients.otherwise = Some(Otherwise::Deny);
+    }
 }
 
 /// A size that somebody wrote stays; one of a template takes the place of the profile's.

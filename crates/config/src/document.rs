@@ -37,7 +37,7 @@ impl<'a> Document<'a> {
     pub(crate) fn new(source: Source<'a>, root: &'a DeTable<'a>) -> Result<Self> {
         for (name, value) in in_order(root) {
             let word = name.get_ref().as_ref();
-            match (key::find("", word), TABLES.iter().find(|table| table.name == word)) {
+            match (key::find("", word), at_top().find(|table| table.name == word)) {
                 (Some(Key { form: Form::Refused(needs), .. }), _) => {
                     return Err(refusal(source, name.span(), word, needs));
                 }
@@ -94,9 +94,9 @@ impl<'a> Document<'a> {
     pub(crate) fn unused(&self) -> Result<Unused> {
         let mut unused = Unused::default();
         for (key, value) in in_order(self.root) {
-            let Some(table) = TABLES.iter().find(|table| key.get_ref() == table.name) else { continue };
+            let Some(table) = at_top().find(|table| key.get_ref() == table.name) else { continue };
             match table.shape {
-                Shape::Keys | Shape::List => continue,
+                Shape::Keys | Shape::List | Shape::Nested => continue,
                 Shape::Unused if !value.get_ref().is_table() => {
                     return Err(self.not_a_table(table.name, value));
                 }
@@ -172,10 +172,15 @@ fn unknown_top(source: Source<'_>, name: &Spanned<Cow<'_, str>>, value: &Spanned
     if !is_table {
         return unknown_key(source, name, "");
     }
-    let known: Vec<&str> = TABLES.iter().map(|Table { name, .. }| *name).chain(top_maps()).collect();
+    let known: Vec<&str> = at_top().map(|Table { name, .. }| *name).chain(top_maps()).collect();
     source
         .error(name.span(), format!("unknown table '{}'", printable(word)))
         .with_hint(suggest::hint(word, &known))
+}
+
+/// The tables that stand on their own.
+fn at_top() -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().filter(|table| table.shape != Shape::Nested)
 }
 
 fn top_maps() -> impl Iterator<Item = &'static str> {

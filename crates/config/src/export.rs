@@ -3,7 +3,7 @@
 use crate::{
     account::Account,
     entry::{FileBody, FileEntry},
-    file::Config,
+    file::{Config, Domains},
     render::render,
     template::TemplateInfo,
     workspace::{MountRequest, Share, WorkspaceRequest},
@@ -11,6 +11,7 @@ use crate::{
 use agentkernel_model::{
     Error, Kind, Result,
     command::EnvVar,
+    egress::{EgressRules, Otherwise},
     guard::Place,
     limits::Limit,
     mount::{Access, Mount, Workspace},
@@ -66,6 +67,10 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
     let policy = &spec.policy;
     let profile = EffectivePolicy::of_profile(policy.profile);
     let explicit = explicit_mounts(spec, meta.home.as_deref());
+    let egress = match &policy.network {
+        Network::Rules(egress) => egress.clone(),
+        Network::Off | Network::Open => EgressRules::default(),
+    };
     let mut config = Config {
         name: meta.name.clone(),
         description: meta.description.clone(),
@@ -84,10 +89,15 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
         pids: required(policy.limits.pids),
         ports: spec.ports.clone(),
         profile: Some(policy.profile),
-        network: (policy.network != profile.network).then_some(match policy.network {
-            Network::Off => NetworkSwitch::Off,
-            Network::Rules(_) | Network::Open => NetworkSwitch::On,
+        network: (has_network(policy) != has_network(&profile)).then_some(match has_network(policy) {
+            true => NetworkSwitch::On,
+            false => NetworkSwitch::Off,
         }),
+        rules: egress.rules,
+        domains: Domains {
+            allowlist_only: (egress.otherwise == Otherwise::Deny).then_some(true),
+            ..Domains::default()
+        },
         seccomp: (policy.seccomp != profile.seccomp).then_some(policy.seccomp),
         // A value of the command line is none that a file could name: the vault is asked for it next time.
         secrets: policy.secrets.iter().map(of_vault).collect(),
@@ -112,6 +122,10 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
 
 fn of_vault(grant: &SecretGrant) -> SecretGrant {
     SecretGrant { held: Held::Vault, ..grant.clone() }
+}
+
+fn has_network(policy: &EffectivePolicy) -> bool {
+    policy.network != Network::Off
 }
 
 fn unwritable(what: &str) -> Error {

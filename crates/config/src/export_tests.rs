@@ -4,7 +4,7 @@ use super::*;
 use crate::ingredients::Surroundings;
 use agentkernel_model::{
     command::User,
-    egress::EgressRules,
+    egress::{EgressRule, EgressRules, Otherwise},
     image::ImageRef,
     mount::VolumeArg,
     policy::{PolicyRequest, RootAccess},
@@ -96,11 +96,23 @@ fn grants() -> impl Strategy<Value = (Vec<SecretGrant>, Vec<SecretName>)> {
     (secrets, files.prop_map(|names| names.iter().map(|name| name.parse().unwrap()).collect()))
 }
 
+fn rules() -> impl Strategy<Value = (Vec<EgressRule>, Option<Otherwise>)> {
+    let one = select(vec![
+        "allow api.example.com:443",
+        "deny GET,POST *.example.com/v1",
+        "allow 10.0.0.0/8:80-90",
+        "deny [2001:db8::1]:1",
+        "allow host",
+    ]);
+    let rules = prop::collection::vec(one.prop_map(|text| text.parse().unwrap()), 0..4);
+    (rules, option::of(select(vec![Otherwise::Deny, Otherwise::Public])))
+}
+
 fn policies() -> impl Strategy<Value = EffectivePolicy> {
     let mounts = prop::collection::btree_map(guest_paths(), (host_paths(), access()), 0..4);
     (
         select(vec![Profile::Restrictive, Profile::Moderate, Profile::Permissive]),
-        option::of(select(vec![NetworkSwitch::On, NetworkSwitch::Off])),
+        (option::of(select(vec![NetworkSwitch::On, NetworkSwitch::Off])), rules()),
         mounts,
         option::of(4_194_304_u64..1 << 44),
         option::of(10_u32..1_024_000),
@@ -110,12 +122,24 @@ fn policies() -> impl Strategy<Value = EffectivePolicy> {
         grants(),
     )
         .prop_map(
-            |(profile, network, mounts, memory, cpus, pids, seccomp, home, (secrets, secret_files))| {
+            |(
+                profile,
+                (network, (rules, otherwise)),
+                mounts,
+                memory,
+                cpus,
+                pids,
+                seccomp,
+                home,
+                (secrets, secret_files),
+            )| {
                 let mounts =
                     mounts.into_iter().map(|(target, (source, access))| Mount { source, target, access });
                 let mut policy = EffectivePolicy::resolve(PolicyRequest {
                     profile,
                     network,
+                    rules,
+                    otherwise,
                     mounts: mounts.collect(),
                     memory: memory.map(ByteSize::from_bytes),
                     cpus: cpus.map(Cpus::from_milli),

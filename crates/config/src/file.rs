@@ -18,6 +18,7 @@ use crate::{
 use agentkernel_model::{
     Error, Kind, Result,
     command::EnvVar,
+    egress::{EgressRule, Verdict},
     guard::GuardedName,
     image::ImageRef,
     name::{Label, SandboxName},
@@ -69,6 +70,9 @@ pub struct Config {
     pub memory: Option<ByteSize>,
     pub pids: Option<u32>,
     pub ports: Vec<PublishedPort>,
+    /// `network.rules`; [`Config::egress`] is all rules in order.
+    pub rules: Vec<EgressRule>,
+    pub domains: Domains,
     pub profile: Option<Profile>,
     pub network: Option<NetworkSwitch>,
     /// Whether the project's directory is mounted writable at `/workspace`.
@@ -91,7 +95,21 @@ pub struct Config {
     pub credentials: Vec<String>,
 }
 
+/// `[security.domains]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Domains {
+    pub allow: Vec<EgressRule>,
+    pub block: Vec<EgressRule>,
+    pub allowlist_only: Option<bool>,
+}
+
 impl Config {
+    /// Every rule about connections, in the order in which they are asked: what blocks, `network.rules`, what allows.
+    #[must_use]
+    pub fn egress(&self) -> Vec<EgressRule> {
+        [&self.domains.block[..], &self.rules, &self.domains.allow].concat()
+    }
+
     /// Reads `text`, which error messages call `name`.
     ///
     /// # Errors
@@ -119,8 +137,9 @@ impl Config {
         config.read_agent(&document.section("agent")?)?;
         config.read_resources(&document.section("resources")?)?;
         config.read_security(&document.section("security")?)?;
-        let ports = document.section("network")?.list("ports")?;
-        config.ports = config.listed("network.ports", ports);
+        let network = document.section("network")?;
+        config.ports = config.listed("network.ports", network.list("ports")?);
+        config.rules = config.listed("network.rules", network.list("rules")?);
         config.workspace = WorkspaceRequest::read(&document.section("workspace")?)?;
         config.read_lists(&document)?;
         config.build = Build::read(&document.section("build")?)?;
@@ -187,6 +206,14 @@ impl Config {
         self.allow_write = self.listed("security.allow_write", allow_write);
         let secret_files = security.list("secret_files")?;
         self.secret_files = self.listed("security.secret_files", secret_files);
+        let domains = security.section("domains", "security.domains")?;
+        let rules = |key, verdict| domains.list_of(key, |text| EgressRule::parse(verdict, text));
+        let (allow, block) = (rules("allow", Verdict::Allow)?, rules("block", Verdict::Deny)?);
+        self.domains = Domains {
+            allow: self.listed("security.domains.allow", allow),
+            block: self.listed("security.domains.block", block),
+            allowlist_only: domains.boolean("allowlist_only")?,
+        };
         Ok(())
     }
 

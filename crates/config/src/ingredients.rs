@@ -10,11 +10,12 @@ use crate::{
 use agentkernel_model::{
     Error, Kind, Result,
     command::{EnvVar, User},
+    egress::{self, EgressRule, Otherwise},
     guard::GuardedName,
     image::ImageRef,
     mount::{Mount, VolumeArg, Workspace},
     path::GuestPath,
-    policy::{EffectivePolicy, EnvPassthrough, NetworkSwitch, PolicyRequest, Profile},
+    policy::{EffectivePolicy, EnvPassthrough, Network, NetworkSwitch, PolicyRequest, Profile},
     port::PublishedPort,
     runtime::RuntimeName,
     seccomp::SeccompLevel,
@@ -45,6 +46,9 @@ pub struct Ingredients {
     pub ports: Vec<PublishedPort>,
     pub profile: Option<Profile>,
     pub network: Option<NetworkSwitch>,
+    /// In order.
+    pub rules: Vec<EgressRule>,
+    pub otherwise: Option<Otherwise>,
     pub mount_cwd: Option<bool>,
     pub seccomp: Option<SeccompLevel>,
     pub allow_write: Vec<GuardedName>,
@@ -93,6 +97,11 @@ impl Config {
             ports: self.ports.clone(),
             profile: self.profile,
             network: self.network,
+            rules: self.egress(),
+            otherwise: self.domains.allowlist_only.map(|only| match only {
+                true => Otherwise::Deny,
+                false => Otherwise::Public,
+            }),
             mount_cwd: self.mount_cwd,
             seccomp: self.seccomp,
             allow_write: self.allow_write.clone(),
@@ -145,12 +154,13 @@ impl Ingredients {
         self.mount_cwd.or(writable.then_some(true))
     }
 
-    /// The policy: explicit values win over the profile's. Pure.
+    /// Whether there is one: what was written, else what the profile gives.
     #[must_use]
-    pub fn policy(&self, mounts: Vec<Mount>, home: Option<PathBuf>) -> EffectivePolicy {
-        let mut policy = EffectivePolicy::resolve(self.request(mounts, home));
-        policy.seccomp = self.seccomp.unwrap_or(policy.seccomp);
-        policy
+    pub fn has_network(&self) -> bool {
+        match self.network {
+            Some(switch) => switch == NetworkSwitch::On,
+            None => EffectivePolicy::of_profile(self.profile.unwrap_or_default()).network != Network::Off,
+        }
     }
 
     fn request(&self, mounts: Vec<Mount>, home: Option<PathBuf>) -> PolicyRequest {
@@ -159,6 +169,8 @@ impl Ingredients {
             network: self.network,
             secrets: self.secrets.iter().map(SecretGrant::from).collect(),
             secret_files: self.secret_files.clone(),
+            rules: self.rules.clone(),
+            otherwise: self.otherwise,
             mounts,
             memory: self.memory,
             cpus: self.cpus,
@@ -168,14 +180,29 @@ impl Ingredients {
         }
     }
 
+    /// The policy: explicit values win over the profile's. Pure.
+    #[must_use]
+    pub fn policy(&self, mounts: Vec<Mount>, home: Option<PathBuf>) -> EffectivePolicy {
+        self.resolved(self.request(mounts, home))
+    }
+
+    fn resolved(&self, request: PolicyRequest) -> EffectivePolicy {
+        let mut policy = EffectivePolicy::resolve(request);
+        policy.seccomp = self.seccomp.unwrap_or(policy.seccomp);
+        policy
+    }
+
     /// The spec of it all.
     ///
     /// # Errors
     /// [`Kind::Unsupported`] for a user that is still a name; [`Kind::Invalid`] when the files are too much or would be
-    /// written through a mount, two ports of this machine are the same, or a sandbox without network has secrets; [`Kind::Internal`] when [`Ingredients::read_sources`] was forgotten.
+    /// written through a mount, two ports of this machine are the same, or a sandbox without network has rules or secrets;
+    /// [`Kind::Internal`] when [`Ingredients::read_sources`] was forgotten.
     pub fn into_spec(self, around: Surroundings) -> Result<SandboxSpec> {
-        EffectivePolicy::check(&self.request(Vec::new(), None))?;
-        let policy = self.policy(around.mounts, around.home);
+        let request = self.request(around.mounts, around.home);
+        EffectivePolicy::check(&request)?;
+        egress::check_count(&request.rules)?;
+        let policy = self.resolved(request);
         let user = self.user.as_ref().map(numbered).transpose()?;
         let files = self.spec_files()?;
         stay_inside(&files, &around.workspace, &policy.mounts)?;

@@ -30,6 +30,8 @@ pub(crate) enum Form {
     Map,
     /// A table whose keys are names of secrets, and whose values are hosts or tables.
     Secrets,
+    /// A table with the keys of [`KEYS`], such as `[security.domains]`.
+    Table,
     /// Known, and refused wherever it stands: what it would need.
     Refused(&'static str),
 }
@@ -66,6 +68,8 @@ pub(crate) enum Shape {
     Keys,
     /// `[[name]]`, each with the keys of [`KEYS`].
     List,
+    /// `[name]` within another table: its key there has [`Form::Table`].
+    Nested,
     /// `[name]` that configures a part which this version lacks. Anything may be in it.
     Unused,
     /// `[[name]]` of the same kind.
@@ -80,12 +84,13 @@ pub(crate) struct Table {
     pub(crate) doc: &'static str,
 }
 
-pub(crate) const TABLES: [Table; 19] = [
+pub(crate) const TABLES: [Table; 20] = [
     table("sandbox", Shape::Keys, "What the sandbox is made from"),
     table("agent", Shape::Keys, "The coding agent that works inside"),
     table("resources", Shape::Keys, "Limits, in place of the profile's sizes"),
-    table("network", Shape::Keys, "Published ports"),
+    table("network", Shape::Keys, "Published ports, and rules about connections"),
     table("security", Shape::Keys, "What the sandbox may do"),
+    table("security.domains", Shape::Nested, "Hosts that may be reached or not; 'block' wins"),
     table("workspace", Shape::Keys, "What /workspace shows"),
     table("mounts", Shape::List, "Directories and files of this machine that are shown inside"),
     table("files", Shape::List, "Files that are there before the first command"),
@@ -110,13 +115,12 @@ const fn key(table: &'static str, name: &'static str, form: Form, found: Found, 
     Key { table, name, form, doc, found }
 }
 
-const GATEWAY: &str = "rules by host name in the gateway";
 const NETWORKS: &str = "networks that agentkernel manages";
 const VAULT: &str = "the vault of secrets and a gateway that puts them into requests";
 
 /// Every key, tables together, in the order in which they are written and documented.
 #[rustfmt::skip]
-pub(crate) const KEYS: [Key; 59] = [
+pub(crate) const KEYS: [Key; 63] = [
     key("sandbox", "name", Form::Text(&["my-project"]), Found::Free, "Its name; the directory's name without it"),
     key("sandbox", "description", Form::Text(&["builds the docs"]), Found::Free, "A line for people, at most 1,024 bytes"),
     key("sandbox", "runtime", Form::Choice(&RUNTIMES), Found::Free, "A language whose image is taken"),
@@ -139,6 +143,7 @@ pub(crate) const KEYS: [Key; 59] = [
     key("resources", "memory", Form::Text(&["1GB", "512MB"]), Found::Free, "The most memory, as a size; instead of memory_mb"),
     key("resources", "pids", Form::Whole { least: 1, most: 4_194_304 }, Found::Free, "The most processes and threads at once; a found file may write up to 4096"),
     key("network", "ports", Form::Ports, Found::Never, "TCP ports that are offered on 127.0.0.1: HOST:SANDBOX, or one number for both"),
+    key("network", "rules", Form::Texts(&["deny POST api.example.com/v1", "allow api.example.com:443"]), Found::Tighter, "Rules about connections, in order; the first that is about a connection decides"),
     key("network", "name", Form::Refused(NETWORKS), Found::Never, "A managed network"),
     key("network", "subnet", Form::Refused(NETWORKS), Found::Never, "Its addresses"),
     key("network", "gateway", Form::Refused(NETWORKS), Found::Never, "Its gateway"),
@@ -151,7 +156,10 @@ pub(crate) const KEYS: [Key; 59] = [
     key("security", "seccomp", Form::Choice(&SECCOMP), Found::Tighter, "The list of system calls, whatever the profile says"),
     key("security", "allow_write", Form::Texts(&[".envrc", ".vscode"]), Found::Never, "Configuration in writable directories that may be changed although programs of this machine obey it"),
     key("security", "secret_files", Form::Texts(&["DEPLOY_KEY"]), Found::Never, "Secrets of the vault that are files inside, in /run/agentkernel/secrets"),
-    key("security", "domains", Form::Refused(GATEWAY), Found::Never, "Hosts that may be reached"),
+    key("security", "domains", Form::Table, Found::Tighter, "Hosts that may be reached or not, asked around network.rules"),
+    key("security.domains", "allow", Form::Texts(&["api.example.com", "*.example.com"]), Found::Tighter, "What is let out, asked after network.rules"),
+    key("security.domains", "block", Form::Texts(&["tracker.example.com"]), Found::Tighter, "What is not, asked before all other rules of the file"),
+    key("security.domains", "allowlist_only", Form::Boolean, Found::Tighter, "Whether nothing is let out but what a rule allows"),
     key("security", "commands", Form::Refused("a check of every program that is started inside"), Found::Never, "Programs that may be run"),
     key("security", "transport", Form::Refused("access to sandboxes by ssh"), Found::Never, "How sandboxes are reached"),
     key("", "secrets", Form::Secrets, Found::Never, "Secrets of the vault, and the one host that each goes to: KEY = \"host\", or KEY = { host = \"host\", header = \"X-Api-Key\" }"),

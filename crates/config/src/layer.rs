@@ -1,6 +1,11 @@
 //! One configuration over another: a template over the one that it extends, a project's file over its template.
 
-use crate::{build::Build, file::Config, template::TemplateInfo, workspace::WorkspaceRequest};
+use crate::{
+    build::Build,
+    file::{Config, Domains},
+    template::TemplateInfo,
+    workspace::WorkspaceRequest,
+};
 
 impl Config {
     /// What `self` says, and what `below` says where `self` is silent. Tables merge key by key, `[environment]`, labels
@@ -13,6 +18,12 @@ impl Config {
         let secret_files = lists.choose("security.secret_files", self.secret_files, below.secret_files);
         let mounts = lists.choose("mounts", self.mounts, below.mounts);
         let files = lists.choose("files", self.files, below.files);
+        let rules = lists.choose("network.rules", self.rules, below.rules);
+        let domains = Domains {
+            allow: lists.choose("security.domains.allow", self.domains.allow, below.domains.allow),
+            block: lists.choose("security.domains.block", self.domains.block, below.domains.block),
+            allowlist_only: self.domains.allowlist_only.or(below.domains.allowlist_only),
+        };
         let emptied = lists.emptied;
         Self {
             name: self.name.or(below.name),
@@ -33,6 +44,8 @@ impl Config {
             memory: self.memory.or(below.memory),
             pids: self.pids.or(below.pids),
             ports,
+            rules,
+            domains,
             profile: self.profile.or(below.profile),
             network: self.network.or(below.network),
             mount_cwd: self.mount_cwd.or(below.mount_cwd),

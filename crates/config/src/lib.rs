@@ -38,7 +38,7 @@ pub use agent::{Agent, GitIdentity};
 pub use build::Build;
 pub use detect::{Detected, ProjectFiles, Why};
 pub use entry::{FileBody, FileEntry};
-pub use file::Config;
+pub use file::{Config, Domains};
 pub use ingredients::Ingredients;
 pub use schema::{reference, schema};
 pub use template::{Template, TemplateInfo};

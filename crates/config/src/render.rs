@@ -6,7 +6,8 @@ use crate::{
     template::TemplateInfo,
 };
 use agentkernel_model::{
-    mount::Access, policy::NetworkSwitch, seccomp::SeccompLevel, size::ByteSize, spec::Isolation,
+    egress::EgressRule, mount::Access, policy::NetworkSwitch, seccomp::SeccompLevel, size::ByteSize,
+    spec::Isolation,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::time::Duration;
@@ -99,6 +100,7 @@ pub(crate) fn blocks(config: &Config) -> Vec<Block> {
         resources(config),
         network(config),
         security(config),
+        domains(config),
         workspace(config),
     ];
     blocks.extend(config.mounts.iter().map(|mount| {
@@ -202,7 +204,27 @@ fn mebibytes(size: ByteSize) -> Option<u32> {
 fn network(config: &Config) -> Block {
     let mut block = Block::new("network");
     block.list("ports", &config.ports, config.emptied.contains(&"network.ports"));
+    block.list("rules", &config.rules, config.emptied.contains(&"network.rules"));
     block
+}
+
+fn domains(config: &Config) -> Block {
+    let mut block = Block::new("security.domains");
+    let emptied = |key| config.emptied.contains(&key);
+    let places = |rules: &[EgressRule]| rules.iter().map(place).collect::<Vec<_>>();
+    block.list("allow", &places(&config.domains.allow), emptied("security.domains.allow"));
+    block.list("block", &places(&config.domains.block), emptied("security.domains.block"));
+    block.flag("allowlist_only", config.domains.allowlist_only);
+    block
+}
+
+/// A rule where the key says the verdict.
+pub(crate) fn place(rule: &EgressRule) -> String {
+    let text = rule.to_string();
+    match text.split_once(' ') {
+        Some((_verdict, place)) => place.to_owned(),
+        None => text,
+    }
 }
 
 fn security(config: &Config) -> Block {

@@ -15,7 +15,7 @@ pub fn schema() -> String {
     for key in key::of_table("") {
         properties.insert(key.name.to_owned(), of_key(key));
     }
-    for table in &TABLES {
+    for table in TABLES.iter().filter(|table| table.shape != Shape::Nested) {
         properties.insert(table.name.to_owned(), of_table(table));
     }
     let schema = json!({
@@ -37,7 +37,7 @@ fn of_table(table: &Table) -> Value {
         Shape::UnusedList => {
             json!({ "type": "array", "items": { "type": "object" }, "description": unused(doc) })
         }
-        Shape::Keys => with_description(keys_of(name), doc),
+        Shape::Keys | Shape::Nested => with_description(keys_of(name), doc),
         Shape::List => json!({ "type": "array", "items": keys_of(name), "description": doc }),
     }
 }
@@ -106,6 +106,7 @@ fn of_key(key: &Key) -> Value {
                 },
             ] },
         }),
+        Form::Table => keys_of(&key.to_string()),
         // Nothing is valid: editors underline it and show why.
         Form::Refused(_) => json!({ "not": {} }),
     };
@@ -116,7 +117,7 @@ fn of_key(key: &Key) -> Value {
 #[must_use]
 pub fn reference() -> String {
     let mut out = String::from("| key | value | when the file was only found | |\n|---|---|---|---|\n");
-    for key in KEYS.iter().filter(|key| !key.is_refused()) {
+    for key in KEYS.iter().filter(|key| !key.is_refused() && key.form != Form::Table) {
         let _ = writeln!(out, "| `{key}` | {} | {} | {} |", values(key.form), found(key.found), key.doc);
     }
     out.push_str("\nRefused, because this version cannot do what they say:\n\n| key | needs |\n|---|---|\n");
@@ -146,7 +147,7 @@ fn values(form: Form) -> String {
         Form::Texts(examples) => format!("list, such as `[\"{}\"]`", examples.first().unwrap_or(&"")),
         Form::Map => "table of texts".to_owned(),
         Form::Secrets => "table of hosts, or of `{ host, header }`".to_owned(),
-        Form::Refused(_) => String::new(),
+        Form::Table | Form::Refused(_) => String::new(),
     }
 }
 

@@ -44,7 +44,7 @@ fn every_refused_key_is_refused_with_its_place_and_its_need() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 3 * 12);
+    assert_eq!(seen, 3 * 11);
 }
 
 #[test]
@@ -97,6 +97,7 @@ fn the_schema_knows_each_key_once() {
     for key in &KEYS {
         let at = match key.table {
             "" => format!("/properties/{}", key.name),
+            "security.domains" => format!("/properties/security/properties/domains/properties/{}", key.name),
             "files" | "mounts" => format!("/properties/{}/items/properties/{}", key.table, key.name),
             table => format!("/properties/{table}/properties/{}", key.name),
         };
@@ -110,7 +111,7 @@ fn the_schema_knows_each_key_once() {
 #[test]
 fn the_reference_names_each_key() {
     let text = reference();
-    for key in &KEYS {
+    for key in KEYS.iter().filter(|key| key.form != Form::Table) {
         assert!(text.contains(&format!("| `{key}` |")), "{key}");
     }
 }

@@ -54,6 +54,16 @@ impl<'a> Section<'a> {
         Ok(Self { source, name, span, table: Some(table) })
     }
 
+    /// The table `key` in this one, whose whole name is `name`; an absent one reads as an empty one.
+    ///
+    /// # Errors
+    /// When it is no table, or has an unknown or refused key.
+    pub(crate) fn section(&self, key: &str, name: &'static str) -> Result<Self> {
+        let Some(value) = self.get(key) else { return Ok(Section::absent(self.source, name)) };
+        let table = value.get_ref().as_table().ok_or_else(|| self.wrong_type(key, value, "a table"))?;
+        Section::open(self.source, name, value.span(), table)
+    }
+
     /// A mistake of the table as a whole.
     pub(crate) fn error(&self, what: impl std::fmt::Display) -> Error {
         self.source.error(self.span.clone(), what)
@@ -148,6 +158,11 @@ impl<'a> Section<'a> {
     /// A list of texts, or of whole numbers written without quotes, each read by the grammar of `T`; `None` when the key
     /// is not written.
     pub(crate) fn list<T: FromStr<Err = Error>>(&self, key: &str) -> Result<Option<Vec<T>>> {
+        self.list_of(key, str::parse)
+    }
+
+    /// As [`Section::list`], each made into something by `make`.
+    pub(crate) fn list_of<T>(&self, key: &str, make: impl Fn(&str) -> Result<T>) -> Result<Option<Vec<T>>> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let items = value.get_ref().as_array().ok_or_else(|| self.wrong_type(key, value, "a list in [ ]"))?;
         self.located(key, value, bound::entries(items.len()))?;
@@ -158,7 +173,7 @@ impl<'a> Section<'a> {
                 DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
                 _ => return Err(self.wrong_type(key, item, "a list of texts in quotes")),
             };
-            parsed.push(self.located(key, item, word(text).and_then(str::parse))?);
+            parsed.push(self.located(key, item, word(text).and_then(&make))?);
         }
         Ok(Some(parsed))
     }

@@ -9,9 +9,11 @@ use crate::{
     build::Build,
     entry::{FileBody, FileEntry},
     file::Config,
+    render::place,
     workspace::{Share, stays_inside},
 };
 use agentkernel_model::{
+    egress::{EgressRule, Group, Target, Verdict},
     mount::Workspace,
     path::GuestPath,
     policy::{EffectivePolicy, Network, NetworkSwitch, Profile},
@@ -41,6 +43,7 @@ pub struct Restricted {
 pub fn restrict(mut config: Config, flag: Option<Profile>) -> Restricted {
     let mut ignored = Vec::new();
     policy(&mut config, flag, &mut ignored);
+    rules(&mut config, leads_inside, &mut ignored);
     host(&mut config, &mut ignored);
     config.files.retain(|file| match left_out(file) {
         Some(what) => {
@@ -77,6 +80,34 @@ fn policy(config: &mut Config, flag: Option<Profile>, ignored: &mut Vec<String>)
         config.seccomp = None;
         ignored.push(format!("security.seccomp = \"{}\"", word(SeccompLevel::Moderate)));
     }
+}
+
+/// Takes out the rules that `loosens` says so of.
+fn rules(config: &mut Config, loosens: impl Fn(&EgressRule) -> bool, ignored: &mut Vec<String>) {
+    config.rules.retain(|rule| {
+        let out = loosens(rule);
+        if out {
+            ignored.push(format!("network.rules = [\"{rule}\"]"));
+        }
+        !out
+    });
+    config.domains.allow.retain(|rule| {
+        let out = loosens(rule);
+        if out {
+            ignored.push(format!("security.domains.allow = [\"{}\"]", place(rule)));
+        }
+        !out
+    });
+}
+
+/// Whether a rule lets out where no profile leads. A name leads to public addresses only, whatever its DNS says.
+const fn leads_inside(rule: &EgressRule) -> bool {
+    let public = matches!(rule.target(), Target::Name(_) | Target::Group(Group::Public));
+    is_allow(rule) && !public
+}
+
+const fn is_allow(rule: &EgressRule) -> bool {
+    matches!(rule.verdict(), Verdict::Allow)
 }
 
 const fn word(level: SeccompLevel) -> &'static str {
@@ -159,6 +190,13 @@ fn shown(text: &str) -> String {
 }
 
 impl Restricted {
+    /// The same where a person said that only what they list is let out: nothing that the file allows is.
+    #[must_use]
+    pub fn beside_a_list(mut self) -> Self {
+        rules(&mut self.config, is_allow, &mut self.ignored);
+        self
+    }
+
     /// The line for people that says what was left out and how to allow it; `None` when nothing was. `path` is how
     /// the file is named on a command line.
     #[must_use]

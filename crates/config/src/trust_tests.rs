@@ -29,6 +29,19 @@ fn samples(key: &Key) -> &'static [&'static str] {
         "resources.memory" => &["resources.memory = '16TB'"],
         "resources.pids" => &["resources.pids = 4194304"],
         "network.ports" => &["network.ports = ['0.0.0.0:80']", "network.ports = [22]"],
+        "network.rules" => &[
+            "network.rules = ['allow 0.0.0.0/0', 'allow host', 'deny example.com']",
+            "network.rules = ['allow private:22', 'allow metadata', 'allow [::1]:80', 'allow 93.184.215.14']",
+            "network.rules = ['deny public', 'allow GET api.example.com/v1']",
+        ],
+        "security.domains" | "security.domains.allow" => &[
+            "security.domains.allow = ['127.0.0.1', 'a.example.com']",
+            "security.domains.allow = ['*.example.com']",
+        ],
+        "security.domains.block" => &["security.domains.block = ['*.example.com', 'private']"],
+        "security.domains.allowlist_only" => {
+            &["security.domains.allowlist_only = true", "security.domains.allowlist_only = false"]
+        }
         "security.profile" => &[
             "security.profile = 'permissive'",
             "security.profile = 'moderate'",
@@ -117,7 +130,15 @@ fn check(config: Config, flag: Option<Profile>) {
     ingredients.profile = flag.or(ingredients.profile);
     let policy = ingredients.policy(Vec::new(), None);
     assert!(policy.profile <= plain.profile);
-    assert!(policy.network <= plain.network);
+    // Of rules, only what the public and names have is left; a profile gives no more than the public.
+    let allowed = |rule: &&EgressRule| rule.verdict() == Verdict::Allow;
+    for rule in ingredients.rules.iter().filter(allowed) {
+        assert!(matches!(rule.target(), Target::Name(_) | Target::Group(Group::Public)), "{rule}");
+    }
+    if let Network::Rules(_) = policy.network {
+        assert!(matches!(plain.network, Network::Rules(_)));
+    }
+    assert!(kept.clone().beside_a_list().config.egress().iter().all(|rule| rule.verdict() == Verdict::Deny));
     assert!(policy.root <= plain.root && policy.root >= RootAccess::ReadOnly);
     assert!(policy.env <= plain.env);
     assert!(policy.caps.is_subset(plain.caps));

@@ -329,6 +329,19 @@ fn mistakes_of_the_newer_keys() {
             "[security]\nallow_write = ['src']",
             "2:16: 'security.allow_write': 'src' is nothing that is kept read-only",
         ),
+        (
+            "[network]\nrules = ['api.example.com']",
+            "2:10: 'network.rules': the network rule 'api.example.com' does not",
+        ),
+        (
+            "[network]\nrules = ['deny a_b!']",
+            "2:10: 'network.rules': 'a_b!' is nothing that a network rule can",
+        ),
+        ("[security.domains]\nallow = ['a.b', '*']", "2:17: 'security.domains.allow': '*' is nothing that"),
+        ("[security.domains]\nblock = 'a.b'", "2:9: 'security.domains.block' is of type string"),
+        ("[security.domains]\nalow = []", "2:1: unknown key 'alow' in [security.domains]"),
+        ("[security]\ndomains = 1", "2:11: 'security.domains' is of type integer"),
+        ("['security.domains']\nallow = []", "1:2: unknown table 'security.domains'"),
         ("[build]\ntarget = '-x'", "2:10: 'build.target': '-x' is not the name of a stage"),
         ("[build]\nargs = { '1' = '' }", "2:16: 'build.args.1': '1' is not an argument of a build"),
         ("[template]\nextends = '../x'", "2:11: 'template.extends': '../x' is not a valid template name"),
@@ -346,10 +359,6 @@ fn mistakes_of_the_newer_keys() {
 #[test]
 fn what_cannot_be_enforced_is_refused() {
     for (text, expected) in [
-        (
-            "[security.domains]\nallow = ['a']",
-            "f:1:11: 'security.domains' needs rules by host name in the gateway, which this version does not have",
-        ),
         ("\n[llm_keys]\nA = 'b'", "f:2:2: 'llm_keys' needs the vault"),
         ("network.subnet = '10.0.0.0/8'", "f:1:9: 'network.subnet' needs networks that agentkernel manages"),
         ("[git]\nworktree = true", "f:2:1: 'git.worktree' needs worktrees"),
@@ -432,4 +441,22 @@ fn a_hostile_file_is_refused_in_short() {
         let shown = refusal(&text);
         assert!(shown.len() < 400, "{} bytes for {:.60}", shown.len(), text);
     }
+}
+
+#[test]
+fn what_blocks_is_asked_first_and_what_allows_last() {
+    let text = "[network]\nrules = ['allow b.example.com:443', 'deny POST c.example.com/v1']\n\
+                [security.domains]\nallow = ['c.example.com']\nblock = ['*.example.org']\nallowlist_only = true";
+    let config = Config::parse("f", text).unwrap();
+    let shown: Vec<String> = config.egress().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "deny *.example.org",
+            "allow b.example.com:443",
+            "deny POST c.example.com/v1",
+            "allow c.example.com"
+        ]
+    );
+    assert_eq!(config.domains.allowlist_only, Some(true));
 }

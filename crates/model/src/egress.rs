@@ -22,6 +22,7 @@ mod target;
 pub use rule::{EgressRule, HttpMatch, Verdict};
 pub use target::{Group, PortRange, Target};
 
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// All rules of a sandbox.
@@ -44,6 +45,18 @@ impl EgressRules {
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Sees that there are not too many.
+///
+/// # Errors
+/// [`Kind::Invalid`](crate::Kind::Invalid) for more than [`EgressRules::MAX`].
+pub fn check_count(rules: &[EgressRule]) -> Result<()> {
+    if rules.len() <= EgressRules::MAX {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("there are {} network rules, and {} at most", rules.len(), EgressRules::MAX))
+        .with_hint("say more with less: '*.example.com' is about every name below it"))
 }
 
 /// What happens to a connection that no rule is about.

@@ -8,11 +8,12 @@ use crate::conformance::{
 use agentkernel_model::{
     capabilities::{Boundary, Egress, Support},
     command::User,
-    egress::EgressRules,
+    egress::{EgressRules, Otherwise},
     limits::{Limit, Limits},
     mount::{Access, Mount, Workspace},
     policy::{Network, RootAccess},
     port::PublishedPort,
+    secret::{SecretBinding, SecretGrant},
     size::{ByteSize, Cpus},
     spec::{Isolation, SandboxSpec},
 };
@@ -28,6 +29,9 @@ fn wishes(b: &Bench) -> Result<Vec<Wish>, Failure> {
     let view = Workspace::View(scratch.clone());
     let direct = Workspace::Direct { source: scratch, access: Access::ReadOnly };
     let gateway = matches!(can.egress, Egress::HostGateway | Egress::PolicyObject);
+    let rules = vec!["deny api.example.com".parse()?];
+    let listed = EgressRules { rules, otherwise: Otherwise::Public };
+    let binding: SecretBinding = "KEY:api.example.com".parse()?;
     Ok(vec![
         ("users", can.users, Box::new(|s| s.user = Some(User { uid: 1000, gid: 1000 }))),
         ("mounts", can.mounts, Box::new(move |s| s.policy.mounts.push(mount.clone()))),
@@ -40,9 +44,31 @@ fn wishes(b: &Bench) -> Result<Vec<Wish>, Failure> {
             Box::new(|s| s.isolation = Isolation::Vm),
         ),
         (
-            "network rules",
+            "public addresses only",
             Support::from_test(gateway),
             Box::new(|s| s.policy.network = Network::Rules(EgressRules::default())),
+        ),
+        (
+            "network rules",
+            Support::from_test(can.egress == Egress::HostGateway),
+            Box::new(move |s| s.policy.network = Network::Rules(listed.clone())),
+        ),
+        (
+            "nothing but what is listed",
+            Support::from_test(can.egress == Egress::HostGateway),
+            Box::new(|s| {
+                s.policy.network =
+                    Network::Rules(EgressRules { rules: Vec::new(), otherwise: Otherwise::Deny });
+            }),
+        ),
+        (
+            "secrets that the gateway sends",
+            Support::from_test(can.egress == Egress::HostGateway && can.own_files.is_yes()),
+            Box::new(move |s| {
+                s.policy.network =
+                    Network::Rules(EgressRules { rules: Vec::new(), otherwise: Otherwise::Deny });
+                s.policy.secrets = vec![SecretGrant::from(&binding)];
+            }),
         ),
         (
             "published ports",
