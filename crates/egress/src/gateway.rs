@@ -128,6 +128,9 @@ impl HostGateway {
         self.shared.finishing.send_replace(true);
         let mut uplinks = std::mem::take(&mut *self.uplinks());
         while uplinks.join_next().await.is_some() {}
+        if let Some(observer) = &self.shared.observer {
+            observer.finished();
+        }
     }
 
     fn uplinks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {

@@ -24,6 +24,9 @@ pub trait Observer: Send + Sync + fmt::Debug {
 
     /// A request of HTTP that the gateway read: in clear, in TLS that it opened, or as a proxy.
     fn request(&self, request: &Request);
+
+    /// The gateway has finished: everything was told.
+    fn finished(&self) {}
 }
 
 /// One request of HTTP.

@@ -3,9 +3,10 @@
 //! The value of an environment variable never gets into it. That a line cannot be written never fails what was done.
 
 mod event;
-mod log;
-mod reader;
+pub(crate) mod log;
+pub(crate) mod reader;
 
+pub(crate) use event::{MAX_LINE, cut};
 pub use reader::{AuditEntry, AuditPage, AuditQuery};
 pub(crate) use reader::{backwards, read};
 
@@ -18,7 +19,7 @@ use agentkernel_model::{
     Error, Kind, Result, command::ExecSpec, name::SandboxName, path::GuestPath, text::printable,
 };
 use agentkernel_store::{Reader, Record};
-use event::{Event, cut};
+use event::Event;
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -120,6 +121,35 @@ impl Audit {
         report.removed.iter().for_each(|name| self.removed(name));
     }
 
+    /// Something of the sandbox `name`, or of that uuid, was blocked.
+    pub(crate) fn network_blocked(&self, sandbox: &str, to: &str, why: &str) {
+        self.write(|| Event::NetworkBlocked { sandbox, to: cut(to, TEXT), why: cut(why, TEXT) });
+    }
+
+    pub(crate) fn network_changed(&self, name: &SandboxName, change: &NetworkChange<'_>) {
+        self.write(|| Event::NetworkChanged {
+            sandbox: name.as_str(),
+            rules: change.rules,
+            added: event::texts(change.added),
+            removed: event::texts(change.removed),
+            otherwise: change.otherwise,
+        });
+    }
+
+    /// Whether nothing is written down.
+    pub(crate) const fn is_off(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Something beside the events could not be written down.
+    pub(crate) fn trouble(&self, error: Error) {
+        let Some(sink) = &self.0 else { return };
+        let mut trouble = sink.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*trouble, Trouble::None) {
+            *trouble = Trouble::New(error);
+        }
+    }
+
     pub(crate) fn session(&self, name: &SandboxName) {
         self.write(|| Event::SessionAttached { sandbox: name.as_str() });
     }
@@ -154,10 +184,7 @@ impl Audit {
     fn write<'a>(&self, event: impl FnOnce() -> Event<'a>) {
         let Some(sink) = &self.0 else { return };
         if let Err(error) = sink.write(&event()) {
-            let mut trouble = sink.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-            if matches!(*trouble, Trouble::None) {
-                *trouble = Trouble::New(error);
-            }
+            self.trouble(error);
         }
     }
 
@@ -185,6 +212,16 @@ impl Sink {
             other => other.map_err(fail),
         }
     }
+}
+
+/// What became of the network rules of a sandbox.
+#[derive(Debug)]
+pub(crate) struct NetworkChange<'a> {
+    /// How many there are now.
+    pub(crate) rules: usize,
+    pub(crate) added: &'a [String],
+    pub(crate) removed: &'a [String],
+    pub(crate) otherwise: &'a str,
 }
 
 /// Backend and image of a command's sandbox.

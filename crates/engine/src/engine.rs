@@ -5,9 +5,14 @@ use crate::{
     benchmark::{self, BenchmarkReport, BenchmarkRequest},
     build::{self, BuildRequest, Builder, Built},
     clean::{self, CleanReport, Live, Stored},
-    copy, create, directories, doctor, exec, gc,
+    connections::{self, ConnectionQuery, Following, Verified},
+    copy, create,
+    directories::{self, SandboxDir},
+    doctor, exec, gc,
     images::{self, Checked, Freed, ImagePlaces, ImageRow, Obtained, Origin, Prune},
-    keeper, lifecycle, query,
+    keeper, lifecycle,
+    network::{self, NetworkChange},
+    query,
     request::{
         BackendReport, Check, Choice, Copied, CopySource, CreateRequest, Effect, Filter, GcReport,
         RunRequest, Running, SandboxInfo, Stopped, VolumeInfo,
@@ -33,7 +38,7 @@ use agentkernel_model::{
 };
 use std::{
     collections::BTreeMap,
-    io,
+    io, iter,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::Stdio,
@@ -510,6 +515,58 @@ impl Engine {
     #[must_use]
     pub fn events_path(&self) -> PathBuf {
         audit::path(&self.host)
+    }
+
+    /// The newest lines of what a named sandbox did outside, or those without a name.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); when the log cannot be read.
+    pub fn connections(&self, query: &ConnectionQuery) -> Result<AuditPage> {
+        let (path, _) = self.connections_of(query.sandbox.as_ref())?;
+        connections::read(&path, query.wanted())
+    }
+
+    /// As [`Engine::connections`], and the lines that come until the sandbox ends. Must be called within the runtime.
+    ///
+    /// # Errors
+    /// As [`Engine::connections`]; [`Kind::Unsupported`](agentkernel_model::Kind::Unsupported) where the system does not
+    /// tell when a file grows.
+    pub fn follow_connections(&self, query: &ConnectionQuery) -> Result<(AuditPage, Following)> {
+        let (path, dir) = self.connections_of(query.sandbox.as_ref())?;
+        if dir.is_none() {
+            directories::ensure(&self.host)?;
+        }
+        connections::follow(path, dir, query.wanted())
+    }
+
+    /// Whether the logs of connections are whole: that of `sandbox`, or all of them.
+    ///
+    /// # Errors
+    /// As [`Engine::connections`].
+    pub fn verify_connections(&self, sandbox: Option<&SandboxName>) -> Result<Vec<Verified>> {
+        if sandbox.is_some() {
+            let (path, _) = self.connections_of(sandbox)?;
+            return Ok(vec![connections::verify(&path)?]);
+        }
+        let named = directories::all(&self.host)?.into_iter();
+        let named = named.map(|id| connections::of_sandbox(&SandboxDir::of(&self.host, id)));
+        let all = iter::once(connections::shared(&self.host)).chain(named);
+        all.map(|path| connections::verify(&path)).collect()
+    }
+
+    fn connections_of(&self, sandbox: Option<&SandboxName>) -> Result<(PathBuf, Option<SandboxDir>)> {
+        let Some(name) = sandbox else { return Ok((connections::shared(&self.host), None)) };
+        let dir = SandboxDir::of(&self.host, query::by_name(self, name)?.id);
+        Ok((connections::of_sandbox(&dir), Some(dir)))
+    }
+
+    /// Changes the network rules of a sandbox; what begins from then on is decided by them.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound), also for a rule that is not there; `Conflict` when it has no
+    /// network, or is kept by an older version; `Unsupported` when its backend cannot enforce them. Then nothing changed.
+    pub async fn change_network(&self, name: &SandboxName, change: &NetworkChange) -> Result<SandboxInfo> {
+        self.audit.watched(name, network::change(self, name, change).await)
     }
 
     /// How agentkernel was used, as far as the log goes back.

@@ -4,15 +4,15 @@ mod settings;
 
 use crate::{engine::Engine, values::Values};
 use agentkernel_backend::Gateway;
-use agentkernel_egress::{HostGateway, Limits, Resolvers, Setup};
+use agentkernel_egress::{HostGateway, Limits, Observer, Resolvers, Setup};
 use agentkernel_model::{Error, Result, policy::EffectivePolicy};
 use settings::Settings;
 use std::{fs, io, path::PathBuf, sync::Arc};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The gateway for `policy`, which sends `values`; `None` where there is nothing to decide. Must be called within the
-/// runtime.
+/// The gateway for `policy`, which sends `values`; `None` where there is nothing to decide. `observer` is told what goes
+/// through it. Must be called within the runtime.
 ///
 /// # Errors
 /// When this user's settings of the gateway cannot be read.
@@ -20,6 +20,7 @@ pub(crate) fn gateway(
     engine: &Engine,
     policy: &EffectivePolicy,
     values: &Values,
+    observer: Option<Arc<dyn Observer>>,
 ) -> Result<Option<Arc<HostGateway>>> {
     let Some(rules) = policy.rules() else { return Ok(None) };
     let settings = Settings::read(engine.gateway_file.as_deref())?;
@@ -29,6 +30,7 @@ pub(crate) fn gateway(
         setup.resolvers = Resolvers::new(resolvers);
     }
     setup.roots = settings.roots;
+    setup.observer = observer;
     setup.secrets.clone_from(&values.bound);
     HostGateway::new(setup, Limits::of_process()).map(Some)
 }

@@ -1,6 +1,7 @@
 //! One command in a sandbox of its own: no database, no directory, no supervisor.
 
 use crate::{
+    connections,
     daemon::{self, Beginning},
     engine::Engine,
     entrypoint, inside, outside, private, published,
@@ -34,10 +35,12 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
         Beginning::Warm(process) => return Ok(process),
         Beginning::Ordinary(missed) => missed,
     };
-    let gateway = outside::gateway(engine, &request.spec.policy, &request.values)?;
+    let id = SandboxId::new();
+    let observer = connections::observe_unnamed(engine, id);
+    let gateway = outside::gateway(engine, &request.spec.policy, &request.values, observer)?;
     // Nobody removes the image while the command runs.
     let image = rootfs.clone();
-    let inputs = CreateInputs { admitted: selected.admitted.clone(), id: SandboxId::new(), rootfs };
+    let inputs = CreateInputs { admitted: selected.admitted.clone(), id, rootfs };
     let spec = &request.spec;
     if !spec.ports.is_empty() || spec.init_script.is_some() || spec.policy.has_own_files() {
         let backend = Arc::clone(&selected.backend);

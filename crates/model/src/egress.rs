@@ -72,6 +72,15 @@ pub enum Otherwise {
 }
 
 impl Otherwise {
+    /// As it is written in records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::Public => "public",
+        }
+    }
+
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -6,7 +6,9 @@ use crate::{
     record::{NewRecord, Record, Stopped},
     schema,
 };
-use agentkernel_model::{Error, Kind, Result, id::SandboxId, name::SandboxName, port::PublishedPort};
+use agentkernel_model::{
+    Error, Kind, Result, id::SandboxId, name::SandboxName, port::PublishedPort, spec::SandboxSpec,
+};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use std::{collections::BTreeMap, fs, io, os::unix::fs::OpenOptionsExt as _, path::Path, time::Duration};
@@ -120,6 +122,15 @@ impl Writer {
                    WHERE id = ?1";
         let ports = encode(&started.ports)?;
         self.update(sql, params![id.to_string(), started.state, started.boot_id, ports])
+    }
+
+    /// From now on it is made from `spec`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when the record is gone.
+    pub fn set_spec(&mut self, id: SandboxId, spec: &SandboxSpec) -> Result<()> {
+        let spec = encode(spec)?;
+        self.update("UPDATE sandboxes SET spec = ?2 WHERE id = ?1", params![id.to_string(), spec])
     }
 
     /// It no longer runs.

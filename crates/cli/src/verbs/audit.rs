@@ -1,9 +1,12 @@
 //! `agentkernel audit`.
 
 use crate::context::Context;
-use agentkernel_engine::audit::{AuditEntry, AuditQuery};
+use agentkernel_engine::{
+    audit::{AuditEntry, AuditQuery},
+    connections::Verified,
+};
 use agentkernel_model::{Result, name::SandboxName, text::printable};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::Value;
 
 const EXAMPLES: &str = "\
@@ -14,14 +17,18 @@ Examples:
   tail -f \"$(agentkernel audit --path)\"
 
 It holds what was created, started, stopped, removed, run, copied and refused; never the value of an environment
-variable. Arguments of commands are in it: pass secrets through stdin or the environment. AGENTKERNEL_AUDIT=0 turns it off.";
+variable. Arguments of commands are in it: pass secrets through stdin or the environment. Each destination that was blocked is in it once; 'agentkernel
+policy log' has all connections. AGENTKERNEL_AUDIT=0 turns it off.";
 
 /// Characters of a line's details; all of them are in the JSON.
 const DETAILS: usize = 120;
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(crate) struct Audit {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
     /// Only what happened to this sandbox
     #[arg(short, long, value_name = "NAME")]
     sandbox: Option<SandboxName>,
@@ -36,14 +43,78 @@ pub(crate) struct Audit {
 
     /// Answer with one JSON object per line
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// See whether lines of the logs of connections were changed or taken out
+    Verify(Verify),
+}
+
+const VERIFY: &str = "\
+Examples:
+  agentkernel audit verify
+  agentkernel audit verify --sandbox my-project
+
+Every line has the SHA-256 of the one before it. Lines that are missing at the end are only seen by who noted the last
+hash, which this prints. The exit code is 1 when a line is broken.";
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY)]
+struct Verify {
+    /// Only the log of this sandbox
+    #[arg(short, long, value_name = "NAME")]
+    sandbox: Option<SandboxName>,
+
+    /// Answer with one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    fn execute(self, context: &Context) -> Result<u8> {
+        let found = context.engine().verify_connections(self.sandbox.as_ref())?;
+        let whole = found.iter().all(|log| log.broken.is_none());
+        if self.json {
+            context.printer.json(&found)?;
+        } else {
+            let lines: Vec<String> = found.iter().filter_map(verified).collect();
+            context.printer.text(match lines.is_empty() {
+                true => "no connections were written down".to_owned(),
+                false => lines.join("\n"),
+            })?;
+        }
+        Ok(if whole { 0 } else { 1 })
+    }
+}
+
+/// A line about one log; `None` when there is none.
+fn verified(log: &Verified) -> Option<String> {
+    let path = |path: &std::path::Path| printable(&path.to_string_lossy());
+    if let Some(broken) = &log.broken {
+        return Some(format!("{}:{}: broken: {}", path(&broken.path), broken.line, broken.what));
+    }
+    let last = log.last.as_ref()?;
+    let rotated = if log.rotated { ", older ones were dropped when it was full" } else { "" };
+    Some(format!("{}: {} lines are whole{rotated}; the last is {last}", path(&log.path), log.lines))
 }
 
 const HEAD: [&str; 4] = ["TIMESTAMP", "EVENT", "SANDBOX", "DETAILS"];
 
 impl Audit {
+    pub(super) const fn json(&self) -> bool {
+        match &self.verb {
+            Some(Verb::Verify(verify)) => verify.json,
+            None => self.json,
+        }
+    }
+
     pub(super) fn execute(self, context: &Context) -> Result<u8> {
         let engine = context.engine();
+        if let Some(Verb::Verify(verify)) = self.verb {
+            return verify.execute(context);
+        }
         if self.path {
             context.printer.text(engine.events_path().display())?;
             return Ok(0);

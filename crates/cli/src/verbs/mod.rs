@@ -11,6 +11,7 @@ mod images;
 mod init;
 mod keeper;
 mod man;
+mod policy;
 mod report;
 mod run;
 mod sandbox;
@@ -61,6 +62,9 @@ pub(crate) enum Verb {
     Setup(setup::Setup),
     /// Look for trouble with backends, sandboxes and storage
     Doctor(doctor::Doctor),
+    /// What policies did: log
+    #[command(subcommand)]
+    Policy(policy::Verb),
     /// Show what was done: the log of events
     Audit(audit::Audit),
     /// Show how much agentkernel was used, and for what
@@ -121,7 +125,8 @@ impl Verb {
             Self::Exec(verb) => verb.json,
             Self::Doctor(verb) => verb.json,
             Self::Setup(verb) => verb.json,
-            Self::Audit(verb) => verb.json,
+            Self::Policy(verb) => verb.json(),
+            Self::Audit(verb) => verb.json(),
             Self::Stats(verb) => verb.json,
             Self::Benchmark(verb) => verb.json,
             Self::Attach(_) | Self::Keeper(_) | Self::Completions(_) | Self::Man(_) => false,
@@ -161,6 +166,7 @@ impl Verb {
             Self::Trust(verb) => verb.execute(context),
             Self::Setup(verb) => verb.execute(context),
             Self::Doctor(verb) => verb.execute(context),
+            Self::Policy(verb) => verb.execute(context),
             Self::Audit(verb) => verb.execute(context),
             Self::Stats(verb) => verb.execute(context),
             Self::Benchmark(verb) => verb.execute(context),

@@ -5,11 +5,13 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The most bytes of a line, its end included.
-pub(super) const MAX_LINE: usize = 4096;
+pub(crate) const MAX_LINE: usize = 4096;
 /// JSON bytes of all words of a command.
 const COMMAND: usize = 2048;
 /// JSON bytes of all labels of a sandbox.
 const LABELS: usize = 1024;
+/// JSON bytes of a list of rules.
+const TEXTS: usize = 1024;
 /// JSON bytes of a user's name.
 const USER: usize = 128;
 /// Stands where text was cut off.
@@ -70,6 +72,22 @@ pub(super) enum Event<'a> {
         policy: &'a str,
         details: String,
     },
+    /// The gateway let a connection not out; each destination of a sandbox once. `sandbox` is a uuid where it has no name.
+    NetworkBlocked {
+        sandbox: &'a str,
+        to: String,
+        why: String,
+    },
+    NetworkChanged {
+        sandbox: &'a str,
+        /// As many as there are; those that were changed stand in `added` and `removed` as far as there is room.
+        rules: usize,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        added: Vec<String>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<String>,
+        otherwise: &'a str,
+    },
     SandboxError {
         #[serde(skip_serializing_if = "Option::is_none")]
         sandbox: Option<&'a str>,
@@ -117,7 +135,7 @@ const fn json_len(c: char) -> usize {
 }
 
 /// `text`, or as much of it as takes at most `budget` bytes of JSON, and a mark.
-pub(super) fn cut(text: &str, budget: usize) -> String {
+pub(crate) fn cut(text: &str, budget: usize) -> String {
     if text.chars().map(json_len).sum::<usize>() <= budget {
         return text.to_owned();
     }
@@ -132,6 +150,18 @@ pub(super) fn cut(text: &str, budget: usize) -> String {
         .collect();
     kept.push(MARK);
     kept
+}
+
+/// Texts as far as there is room, at most half of a line's.
+pub(super) fn texts(all: &[String]) -> Vec<String> {
+    let mut room = TEXTS;
+    let fits = |text: &&String| {
+        let needed = text.chars().map(json_len).sum::<usize>() + 3;
+        let fits = needed <= room;
+        room = room.saturating_sub(needed);
+        fits
+    };
+    all.iter().take_while(fits).cloned().collect()
 }
 
 /// The words of a command as far as there is room, and whether something of them is missing.

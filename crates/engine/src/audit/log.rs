@@ -16,12 +16,12 @@ use std::{
 };
 
 /// A file that would become longer is moved away first.
-pub(super) const LIMIT: u64 = 10 * 1024 * 1024;
+pub(crate) const LIMIT: u64 = 10 * 1024 * 1024;
 /// How often the file may be moved away between finding and locking it before something else is wrong.
 const ATTEMPTS: usize = 16;
 
 /// Where the file is moved to; what was there is gone then.
-pub(super) fn old(path: &Path) -> PathBuf {
+pub(crate) fn old(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     name.into()
@@ -31,7 +31,7 @@ pub(super) fn old(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// `NotFound` when there is no directory; whatever keeps the file from being written.
-pub(super) fn append(path: &Path, line: &[u8], limit: u64) -> io::Result<()> {
+pub(crate) fn append(path: &Path, line: &[u8], limit: u64) -> io::Result<()> {
     for _ in 0..ATTEMPTS {
         let file = open(path)?;
         let locked = lock(&file, FlockOperation::NonBlockingLockShared)?;

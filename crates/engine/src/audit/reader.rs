@@ -10,13 +10,13 @@ use std::{
     io,
     ops::ControlFlow,
     os::unix::fs::{FileExt as _, MetadataExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
 /// A line that is longer is none of ours.
-const LONGEST: usize = 64 * 1024;
+pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// Which events; all conditions must hold.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +43,7 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    fn parse(line: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let line = str::from_utf8(line).ok()?;
         let fields: Map<String, Value> = serde_json::from_str(line).ok()?;
         let entry = Self { line: line.trim().to_owned(), fields };
@@ -108,34 +108,64 @@ pub(crate) fn read(host: &Host, query: &AuditQuery) -> Result<AuditPage> {
 ///
 /// # Errors
 /// When a file cannot be read. That there is none means that nothing has happened yet.
-pub(crate) fn backwards(host: &Host, mut each: impl FnMut(AuditEntry) -> ControlFlow<()>) -> Result<usize> {
-    let newer = path(host);
-    let older = log::old(&newer);
-    let fail = |path: &Path, e| Error::io(format!("cannot read '{}'", path.display()), e);
-    let mut broken = 0;
+pub(crate) fn backwards(host: &Host, each: impl FnMut(AuditEntry) -> ControlFlow<()>) -> Result<usize> {
+    entries(&both(&path(host))?, each)
+}
+
+/// One of the two files of a log, and how long it was when it was opened.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) len: u64,
+}
+
+impl Part {
+    pub(crate) fn fail(&self, error: io::Error) -> Error {
+        unreadable(&self.path, error)
+    }
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot read '{}'", path.display()), error)
+}
+
+/// The files of the log at `path` that are there, the newer one first.
+pub(crate) fn both(path: &Path) -> Result<Vec<Part>> {
+    let mut parts: Vec<Part> = Vec::new();
     let mut seen = None;
-    for path in [&newer, &older] {
-        let Some(file) = open(path).map_err(|e| fail(path, e))? else { continue };
-        let found = file.metadata().map_err(|e| fail(path, e))?;
-        // Moved away between the two looks: it was read already.
+    for path in [path.to_owned(), log::old(path)] {
+        let Some(file) = open(&path).map_err(|e| unreadable(&path, e))? else { continue };
+        let found = file.metadata().map_err(|e| unreadable(&path, e))?;
+        // Moved away between the two looks: it is there already.
         if seen.replace((found.dev(), found.ino())) == Some((found.dev(), found.ino())) {
             break;
         }
-        let flow = lines(&file, found.len(), |line| match line.and_then(AuditEntry::parse) {
+        parts.push(Part { path, file, len: found.len() });
+    }
+    Ok(parts)
+}
+
+/// As [`backwards`], of files that are open.
+pub(crate) fn entries(parts: &[Part], mut each: impl FnMut(AuditEntry) -> ControlFlow<()>) -> Result<usize> {
+    let mut broken = 0;
+    for part in parts {
+        let flow = lines(&part.file, part.len, |line| match line.and_then(AuditEntry::parse) {
             Some(entry) => each(entry),
             None => {
                 broken += 1;
                 ControlFlow::Continue(())
             }
         });
-        if flow.map_err(|e| fail(path, e))?.is_break() {
+        if flow.map_err(|e| part.fail(e))?.is_break() {
             break;
         }
     }
     Ok(broken)
 }
 
-fn open(path: &Path) -> io::Result<Option<File>> {
+/// `None` when there is none. Never waits and follows no link.
+pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => File::from(fd),
@@ -149,7 +179,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// The lines of the first `len` bytes of `file`, the last one first; `None` stands for one that is too long.
-fn lines(
+pub(crate) fn lines(
     file: &File,
     len: u64,
     mut each: impl FnMut(Option<&[u8]>) -> ControlFlow<()>,

@@ -6,6 +6,7 @@ use super::{
     recipe::Wish,
 };
 use crate::{
+    connections,
     directories::{self, SandboxDir},
     engine::Engine,
     lock::Lock,
@@ -70,9 +71,10 @@ pub(super) fn plan(engine: &Engine, build: &Build, wish: &Wish) -> Result<Meanin
         return Ok(Meaning::Other(key));
     }
     let admitted = backend.admit(recipe.spec()).map_err(|refusals| refused(&backend.id(), &refusals))?;
-    let gateway = outside::gateway(engine, &recipe.spec().policy, &Values::default())?;
-    directories::ensure(&engine.host)?;
     let id = SandboxId::new();
+    let observer = connections::observe_unnamed(engine, id);
+    let gateway = outside::gateway(engine, &recipe.spec().policy, &Values::default(), observer)?;
+    directories::ensure(&engine.host)?;
     let dir = SandboxDir::of(&engine.host, id);
     let lock = dir.found()?;
     let remains = Remains { id, backend, dir, state: None, lock };

@@ -2,7 +2,7 @@
 
 use super::socket;
 use crate::{
-    boot as machine, clock,
+    boot as machine, clock, connections,
     directories::{self, SandboxDir},
     engine::Engine,
     guard, initscript, inside,
@@ -96,7 +96,8 @@ async fn bring_up(engine: &Engine, record: Record, held: Held, values: Values) -
     let rootfs = rootfs::resolve_again(engine, &spec, &origins.facts, origins.image.as_ref())?;
     let listeners = Listeners::bind(&spec.ports).await?;
     let ports = listeners.ports();
-    let gateway = outside::gateway(engine, &spec.policy, &values)?;
+    let observer = connections::observe(engine, &record.name, &held.dir);
+    let gateway = outside::gateway(engine, &spec.policy, &values, observer)?;
     let unfinished =
         || Error::new(Kind::Conflict, format!("the sandbox '{}' was never finished", record.name));
     let mut state = record::decode_state(record.state.as_deref())?.ok_or_else(unfinished)?;

@@ -56,6 +56,17 @@ pub(crate) async fn stays(dir: &SandboxDir) -> Result<bool> {
     }
 }
 
+/// Has the gateway obey the rules that the record has now. That the sandbox ended meanwhile is no error.
+///
+/// # Errors
+/// As [`stop`]; [`Kind::Conflict`] when the keeper is of an older version, or its gateway cannot enforce them.
+pub(crate) async fn rules(dir: &SandboxDir) -> Result<()> {
+    match talk(dir, &Request::Rules, Duration::ZERO).await? {
+        None | Some(Reply::Done) => Ok(()),
+        Some(_) => Err(misunderstood()),
+    }
+}
+
 fn misunderstood() -> Error {
     Error::internal("the keeper of the sandbox answered something else")
 }
@@ -94,12 +105,23 @@ async fn attempt(dir: &SandboxDir, request: &Request, work: Duration) -> Result<
     match client.ask(&Request::Hello(Hello::ours()), Duration::ZERO).await? {
         Some(Reply::Hello(theirs)) => {
             protocol::check_version(&theirs).map_err(Failure::Told)?;
+            if *request == Request::Rules && !theirs.rules {
+                return Err(Failure::Told(older()));
+            }
             client.pid = theirs.pid;
         }
         Some(_) => return Err(Failure::Told(misunderstood())),
         None => return Ok(None),
     }
     client.ask(request, work).await
+}
+
+fn older() -> Error {
+    Error::new(
+        Kind::Conflict,
+        "the sandbox is kept by an older agentkernel, which cannot change its network rules",
+    )
+    .with_hint("stop it with 'agentkernel sandbox stop NAME', change them, and start it again")
 }
 
 /// A conversation with a keeper.

@@ -13,7 +13,7 @@ mod serve;
 mod socket;
 mod visitors;
 
-pub(crate) use client::{stays, stop};
+pub(crate) use client::{rules, stays, stop};
 pub(crate) use launch::launch;
 
 use crate::{engine::Engine, memory, values::Values};

@@ -29,6 +29,9 @@ pub(crate) enum Request {
     /// on an earlier connection: only one command at a time works on a sandbox, so whoever asked is dead. Answered
     /// with done when it has ended, which is waited for when it is under way.
     Stay,
+    /// The rules of the network in the record are other ones: obey them. Answered when what begins from then on is decided
+    /// by them. Only for a keeper whose hello says that it can.
+    Rules,
 }
 
 /// What a keeper answers.
@@ -46,11 +49,14 @@ pub(crate) enum Reply {
 pub(crate) struct Hello {
     pub(crate) version: u32,
     pub(crate) pid: u32,
+    /// Whether it understands [`Request::Rules`]. Older ones do not say.
+    #[serde(default)]
+    pub(crate) rules: bool,
 }
 
 impl Hello {
     pub(crate) fn ours() -> Self {
-        Self { version: VERSION, pid: std::process::id() }
+        Self { version: VERSION, pid: std::process::id(), rules: true }
     }
 }
 

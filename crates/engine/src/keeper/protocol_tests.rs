@@ -10,11 +10,15 @@ fn read(bytes: &[u8]) -> Result<Option<Request>> {
 fn messages_keep_their_spelling() {
     // Keepers of earlier releases speak exactly this.
     let spelled = [
-        (Request::Hello(Hello { version: 1, pid: 7 }), r#"{"hello":{"version":1,"pid":7}}"#),
+        (
+            Request::Hello(Hello { version: 1, pid: 7, rules: false }),
+            r#"{"hello":{"version":1,"pid":7,"rules":false}}"#,
+        ),
         (Request::Status, r#""status""#),
         (Request::Stop(Stop { grace_ms: 5 }), r#"{"stop":{"grace_ms":5}}"#),
         (Request::Shutdown, r#""shutdown""#),
         (Request::Stay, r#""stay""#),
+        (Request::Rules, r#""rules""#),
     ];
     for (request, text) in spelled {
         assert_eq!(line(&request).unwrap(), format!("{text}\n").into_bytes());
@@ -30,8 +34,16 @@ fn a_hello_of_the_future_is_understood_and_refused() {
     assert_eq!(error.kind(), Kind::Conflict);
     assert!(error.message().contains("newer"), "{error}");
     assert!(error.hint().unwrap().contains("kill 42"));
-    let older = check_version(&Hello { version: 0, pid: 1 }).unwrap_err();
+    let older = check_version(&Hello { version: 0, pid: 1, rules: false }).unwrap_err();
     assert!(older.message().contains("older"), "{older}");
+}
+
+#[test]
+fn a_keeper_that_does_not_say_so_changes_no_rules() {
+    let Some(Request::Hello(hello)) = read(b"{\"hello\":{\"version\":1,\"pid\":42}}\n").unwrap() else {
+        panic!("no hello")
+    };
+    assert!(!hello.rules && Hello::ours().rules);
 }
 
 #[test]

@@ -5,11 +5,12 @@ use super::{
     expiry,
     protocol::Phase,
     socket,
-    visitors::{self, Order, Reception, StopRequest},
+    visitors::{self, Heard, Order, Reception, StopRequest},
 };
 use crate::{directories, engine::Engine, query, record, record::reason};
 use agentkernel_backend::DriverState;
-use agentkernel_model::{Error, Result, id::SandboxId};
+use agentkernel_egress::HostGateway;
+use agentkernel_model::{Error, Kind, Result, id::SandboxId, policy::Network};
 use agentkernel_store::{Stopped, Writer};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -52,6 +53,9 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
         lock,
         image,
     } = kept;
+    // Decided at its start: what it believes is made then.
+    let trusts_gateway = gateway.as_ref().map(|g| g.authority().map(|pem| pem.is_some())).transpose()?;
+    let trusts_gateway = trusts_gateway.unwrap_or(false);
     let (demands, mut demanded) = mpsc::channel(MAX_VISITORS);
     let (phase, watched) = watch::channel(Phase::Running);
     let mut door = JoinSet::new();
@@ -63,7 +67,11 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     let (state, request, reason) = loop {
         let end = tokio::select! {
             Some(demand) = demanded.recv() => match order.hear(demand) {
-                Some(request) => End::Asked(request),
+                Some(Heard::Stop(request)) => End::Asked(request),
+                Some(Heard::Rules(done)) => {
+                    let _left = done.send(obey(engine, id, gateway.as_deref(), trusts_gateway));
+                    continue;
+                }
                 None => continue,
             },
             () = &mut gone => End::Gone,
@@ -105,6 +113,27 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     // The receptions end with these two.
     drop((demanded, phase));
     let _late = tokio::time::timeout(FAREWELL, door.join_next()).await;
+    Ok(())
+}
+
+/// Has `gateway` decide by the rules that the record has now. Only a sandbox that `trusts_gateway` can have its requests
+/// read.
+fn obey(engine: &Engine, id: SandboxId, gateway: Option<&HostGateway>, trusts_gateway: bool) -> Result<()> {
+    let Some(record) = query::by_id(engine, id)? else {
+        return Err(Error::new(Kind::NotFound, "the sandbox was removed meanwhile"));
+    };
+    let (Network::Rules(rules), Some(gateway)) = (record.spec()?.policy.network, gateway) else {
+        return Err(Error::new(Kind::Conflict, "the sandbox runs without a gateway")
+            .with_hint("stop it and start it again"));
+    };
+    if !trusts_gateway && rules.rules.iter().any(|rule| rule.http().is_some()) {
+        return Err(Error::new(
+            Kind::Conflict,
+            "rules about requests need a gateway that the sandbox trusts, and this one was started without such rules",
+        )
+        .with_hint(format!("stop it with 'agentkernel sandbox stop {}', change them, and start it again", record.name)));
+    }
+    gateway.set_rules(rules);
     Ok(())
 }
 

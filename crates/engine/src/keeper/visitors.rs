@@ -31,6 +31,8 @@ pub(super) enum Wish {
     Stop(StopRequest),
     /// See [`Request::Stay`].
     Stay(oneshot::Sender<()>),
+    /// See [`Request::Rules`].
+    Rules(oneshot::Sender<Result<()>>),
 }
 
 /// A wish and the number of the connection that it came in on.
@@ -38,6 +40,13 @@ pub(super) enum Wish {
 pub(super) struct Demand {
     pub(super) visitor: u64,
     pub(super) wish: Wish,
+}
+
+/// What the keeper has to do.
+#[derive(Debug)]
+pub(super) enum Heard {
+    Stop(StopRequest),
+    Rules(oneshot::Sender<Result<()>>),
 }
 
 /// Which demands still count.
@@ -48,8 +57,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The stop that `demand` is, unless the sandbox was asked to stay since its connection was opened.
-    pub(super) fn hear(&mut self, demand: Demand) -> Option<StopRequest> {
+    /// What is left to do for `demand`; a stop counts unless the sandbox was asked to stay since its connection was opened.
+    pub(super) fn hear(&mut self, demand: Demand) -> Option<Heard> {
         match demand.wish {
             Wish::Stay(told) => {
                 self.stays_for = self.stays_for.max(demand.visitor);
@@ -61,7 +70,8 @@ impl Order {
                 let _left = request.done.send(Err(Error::new(Kind::Conflict, message)));
                 None
             }
-            Wish::Stop(request) => Some(request),
+            Wish::Stop(request) => Some(Heard::Stop(request)),
+            Wish::Rules(done) => Some(Heard::Rules(done)),
         }
     }
 }
@@ -115,6 +125,7 @@ impl Visitor {
                 Request::Stop(stop) => self.stop(stop.grace()).await,
                 Request::Shutdown => self.stop(Duration::ZERO).await,
                 Request::Stay => self.stay().await,
+                Request::Rules => self.rules().await,
             };
             protocol::send(&mut self.to, &reply).await?;
         }
@@ -151,6 +162,17 @@ impl Visitor {
         }
     }
 
+    async fn rules(&self) -> Reply {
+        let (done, answer) = oneshot::channel();
+        if !self.demand(Wish::Rules(done)).await {
+            return Reply::Done;
+        }
+        match answer.await {
+            Ok(Ok(())) | Err(_) => Reply::Done,
+            Ok(Err(error)) => Reply::Error(WireError::from(&error)),
+        }
+    }
+
     /// Whether the keeper is there to hear it.
     async fn demand(&self, wish: Wish) -> bool {
         self.reception.demands.send(Demand { visitor: self.reception.visitor, wish }).await.is_ok()
@@ -169,7 +191,7 @@ mod tests {
     #[test]
     fn a_stop_counts_unless_somebody_came_later_who_wants_it_to_stay() {
         let mut order = Order::default();
-        assert!(order.hear(stop(1).0).is_some());
+        assert!(matches!(order.hear(stop(1).0), Some(Heard::Stop(_))));
         let (told, mut answer) = oneshot::channel();
         assert!(order.hear(Demand { visitor: 5, wish: Wish::Stay(told) }).is_none());
         assert!(answer.try_recv().is_ok());

@@ -9,6 +9,7 @@ pub(super) mod gc;
 pub(super) mod import_config;
 pub(super) mod info;
 pub(super) mod list;
+pub(super) mod network;
 pub(super) mod remove;
 pub(super) mod start;
 pub(super) mod stop;
@@ -43,6 +44,8 @@ pub(crate) enum Verb {
     List(list::List),
     /// Show one sandbox with its resolved policy
     Info(info::Info),
+    /// Show the network rules of a sandbox, or change them while it runs
+    Network(network::Network),
     /// Copy files and directories into a sandbox or out of it
     Cp(cp::Cp),
     /// Write a sandbox's files as a tar archive
@@ -71,6 +74,7 @@ impl Verb {
             Self::Remove(verb) => verb.json,
             Self::List(verb) => verb.json,
             Self::Info(verb) => verb.json,
+            Self::Network(verb) => verb.json,
             Self::Cp(verb) => verb.json,
             Self::Export(_) | Self::ExportConfig(_) => false,
             Self::ImportConfig(verb) => verb.json,
@@ -87,6 +91,7 @@ impl Verb {
             Self::Remove(verb) => verb.execute(context),
             Self::List(verb) => verb.execute(context),
             Self::Info(verb) => verb.execute(context),
+            Self::Network(verb) => verb.execute(context),
             Self::Cp(verb) => verb.execute(context),
             Self::Export(verb) => verb.execute(context),
             Self::ExportConfig(verb) => verb.execute(context),

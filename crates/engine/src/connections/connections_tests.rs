@@ -1,0 +1,273 @@
+use super::*;
+use crate::audit::{
+    AuditEntry,
+    log::{LIMIT, old},
+};
+use agentkernel_egress::{Outcome, Reason};
+use agentkernel_model::secret::SecretName;
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+use tempfile::tempdir;
+
+fn host(data: &Path) -> Host {
+    Host {
+        data: data.to_owned(),
+        exe: "/nowhere".into(),
+        uid: rustix::process::geteuid().as_raw(),
+        gid: 0,
+        login: "tester".to_owned(),
+        surroundings: agentkernel_backend::Surroundings::default(),
+    }
+}
+
+fn connection(name: &str, outcome: Outcome) -> Connection {
+    Connection {
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(951_782_399_042),
+        lasted: Duration::from_millis(7),
+        destination: "93.184.215.14:443".parse().unwrap(),
+        name: Some(name.to_owned()),
+        rule: Some(format!("allow {name}:443")),
+        outcome,
+        sent: 3,
+        received: 4,
+    }
+}
+
+fn journal(data: &Path, sandbox: &str, start: Start) -> Journal {
+    Journal::new(host(data), data.join(NAME), sandbox.to_owned(), start)
+}
+
+fn entry(name: &str) -> Entry {
+    Entry::of_connection(&connection(name, Outcome::Closed))
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn all() -> Wanted {
+    Wanted { only_blocked: false, limit: 1000 }
+}
+
+/// A log with an `audit` that writes, as an engine makes it.
+fn log(data: &Path) -> Arc<dyn Observer> {
+    let engine = Engine::new(
+        host(data),
+        agentkernel_backend::Registry::new(&[]),
+        agentkernel_image::HostFacts::default(),
+    )
+    .with_audit(Audit::of(&host(data)));
+    Log::of(&engine, "box".to_owned(), data.join(NAME), Start::WhereItEnds).unwrap()
+}
+
+#[test]
+fn a_line_says_everything_and_follows_the_one_before() {
+    let data = tempdir().unwrap();
+    let mut journal = journal(data.path(), "box", Start::WhereItEnds);
+    journal.append(&entry("a.example.com")).unwrap();
+    let request = Request {
+        at: SystemTime::UNIX_EPOCH,
+        host: "b.example.com".to_owned(),
+        address: "[2606::1]:443".parse().unwrap(),
+        method: "POST".to_owned(),
+        path: "/v1".to_owned(),
+        status: Some(201),
+        refused: None,
+        secrets: vec!["KEY".parse::<SecretName>().unwrap()],
+    };
+    journal.append(&Entry::of_request(&request)).unwrap();
+    let lines = lines(&data.path().join(NAME));
+    let zeros = "0".repeat(64);
+    assert_eq!(
+        lines[0],
+        format!(
+            r#"{{"timestamp":"2000-02-28T23:59:59.042Z","type":"connection","verdict":"allowed","name":"a.example.com","address":"93.184.215.14","port":443,"rule":"allow a.example.com:443","sent":3,"received":4,"duration_ms":7,"sandbox":"box","seq":0,"prev":"{zeros}"}}"#
+        )
+    );
+    let second = AuditEntry::parse(lines[1].as_bytes()).unwrap();
+    // sha256sum of the first line.
+    assert_eq!(second.text("prev"), Some(entry::hash(lines[0].as_bytes()).as_str()));
+    assert_eq!(second.fields()["secrets"], serde_json::json!(["KEY"]));
+    assert_eq!(second.fields()["status"], 201);
+    assert_eq!(entry::hash(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+#[test]
+fn what_a_sandbox_chose_is_bounded() {
+    let data = tempdir().unwrap();
+    let nasty = "\u{1}\"".repeat(10_000);
+    let mut connection = connection(&nasty, Outcome::Refused(Reason::Private));
+    connection.rule = Some(nasty.clone());
+    let request = Request {
+        at: SystemTime::now(),
+        host: nasty.clone(),
+        address: connection.destination,
+        method: nasty.clone(),
+        path: nasty.clone(),
+        status: None,
+        refused: Some(nasty.clone()),
+        secrets: (0..500).map(|n| format!("KEY_{n}").parse().unwrap()).collect(),
+    };
+    let mut journal = journal(data.path(), "box", Start::Anew);
+    for entry in [Entry::of_connection(&connection), Entry::of_request(&request), Entry::of_name(&nasty)] {
+        journal.append(&entry).unwrap();
+    }
+    assert!(lines(&data.path().join(NAME)).iter().all(|line| line.len() < 4096));
+    assert_eq!(verify(&data.path().join(NAME)).unwrap().broken, None);
+}
+
+#[test]
+fn a_later_keeper_goes_on_where_the_last_one_ended() {
+    let data = tempdir().unwrap();
+    for name in ["a.example.com", "b.example.com"] {
+        journal(data.path(), "box", Start::WhereItEnds).append(&entry(name)).unwrap();
+    }
+    let found = verify(&data.path().join(NAME)).unwrap();
+    assert_eq!((found.lines, found.rotated, found.broken), (2, false, None));
+    assert_eq!(found.last, Some(entry::hash(lines(&data.path().join(NAME))[1].as_bytes())));
+}
+
+#[test]
+fn chains_of_one_file_do_not_disturb_each_other() {
+    let data = tempdir().unwrap();
+    let mut one = journal(data.path(), "one", Start::Anew);
+    let mut two = journal(data.path(), "two", Start::Anew);
+    for _ in 0..3 {
+        one.append(&entry("a.example.com")).unwrap();
+        two.append(&entry("b.example.com")).unwrap();
+    }
+    assert_eq!(verify(&data.path().join(NAME)).unwrap().broken, None);
+}
+
+/// The first broken line of five after `change`.
+fn broken(change: impl Fn(&mut Vec<String>)) -> Option<(u64, &'static str)> {
+    let data = tempdir().unwrap();
+    let path = data.path().join(NAME);
+    let mut journal = journal(data.path(), "box", Start::WhereItEnds);
+    for n in 0..5 {
+        journal.append(&entry(&format!("h{n}.example.com"))).unwrap();
+    }
+    let mut text = lines(&path);
+    change(&mut text);
+    fs::write(&path, text.join("\n") + "\n").unwrap();
+    verify(&path).unwrap().broken.map(|broken| (broken.line, broken.what))
+}
+
+#[test]
+fn what_was_changed_or_taken_out_is_seen() {
+    assert_eq!(broken(|_| {}), None);
+    let changed = |lines: &mut Vec<String>| lines[2] = lines[2].replace("h2.example", "h9.example");
+    assert_eq!(broken(changed), Some((4, "the line before it was changed")));
+    let missing = Some((3, "lines before it are missing"));
+    assert_eq!(broken(|lines| drop(lines.remove(2))), missing);
+    assert_eq!(broken(|lines| lines.swap(2, 3)), missing);
+    assert_eq!(broken(|lines| drop(lines.drain(..2))), Some((1, "lines before it are missing")));
+    assert_eq!(broken(|lines| lines.insert(1, lines[0].clone())), Some((2, "lines before it are missing")));
+    assert_eq!(broken(|lines| lines.insert(1, "{}".to_owned())), Some((2, "it is no line of this log")));
+    assert_eq!(broken(|lines| lines[4].truncate(50)), Some((5, "it is no line of this log")));
+    assert_eq!(broken(|lines| lines[1] = "x".repeat(100_000)), Some((2, "it is too long")));
+    // A chain has no end: the last lines are missed only by who knows the last hash.
+    assert_eq!(broken(|lines| lines.truncate(3)), None);
+}
+
+#[test]
+fn a_chain_goes_on_through_files_that_are_moved_away() {
+    let data = tempdir().unwrap();
+    let path = data.path().join(NAME);
+    let limit = 8192;
+    let mut journal = journal(data.path(), "box", Start::WhereItEnds).with_limit(limit);
+    let mut fill = |times: usize| (0..times).for_each(|_| journal.append(&entry("a.example.com")).unwrap());
+    fill(40);
+    let once = verify::check(&path, limit).unwrap();
+    assert!(old(&path).exists() && !once.rotated, "{once:?}");
+    assert_eq!((once.lines, once.broken), (40, None));
+    fill(100);
+    let often = verify::check(&path, limit).unwrap();
+    assert!(often.rotated && often.lines < 140, "{often:?}");
+    assert_eq!(often.broken, None);
+    // A file that was moved away was full.
+    let text = lines(&old(&path));
+    fs::write(old(&path), text[text.len() / 2..].join("\n") + "\n").unwrap();
+    let cut = verify::check(&path, limit).unwrap().broken.unwrap();
+    assert_eq!((cut.line, cut.what), (1, "lines before it are missing"));
+    fs::remove_file(old(&path)).unwrap();
+    assert!(verify::check(&path, LIMIT).unwrap().broken.is_some());
+}
+
+#[tokio::test]
+async fn what_is_told_is_written_at_the_latest_when_the_gateway_has_finished() {
+    let data = tempdir().unwrap();
+    let log = log(data.path());
+    log.connection(&connection("a.example.com", Outcome::Closed));
+    log.refused_name("b.example.com");
+    log.finished();
+    assert_eq!(lines(&data.path().join(NAME)).len(), 2);
+    log.refused_name("c.example.com");
+    drop(log);
+    let page = read(&data.path().join(NAME), all()).unwrap();
+    assert_eq!(
+        page.entries.iter().map(AuditEntry::event).collect::<Vec<_>>(),
+        ["connection", "refused_name", "refused_name"]
+    );
+    let blocked = Wanted { only_blocked: true, limit: 1 };
+    let page = read(&data.path().join(NAME), blocked).unwrap();
+    assert_eq!(page.entries[0].text("name"), Some("c.example.com"));
+}
+
+#[tokio::test]
+async fn more_than_fits_is_counted_and_the_log_of_events_is_not_flooded() {
+    let data = tempdir().unwrap();
+    let log = log(data.path());
+    for n in 0..WAITING + 5 {
+        log.refused_name(&format!("h{n}.example.com"));
+    }
+    log.finished();
+    log.refused_name("late.example.com");
+    log.finished();
+    let written = lines(&data.path().join(NAME));
+    assert_eq!(written.len(), WAITING + 2);
+    assert_eq!(written.iter().filter(|line| line.contains(r#""type":"lost","lost":5"#)).count(), 1);
+    assert_eq!(verify(&data.path().join(NAME)).unwrap().broken, None);
+    let told = lines(&data.path().join("audit.jsonl"));
+    assert_eq!(told.len(), MOST_BLOCKED);
+    assert!(told.iter().all(|line| line.contains(r#""type":"network_blocked""#)));
+}
+
+#[tokio::test]
+async fn a_follower_sees_what_comes_through_a_rotation_until_the_sandbox_ends() {
+    let data = tempdir().unwrap();
+    let dir = SandboxDir { path: data.path().to_owned() };
+    let keeper = crate::lock::Lock::block(&dir.keeping()).unwrap();
+    let path = of_sandbox(&dir);
+    let mut journal = journal(data.path(), "box", Start::WhereItEnds).with_limit(4096);
+    journal.append(&entry("before.example.com")).unwrap();
+    let (page, mut following) = follow(path.clone(), Some(dir), all()).unwrap();
+    assert_eq!(page.entries.len(), 1);
+    let mut seen = 0;
+    for n in 0..40_usize {
+        journal.append(&entry(&format!("h{n}.example.com"))).unwrap();
+        if n % 10 == 9 {
+            let entries = following.next().await.unwrap().unwrap();
+            assert_eq!(entries[0].text("name"), Some(format!("h{seen}.example.com").as_str()));
+            seen += entries.len();
+            assert_eq!(seen, n + 1);
+        }
+    }
+    // What waits for a line hears of the end.
+    let (next, ()) = tokio::join!(following.next(), async { drop(keeper) });
+    assert!(next.unwrap().is_none());
+}
+
+#[test]
+fn a_log_that_is_turned_off_is_none() {
+    let data = tempdir().unwrap();
+    let engine = Engine::new(
+        host(data.path()),
+        agentkernel_backend::Registry::new(&[]),
+        agentkernel_image::HostFacts::default(),
+    );
+    assert!(observe_unnamed(&engine, SandboxId::new()).is_none());
+}

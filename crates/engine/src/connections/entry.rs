@@ -1,0 +1,264 @@
+//! One line of the log of connections. What it holds came out of a sandbox: every field is bounded.
+
+use crate::{
+    audit::{MAX_LINE, cut},
+    clock,
+};
+use agentkernel_egress::{Connection, Outcome, Request};
+use agentkernel_model::{Error, Result};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// JSON bytes of a name of a host: DNS has none longer than 255 (RFC 1035, 2.3.4).
+const HOST: usize = 256;
+const RULE: usize = 512;
+const REASON: usize = 256;
+const METHOD: usize = 64;
+const PATH: usize = 512;
+/// JSON bytes of the names of secrets that went along.
+const SECRETS: usize = 512;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Connection,
+    RefusedName,
+    Request,
+    /// There were more than could be written.
+    Lost,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Allowed,
+    Blocked,
+}
+
+/// What happened, before it has a place in a chain.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Entry {
+    timestamp: String,
+    #[serde(rename = "type")]
+    kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<Verdict>,
+    /// The host that was meant, where it said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    /// The rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// Why it was blocked, or did not end as it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// Names only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    /// What was blocked, for the log of events.
+    #[serde(skip)]
+    to: Option<String>,
+}
+
+impl Entry {
+    fn new(kind: Kind, at: SystemTime) -> Self {
+        Self {
+            timestamp: timestamp(at),
+            kind,
+            verdict: None,
+            name: None,
+            address: None,
+            port: None,
+            rule: None,
+            reason: None,
+            method: None,
+            path: None,
+            status: None,
+            secrets: Vec::new(),
+            sent: None,
+            received: None,
+            duration_ms: None,
+            lost: None,
+            to: None,
+        }
+    }
+
+    fn at(mut self, name: Option<&str>, address: SocketAddr) -> Self {
+        self.name = name.map(|name| cut(name, HOST));
+        self.address = Some(address.ip());
+        self.port = Some(address.port());
+        self
+    }
+
+    fn blocked_if(mut self, blocked: bool) -> Self {
+        self.verdict = Some(if blocked { Verdict::Blocked } else { Verdict::Allowed });
+        if blocked {
+            let host = self.name.clone().or_else(|| self.address.map(|ip| ip.to_string()));
+            let host = host.unwrap_or_default();
+            self.to = Some(match self.port {
+                Some(port) if host.contains(':') => format!("[{host}]:{port}"),
+                Some(port) => format!("{host}:{port}"),
+                None => host,
+            });
+        }
+        self
+    }
+
+    pub(super) fn of_connection(connection: &Connection) -> Self {
+        let Connection { started, lasted, destination, name, rule, outcome, sent, received } = connection;
+        let entry = Self {
+            rule: rule.as_deref().map(|rule| cut(rule, RULE)),
+            reason: reason(*outcome).map(|reason| cut(&reason, REASON)),
+            sent: Some(*sent),
+            received: Some(*received),
+            duration_ms: Some(millis(*lasted)),
+            ..Self::new(Kind::Connection, *started)
+        };
+        entry.at(name.as_deref(), *destination).blocked_if(matches!(outcome, Outcome::Refused(_)))
+    }
+
+    pub(super) fn of_name(name: &str) -> Self {
+        let entry = Self::new(Kind::RefusedName, SystemTime::now());
+        Self { name: Some(cut(name, HOST)), reason: Some("no rule lets it out".to_owned()), ..entry }
+            .blocked_if(true)
+    }
+
+    pub(super) fn of_request(request: &Request) -> Self {
+        let mut room = SECRETS;
+        let fits = |name: &String| {
+            // Quotes and a comma; the grammar of names has nothing that JSON escapes.
+            let fits = name.len() + 3 <= room;
+            room = room.saturating_sub(name.len() + 3);
+            fits
+        };
+        let secrets = request.secrets.iter().map(ToString::to_string).take_while(fits).collect();
+        let entry = Self {
+            rule: request.refused.as_deref().map(|rule| cut(rule, RULE)),
+            method: Some(cut(&request.method, METHOD)),
+            path: Some(cut(&request.path, PATH)),
+            status: request.status,
+            secrets,
+            ..Self::new(Kind::Request, request.at)
+        };
+        entry.at(Some(&request.host), request.address).blocked_if(request.refused.is_some())
+    }
+
+    /// Stands for `count` others.
+    pub(super) fn lost(count: u64) -> Self {
+        Self { lost: Some(count), ..Self::new(Kind::Lost, SystemTime::now()) }
+    }
+
+    /// How many entries this one is.
+    pub(super) fn lines(&self) -> u64 {
+        self.lost.unwrap_or(1)
+    }
+
+    /// The destination, when it was blocked.
+    pub(super) fn blocked(&self) -> Option<&str> {
+        self.to.as_deref()
+    }
+
+    /// The rule that blocked it, or the reason.
+    pub(super) fn why(&self) -> &str {
+        self.rule.as_deref().or(self.reason.as_deref()).unwrap_or_default()
+    }
+}
+
+fn reason(outcome: Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Refused(reason) => Some(reason.to_string()),
+        Outcome::Resolver => Some("answered by the gateway".to_owned()),
+        Outcome::Unreachable(kind) => Some(format!("nobody was reached: {kind}")),
+        Outcome::Broken(kind) => Some(format!("broken off: {kind}")),
+        Outcome::Cut => Some("the sandbox or the gateway ended first".to_owned()),
+        Outcome::Closed => None,
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn timestamp(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    clock::rfc3339_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A place in a chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Counted from 0 in each chain.
+    pub(super) seq: u64,
+    /// SHA-256 of the line before, without its end, in hexadecimal.
+    pub(super) prev: String,
+}
+
+impl Link {
+    /// Of the first line.
+    pub(super) fn first() -> Self {
+        Self { seq: 0, prev: "0".repeat(64) }
+    }
+
+    /// Of the line behind `line`, whose own place is `self`.
+    pub(super) fn after(&self, line: &[u8]) -> Self {
+        Self { seq: self.seq.saturating_add(1), prev: hash(line) }
+    }
+}
+
+/// SHA-256 of a line without its end, in hexadecimal.
+pub(super) fn hash(line: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(64);
+    for byte in Sha256::digest(line) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    sandbox: &'a str,
+    seq: u64,
+    prev: &'a str,
+}
+
+/// `entry` as a line of `sandbox`, without its end.
+///
+/// # Errors
+/// When it would be too long, which the budgets of its parts rule out.
+pub(super) fn line(entry: &Entry, sandbox: &str, link: &Link) -> Result<Vec<u8>> {
+    let line = Line { entry, sandbox, seq: link.seq, prev: &link.prev };
+    let bytes = serde_json::to_vec(&line)
+        .map_err(|e| Error::internal("cannot encode a connection").with_source(e))?;
+    if bytes.len() >= MAX_LINE {
+        return Err(Error::internal(format!(
+            "a connection of {} bytes is too long to be written",
+            bytes.len()
+        )));
+    }
+    Ok(bytes)
+}
