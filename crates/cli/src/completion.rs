@@ -4,6 +4,7 @@
 
 use crate::verbs::Shell;
 use agentkernel_model::{
+    egress::Group,
     image::{ImageRef, Reference},
     name::{SandboxName, TemplateName, VolumeName},
     policy::Profile,
@@ -242,6 +243,7 @@ impl<'t> Place<'t> {
             "name" if ["create", "save", "add"].contains(&self.command.get_name()) => Vec::new(),
             "backend" | "backends" => names.backends(),
             "template" => names.templates(),
+            "allow" | "deny" => Group::NAMES.map(str::to_owned).to_vec(),
             _ if kind == TypeId::of::<SandboxName>() => names.sandboxes(),
             _ if kind == TypeId::of::<TemplateName>() => names.templates(),
             _ if kind == TypeId::of::<VolumeName>() => names.volumes(),

@@ -15,6 +15,7 @@ Examples:
   agentkernel audit -s my-project -l 100
   agentkernel audit --json | jq 'select(.type == \"command_executed\") | .command'
   tail -f \"$(agentkernel audit --path)\"
+  agentkernel audit verify                  whether the logs of connections are whole
 
 It holds what was created, started, stopped, removed, run, copied and refused; never the value of an environment
 variable. Arguments of commands are in it: pass secrets through stdin or the environment. Each destination that was blocked is in it once; 'agentkernel

@@ -62,7 +62,7 @@ pub(crate) enum Verb {
     Setup(setup::Setup),
     /// Look for trouble with backends, sandboxes and storage
     Doctor(doctor::Doctor),
-    /// What policies did: log
+    /// What network rules let out, and what they blocked: log
     #[command(subcommand)]
     Policy(policy::Verb),
     /// Show what was done: the log of events

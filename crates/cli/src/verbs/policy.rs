@@ -9,7 +9,13 @@ use agentkernel_model::{Result, name::SandboxName, text::printable};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+const VERBS: &str = "\
+Examples:
+  agentkernel policy log my-project
+  agentkernel policy log my-project --follow --blocked";
+
 #[derive(Debug, Subcommand)]
+#[command(after_help = VERBS)]
 pub(crate) enum Verb {
     /// Show what a sandbox did outside: connections, requests, and what was blocked
     Log(Log),

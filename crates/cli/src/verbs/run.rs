@@ -32,6 +32,8 @@ Examples:
   agentkernel run npm test                             sees a throw-away view of this directory
   agentkernel run --no-network -- curl example.com     fails: there is no network
   agentkernel run --profile restrictive python3 app.py
+  agentkernel run --deny tracker.example.com npm test
+  agentkernel run --only-listed --allow '*.pypi.org' --allow files.pythonhosted.org pip download x
   agentkernel run --memory 2GB --timeout 10m cargo build
   agentkernel run --json -- sh -c 'echo out; echo err >&2'
   agentkernel run --image ubuntu:24.04 apt-get --version

@@ -32,7 +32,8 @@ Examples:
   agentkernel sandbox create ci --ttl 1h -l team=web
   agentkernel sandbox create api -P 8080:80 --memory 2GB
   agentkernel sandbox create box --profile restrictive
-  agentkernel sandbox create my-agent --secret OPENAI_API_KEY:api.openai.com";
+  agentkernel sandbox create my-agent --secret OPENAI_API_KEY:api.openai.com
+  agentkernel sandbox create agent --only-listed --allow api.example.com:443";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
