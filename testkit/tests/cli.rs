@@ -20,6 +20,7 @@ mod cli {
     mod images;
     mod lifecycle;
     mod machine;
+    mod network;
     mod policy;
     mod projects;
     mod run;
