@@ -7,6 +7,7 @@ use agentkernel_testkit::{
 };
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -159,6 +160,37 @@ fn a_sandbox_that_stays_gets_its_secrets_at_each_start() {
     let late = env.agentkernel(&["sandbox", "start", "box", "-S", "MY_KEY=other:api.example.com"]).run();
     says(late, &["is running", "sandbox stop box"]);
     env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+}
+
+#[test]
+fn the_memory_of_a_keeper_with_values_is_closed() {
+    let env = TestEnv::new();
+    set(&env, "MY_KEY", VALUE);
+    create(&env, "box", &["-S", "MY_KEY"]);
+    create(&env, "plain", &[]);
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    env.agentkernel(&["sandbox", "start", "plain"]).run().ok();
+    let core = |pid: &i32| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        line.split_whitespace().nth(5).unwrap().to_owned()
+    };
+    let pid = |name: &str| -> i32 {
+        let info = env.agentkernel(&["sandbox", "info", name, "--json"]).run().ok().json();
+        let lock = env.data().join("sandboxes").join(info["uuid"].as_str().unwrap()).join("keeper.lock");
+        fs::read_to_string(lock).unwrap().trim().parse().unwrap()
+    };
+    let keeper = pid("box");
+    assert!(matches!(core(&keeper).as_str(), "0" | "1"), "{}", core(&keeper));
+    // proc(5): of a process that is not dumpable it belongs to root, whoever runs it.
+    let owner = |pid: i32| fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid();
+    assert_eq!(owner(keeper), 0);
+    if !env.is_root() {
+        assert_ne!(owner(pid("plain")), 0, "the other one shows that this is a test");
+    }
+    for name in ["box", "plain"] {
+        env.agentkernel(&["sandbox", "remove", name]).run().ok();
+    }
 }
 
 #[test]

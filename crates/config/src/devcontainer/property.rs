@@ -58,7 +58,7 @@ pub(super) fn fate(name: &str) -> Fate {
         "privileged" | "capAdd" => Fate::Reported(NEVER_GIVEN),
         "hostRequirements" => Fate::Reported("is not checked: write [resources] in an agentkernel.toml"),
         "workspaceMount" => Fate::Reported("is left out: the project is at /workspace"),
-        "secrets" => Fate::Reported("is left out: this version has no secrets"),
+        "secrets" => Fate::Reported("is left out: name the secrets that it may use with --secret"),
         "dockerComposeFile" | "service" | "runServices" => {
             Fate::Refused("names several containers, and a sandbox is one")
         }

@@ -159,3 +159,7 @@ fn pointless(backend: &BackendId) -> Error {
     )
     .with_hint("leave --image out, or name a slower backend with --backend")
 }
+
+#[cfg(test)]
+#[path = "recipe_tests.rs"]
+mod tests;
