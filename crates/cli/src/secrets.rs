@@ -80,10 +80,6 @@ impl Wanted {
         self
     }
 
-    pub(crate) fn grants(&self) -> Vec<SecretGrant> {
-        self.bindings.iter().map(SecretGrant::from).collect()
-    }
-
     /// The values of all. From now on this process leaves no core file.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ fn wanted(args: &[&str]) -> Result<Wanted> {
 fn policy(args: &[&str]) -> EffectivePolicy {
     let wanted = wanted(args).unwrap();
     EffectivePolicy::resolve(PolicyRequest {
-        secrets: wanted.grants(),
+        secrets: wanted.bindings.iter().map(SecretGrant::from).collect(),
         secret_files: wanted.files,
         ..PolicyRequest::default()
     })
