@@ -42,7 +42,9 @@ pub(crate) async fn serve(
     ended: watch::Receiver<bool>,
 ) {
     let Flow { original_dst, io } = flow;
-    let mut ledger = Ledger::open(shared.observer.clone(), original_dst);
+    // What the proxy is asked for is told by itself; the way to it is no connection to the outside.
+    let observer = shared.observer.clone().filter(|_| original_dst != proxy::ADDRESS);
+    let mut ledger = Ledger::open(observer, original_dst);
     if original_dst.port() == dns::PORT {
         ledger.outcome = Outcome::Resolver;
         dns::stream::serve(&shared, io, &ledger).await;
