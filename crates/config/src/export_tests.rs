@@ -147,7 +147,6 @@ fn policies() -> impl Strategy<Value = EffectivePolicy> {
                     home: home.filter(|_| profile == Profile::Permissive),
                     secrets: if has_network(profile, network) { secrets } else { Vec::new() },
                     secret_files,
-                    ..PolicyRequest::default()
                 });
                 policy.seccomp = seccomp.unwrap_or(policy.seccomp);
                 policy

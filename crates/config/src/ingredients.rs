@@ -176,7 +176,6 @@ impl Ingredients {
             cpus: self.cpus,
             pids: self.pids,
             home,
-            ..PolicyRequest::default()
         }
     }
 
