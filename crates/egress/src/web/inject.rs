@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::{
     HeaderMap,
     header::{self, HeaderName, HeaderValue},
+    http::uri::PathAndQuery,
 };
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -74,6 +75,20 @@ fn drop_placeholders(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
+}
+
+/// `path` without what its query says to be a key, and is only the placeholder: a service may believe that before it looks
+/// at a header.
+pub(super) fn without_placeholders(path: PathAndQuery) -> PathAndQuery {
+    let Some(query) = path.query().filter(|query| query.contains(PLACEHOLDER)) else { return path };
+    let is_meant = |pair: &&str| pair.split_once('=').is_none_or(|(_, value)| value != PLACEHOLDER);
+    let kept: Vec<&str> = query.split('&').filter(is_meant).collect();
+    let text = match kept.as_slice() {
+        [] => path.path().to_owned(),
+        kept => format!("{}?{}", path.path(), kept.join("&")),
+    };
+    // Parts of a valid one are one.
+    text.parse().unwrap_or(path)
 }
 
 pub(super) fn has_placeholder(value: &[u8]) -> bool {

@@ -67,3 +67,16 @@ fn without_secrets_nothing_changes() {
     assert!(inject(&mut map, Vec::new()).unwrap().is_none());
     assert_eq!(map, before);
 }
+
+#[test]
+fn the_placeholder_goes_from_the_query() {
+    for (path, wanted) in [
+        ("/v1?key=ak-proxy-managed", "/v1"),
+        ("/v1?a=1&key=ak-proxy-managed&b=2", "/v1?a=1&b=2"),
+        ("/v1?key=ak-proxy-managed-not&ak-proxy-managed", "/v1?key=ak-proxy-managed-not&ak-proxy-managed"),
+        ("/v1?", "/v1?"),
+        ("/ak-proxy-managed", "/ak-proxy-managed"),
+    ] {
+        assert_eq!(without_placeholders(path.parse().unwrap()).as_str(), wanted);
+    }
+}

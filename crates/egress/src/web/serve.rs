@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 const MOST_STREAMS: u32 = 100;
 /// How much of a request may be under way to this process, HTTP/2.
 const WINDOW: u32 = 1 << 20;
-/// How much of an answer may wait for the client, HTTP/2.
-const SEND_BUFFER: usize = 64 * 1024;
+/// How much of each answer may wait for the client, HTTP/2.
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// Answers requests by `service` until the client is done.
 ///

@@ -156,7 +156,10 @@ impl Session {
         map.remove(header::HOST);
         let injected = inject::inject(map, secrets)?;
         let authority = host::authority(&self.place, &self.scheme);
-        let path = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let mut path = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        if injected.is_some() {
+            path = inject::without_placeholders(path);
+        }
         let unsound = |_| "the request cannot be written".to_owned();
         match self.protocol {
             Protocol::Http1 => {

@@ -33,8 +33,8 @@ const KEEPALIVE: Duration = Duration::from_secs(120);
 const RESUMABLE: usize = 64;
 /// How much of an answer may be under way to this process, HTTP/2.
 const WINDOW: u32 = 1 << 20;
-/// How much of a request may wait to be sent on, HTTP/2.
-const SEND_BUFFER: usize = 64 * 1024;
+/// How much of each request may wait to be sent on, HTTP/2.
+const SEND_BUFFER: usize = 32 * 1024;
 
 /// Of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Dialer {
             _ => Protocol::Http1,
         };
         if !offer.is_empty() && !offer.contains(&protocol) {
-            return Err(Failure::new(place, io::ErrorKind::Unsupported, "it speaks no HTTP/2 any more"));
+            return Err(Failure::new(place, io::ErrorKind::Unsupported, "it speaks no HTTP/2"));
         }
         Ok((speak(stream, protocol, place, tasks).await?, protocol))
     }

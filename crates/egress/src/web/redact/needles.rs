@@ -1,4 +1,4 @@
-//! What is searched for: a secret as it is, in base64 and percent-encoded.
+//! What is searched for: a secret as it is, in base64, percent-encoded and in strings of JSON.
 
 use base64::{
     Engine as _,
@@ -110,6 +110,7 @@ fn add_forms(value: &[u8], list: &mut Vec<Zeroizing<Vec<u8>>>) {
     for alphabet in [&STANDARD, &URL_SAFE] {
         list.extend((0..3).map(|before| in_base64(value, before, alphabet)));
     }
+    list.extend([b"\"\\".as_slice(), b"\"\\/"].map(|escaped| in_json(value, escaped)));
     for (hex, space) in [(Hex::Upper, "%20"), (Hex::Lower, "%20"), (Hex::Upper, "+"), (Hex::Lower, "+")] {
         list.push(percent_encoded(value, hex, space));
     }
@@ -123,6 +124,18 @@ fn in_base64(value: &[u8], before: usize, alphabet: &Alphabet) -> Zeroizing<Vec<
     let digits = Zeroizing::new(GeneralPurpose::new(alphabet, NO_PAD).encode(&*padded));
     let (from, to) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
     Zeroizing::new(digits.as_bytes().get(from..to).unwrap_or_default().to_vec())
+}
+
+/// In a string of JSON (RFC 8259, section 7); some writers escape the slash as well.
+fn in_json(value: &[u8], escaped: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut text = Zeroizing::new(Vec::with_capacity(value.len() * 2));
+    for byte in value {
+        if escaped.contains(byte) {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text
 }
 
 #[derive(Clone, Copy)]

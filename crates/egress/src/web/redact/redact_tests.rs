@@ -47,6 +47,13 @@ fn every_form_is_taken_out() {
 }
 
 #[test]
+fn strings_of_json_are_searched() {
+    let needles = needles(&[r#"ab/cd"ef\gh"#]);
+    assert_eq!(text(&needles, r#"{"k":"ab/cd\"ef\\gh"}"#), r#"{"k":"[redacted]"}"#);
+    assert_eq!(text(&needles, r#"{"k":"ab\/cd\"ef\\gh"}"#), r#"{"k":"[redacted]"}"#);
+}
+
+#[test]
 fn nothing_is_held_that_cannot_be_the_beginning() {
     let needles = needles(&["secret-value-1"]);
     let (mut redactor, mut output) = (Redactor::new(needles), Vec::new());

@@ -226,3 +226,29 @@ async fn who_does_not_read_stops_who_sends() {
     soon(flow.client.read_exact(&mut rest)).await.unwrap();
     soon(server.write(&block)).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_before_the_request_is_whole_arrives() {
+    let answer = "HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rules = Arc::new(Rules::default());
+    let flow = plain(&web(), place(listener.local_addr().unwrap()), &rules);
+    let (mut reading, mut writing) = tokio::io::split(flow.client);
+    let head = "POST / HTTP/1.1\r\nHost: api.x.com\r\nContent-Length: 100000000\r\n\r\n";
+    writing.write_all(head.as_bytes()).await.unwrap();
+    let upload = tokio::spawn(async move {
+        let block = vec![7; 64 * 1024];
+        while writing.write_all(&block).await.is_ok() {}
+    });
+    let (mut server, _) = soon(listener.accept()).await.unwrap();
+    read_until(&mut server, "\r\n\r\n").await;
+    server.write_all(answer.as_bytes()).await.unwrap();
+    server.shutdown().await.unwrap();
+    let got = read_until(&mut reading, "\r\n\r\nno").await;
+    assert!(got.starts_with("HTTP/1.1 413 "), "{got}");
+    drop(server);
+    // Nobody takes the rest.
+    soon(upload).await.unwrap();
+    drop(reading);
+    soon(flow.outcome).await.unwrap();
+}

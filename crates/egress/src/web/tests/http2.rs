@@ -186,3 +186,16 @@ async fn what_is_known_before_is_spoken_in_clear() {
     let (outcome, sent, received) = soon(flow.outcome).await.unwrap();
     assert!(outcome == Outcome::Closed && sent > 0 && received > 0, "{outcome:?}");
 }
+
+#[tokio::test]
+async fn a_client_that_speaks_nothing_else_is_told_where_the_other_side_does_not() {
+    let trust = Trust::new();
+    let address = tls_server(trust.acceptor(NAME, &[]), serve).await;
+    let (web, rules) = (trust.web(), Rules::with_secret());
+    let flow = opened(&web, place(address), &rules);
+    let mut sender = client(tls_to(&web, flow.client, NAME, &["h2"]).await.unwrap()).await;
+    let answer = soon(sender.send_request(get("https://api.x.com/").body(text("")).unwrap())).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    let body = soon(answer.into_body().collect()).await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("it speaks no HTTP/2"), "{body:?}");
+}

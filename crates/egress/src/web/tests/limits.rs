@@ -131,3 +131,18 @@ async fn a_refusal_is_said_in_the_words_of_the_protocol() {
     );
     assert_eq!(refused(1).await, [21, 3, 3, 0, 2, 2, 49]);
 }
+
+#[tokio::test]
+async fn the_other_side_has_its_time_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (web, rules) = (hasty(), Rules::with_secret());
+    let flow = opened(&web, place(listener.local_addr().unwrap()), &rules);
+    // Taken, and never answered.
+    let silent = tokio::spawn(async move { listener.accept().await.unwrap() });
+    let mut tls = tls_to(&web, flow.client, NAME, &[]).await.unwrap();
+    tls.write_all(b"GET / HTTP/1.1\r\nHost: api.x.com\r\nConnection: close\r\n\r\n").await.unwrap();
+    let got = read_all(&mut tls).await;
+    assert!(got.starts_with("HTTP/1.1 504 ") && got.contains("api.x.com is not reached"), "{got}");
+    assert_eq!(soon(flow.outcome).await.unwrap().0, Outcome::Unreachable(io::ErrorKind::TimedOut));
+    drop(silent);
+}

@@ -57,7 +57,9 @@ async fn a_secret_goes_in_place_of_what_the_client_wrote() {
         "AUTHORIZATION: Bearer ak-proxy-managed\r\nauthorization: Basic bWU6bWU=\r\nx-api-key: ak-proxy-managed\r\n\
          Accept-Encoding: br\r\nRange: bytes=0-3\r\nConnection",
     );
+    let request = request.replace("/v1", "/v1?key=ak-proxy-managed&x=1");
     let (got, arrived, rules) = exchange(&request, answer("", b"hi")).await;
+    assert!(arrived.starts_with("GET /v1?x=1 HTTP/1.1\r\n"), "{arrived}");
     assert!(got.starts_with("HTTP/1.1 200 ") && got.ends_with("2\r\nhi\r\n0\r\n\r\n"), "{got}");
     assert_eq!(arrived.matches("authorization:").count(), 1, "{arrived}");
     assert!(arrived.contains(&format!("authorization: Bearer {SECRET}\r\n")), "{arrived}");

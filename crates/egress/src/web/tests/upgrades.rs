@@ -75,3 +75,21 @@ async fn a_change_that_is_not_granted_is_an_answer_like_others() {
     soon(read).await.unwrap();
     assert_eq!(soon(flow.outcome).await.unwrap().0, Outcome::Closed);
 }
+
+#[tokio::test]
+async fn a_flow_that_is_cut_ends_both_sides() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for upgraded in [false, true] {
+        let rules = Arc::new(Rules::default());
+        let mut flow = plain(&web(), place(listener.local_addr().unwrap()), &rules);
+        flow.client.write_all(WISH.as_bytes()).await.unwrap();
+        let (mut server, _) = soon(listener.accept()).await.unwrap();
+        read_until(&mut server, "\r\n\r\n").await;
+        let status = if upgraded { "101 Switching Protocols\r\nupgrade: websocket" } else { "200 OK" };
+        server.write_all(format!("HTTP/1.1 {status}\r\n\r\nfirst").as_bytes()).await.unwrap();
+        read_until(&mut flow.client, "first").await;
+        flow.outcome.abort();
+        assert_eq!(read_all(&mut server).await, "");
+        read_all(&mut flow.client).await;
+    }
+}
