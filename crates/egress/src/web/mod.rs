@@ -2,6 +2,7 @@
 //!
 //! This part knows neither rules nor DNS: a [`Judge`] says what may be asked, [`Roads`] find a way.
 
+mod account;
 mod answer;
 mod authority;
 mod check;

@@ -2,13 +2,12 @@
 
 use super::{
     Judge, Place, Roads,
+    account::Account,
     answer::{self, Answer},
-    check::Refused,
     host,
     session::{Session, Shared, Slot},
     upstream::{Dialer, Protocol},
 };
-use crate::observer::Request as Record;
 use hyper::{
     Method, Request, Response, StatusCode, Uri,
     body::Incoming,
@@ -19,7 +18,6 @@ use hyper_util::rt::TokioIo;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::SystemTime,
 };
 use tokio::sync::Mutex;
 
@@ -67,7 +65,7 @@ impl Proxy {
             Ok(place) => place,
             Err(rule) => return self.refuse(&request, Some((authority, port)), &rule),
         };
-        self.judge.observe(Record { status: Some(200), ..record(&request, &place.name, place.address) });
+        Account::open(&self.judge, &place, &request).answered(StatusCode::OK);
         let (client, roads) = (hyper::upgrade::on(&mut request), Arc::clone(&self.roads));
         self.shared.tunnels.spawn(async move {
             // Fails where the client is gone before it could be told.
@@ -91,10 +89,7 @@ impl Proxy {
         };
         if authority.as_str().contains('@') || !host::is_meant_for(&request, &place) {
             let why = format!("the request names {} and another host", place.name);
-            self.judge.observe(Record {
-                refused: Some(why.clone()),
-                ..record(&request, &place.name, place.address)
-            });
+            Account::open(&self.judge, &place, &request).refused(&why);
             return answer::refusal(StatusCode::MISDIRECTED_REQUEST, &why);
         }
         // From here on it is one to its host. What the Host header says was compared.
@@ -134,24 +129,10 @@ impl Proxy {
         why: &str,
     ) -> Response<Answer> {
         let (name, port) = meant.map_or(("", 0), |(authority, port)| (host::host(authority), port));
-        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        self.judge.observe(Record { refused: Some(why.to_owned()), ..record(request, name, nowhere) });
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let nowhere = Place { name: name.to_ascii_lowercase(), address };
+        Account::open(&self.judge, &nowhere, request).refused(why);
         let status = if meant.is_some() { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
-        let refused = Refused::new(status, why);
-        answer::refusal(refused.status, &refused.why)
-    }
-}
-
-fn record(request: &Request<Incoming>, host: &str, address: SocketAddr) -> Record {
-    let is_connect = request.method() == Method::CONNECT;
-    Record {
-        at: SystemTime::now(),
-        host: host.to_ascii_lowercase(),
-        address,
-        method: request.method().to_string(),
-        path: if is_connect { String::new() } else { request.uri().path().to_owned() },
-        status: None,
-        refused: None,
-        secrets: Vec::new(),
+        answer::refusal(status, why)
     }
 }

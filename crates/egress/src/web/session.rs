@@ -2,6 +2,7 @@
 
 use super::{
     Judge, Place,
+    account::Account,
     answer::{self, Answer},
     check::{self, Refused},
     headers, host,
@@ -12,7 +13,7 @@ use super::{
     upload::Upload,
     upstream::{Dialer, Failure, Leg, Protocol},
 };
-use crate::observer::Request as Record;
+use agentkernel_model::secret::SecretName;
 use hyper::{
     Request, Response, StatusCode, Uri,
     body::Incoming,
@@ -26,7 +27,6 @@ use std::{
         Arc, Mutex as StdMutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
 };
 use tokio::sync::Mutex;
 
@@ -87,32 +87,23 @@ impl Session {
     /// Checks, judges and sends `request`; tells the judge what came of it.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         let busy = self.shared.activity.begin();
-        let record = Record {
-            at: SystemTime::now(),
-            host: self.place.name.clone(),
-            address: self.place.address,
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
-            status: None,
-            refused: None,
-            secrets: Vec::new(),
-        };
+        let account = Account::open(&self.judge, &self.place, &request);
         let refused = check::check(&request, &self.place, self.protocol).err().or_else(|| {
-            let judged = self.judge.request(&self.place, &record.method, &record.path);
+            let judged = self.judge.request(&self.place, request.method().as_str(), request.uri().path());
             judged.err().map(|rule| Refused::new(StatusCode::FORBIDDEN, rule))
         });
         match refused {
-            Some(refused) => self.refuse(record, &refused),
-            None => self.pass(request, record, busy).await,
+            Some(refused) => refuse(account, &refused),
+            None => self.pass(request, account, busy).await,
         }
     }
 
-    fn refuse(&self, record: Record, refused: &Refused) -> Response<Answer> {
-        self.judge.observe(Record { refused: Some(refused.why.clone()), ..record });
-        answer::refusal(refused.status, &refused.why)
-    }
-
-    async fn pass(&self, mut request: Request<Incoming>, mut record: Record, busy: Busy) -> Response<Answer> {
+    async fn pass(
+        &self,
+        mut request: Request<Incoming>,
+        mut account: Account,
+        busy: Busy,
+    ) -> Response<Answer> {
         let upgrade =
             (self.protocol == Protocol::Http1).then(|| headers::upgrade(request.headers())).flatten();
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
@@ -121,20 +112,19 @@ impl Session {
         let secrets = if self.scheme == Scheme::HTTPS { self.judge.secrets(&self.place) } else { Vec::new() };
         let (request, injected) = match self.prepare(request, upgrade, secrets) {
             Ok(prepared) => prepared,
-            Err(why) => return self.refuse(record, &Refused::new(StatusCode::BAD_GATEWAY, why)),
+            Err(why) => return refuse(account, &Refused::new(StatusCode::BAD_GATEWAY, why)),
         };
-        match self.send(request).await {
+        let names = injected.as_ref().map(|injected| injected.names.as_slice()).unwrap_or_default();
+        match self.send(request, names, &mut account).await {
             Ok(response) => {
-                record.status = Some(response.status().as_u16());
-                record.secrets = injected.as_ref().map(|injected| injected.names.clone()).unwrap_or_default();
-                self.deliver(response, record, Exchange { injected, client, is_head, busy })
+                account.answered(response.status());
+                self.deliver(response, account, Exchange { injected, client, is_head, busy })
             }
             Err(failure) => {
                 self.shared.fate.failed(failure.kind);
                 if failure.is_untrusted {
-                    return self.refuse(record, &Refused::new(failure.status, failure.text));
+                    return refuse(account, &Refused::new(failure.status, failure.text));
                 }
-                self.judge.observe(record);
                 answer::sentence(failure.status, &failure.text)
             }
         }
@@ -184,9 +174,15 @@ impl Session {
 
     /// A connection that was kept may have ended meanwhile: what it did not take is sent once more, over a new one, and so is
     /// what does the same twice (RFC 9110, section 9.2.2).
-    async fn send(&self, mut request: Request<Upload>) -> Result<Response<Incoming>, Failure> {
+    async fn send(
+        &self,
+        mut request: Request<Upload>,
+        secrets: &[SecretName],
+        account: &mut Account,
+    ) -> Result<Response<Incoming>, Failure> {
         loop {
             let (mut leg, is_kept) = self.leg().await?;
+            account.sent(secrets);
             let again = if is_kept { outgoing::repeatable(&request) } else { None };
             let mut error = match leg.send(request).await {
                 Ok(response) => {
@@ -236,36 +232,28 @@ impl Session {
     fn deliver(
         &self,
         response: Response<Incoming>,
-        mut record: Record,
+        account: Account,
         exchange: Exchange,
     ) -> Response<Answer> {
         let Exchange { injected, client, is_head, busy } = exchange;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return match client {
-                Some(client) => {
-                    self.judge.observe(record);
-                    self.switch(response, client, injected.as_ref(), busy)
-                }
-                None => {
-                    record.status = None;
-                    self.judge.observe(record);
-                    let text = format!("{} changes to a protocol that it was not asked for", self.place.name);
-                    answer::sentence(StatusCode::BAD_GATEWAY, &text)
-                }
-            };
-        }
-        match outgoing::answer(response, injected.as_ref(), is_head, busy) {
-            Answered::Passed(answer) => {
-                self.judge.observe(record);
-                answer
+        let name = &self.place.name;
+        match (response.status(), client) {
+            (StatusCode::SWITCHING_PROTOCOLS, Some(client)) => {
+                self.switch(response, client, injected.as_ref(), busy)
             }
-            Answered::Unreadable => {
-                let why = "its answer is in an encoding that was not asked for, which cannot be searched for secrets";
-                self.refuse(
-                    record,
-                    &Refused::new(StatusCode::BAD_GATEWAY, format!("{}: {why}", self.place.name)),
-                )
+            (StatusCode::SWITCHING_PROTOCOLS, None) => {
+                let why = format!("{name} changes to a protocol that it was not asked for");
+                refuse(account, &Refused::new(StatusCode::BAD_GATEWAY, why))
             }
+            _ => match outgoing::answer(response, injected.as_ref(), is_head, busy) {
+                Answered::Passed(answer) => answer,
+                Answered::Unreadable => {
+                    let why = format!(
+                        "{name} answers in an encoding that was not asked for, which cannot be searched for secrets"
+                    );
+                    refuse(account, &Refused::new(StatusCode::BAD_GATEWAY, why))
+                }
+            },
         }
     }
 
@@ -281,6 +269,11 @@ impl Session {
         self.shared.tunnels.spawn(outgoing::tunnel(client, server, busy));
         outgoing::switching(response, injected)
     }
+}
+
+fn refuse(mut account: Account, refused: &Refused) -> Response<Answer> {
+    account.refused(&refused.why);
+    answer::refusal(refused.status, &refused.why)
 }
 
 /// What is known about a request when its answer comes.

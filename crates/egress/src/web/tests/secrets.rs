@@ -240,3 +240,26 @@ async fn no_trailer_carries_or_replaces_it() {
     assert_eq!(arrived.matches("authorization: ").count(), 1, "{arrived}");
     assert!(arrived.ends_with("2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n"), "{arrived}");
 }
+
+#[tokio::test]
+async fn who_does_not_wait_for_an_answer_is_told_about() {
+    let trust = Trust::new();
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    let serve = move |mut stream: Stream| {
+        let arrived = arrived.clone();
+        async move {
+            arrived.send(read_until(&mut stream, "\r\n\r\n").await).unwrap();
+            read_all(&mut stream).await;
+        }
+    };
+    let address = tls_server(trust.acceptor(NAME, &[]), serve).await;
+    let (web, rules) = (trust.web(), Rules::with_secret());
+    let flow = opened(&web, place(address), &rules);
+    let mut tls = tls_to(&web, flow.client, NAME, &[]).await.unwrap();
+    tls.write_all(GET.as_bytes()).await.unwrap();
+    assert!(soon(arrivals.recv()).await.unwrap().contains(SECRET));
+    drop(tls);
+    soon(flow.outcome).await.unwrap();
+    let seen = rules.seen();
+    assert!(seen.len() == 1 && seen[0].status.is_none() && seen[0].secrets.len() == 1, "{seen:?}");
+}
