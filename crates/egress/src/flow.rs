@@ -188,14 +188,16 @@ impl Visit {
     async fn open(&self, traveller: Traveller<'_>, name: String) -> Outcome {
         let place = Place { name, address: traveller.to.address };
         let io = Box::new(Replay::new(traveller.seen, traveller.io));
-        self.shared.web.open_tls(io, place, RuleJudge::of(&self.shared), traveller.ledger).await
+        let judge = RuleJudge::on(&self.shared, &place);
+        self.shared.web.open_tls(io, place, judge, traveller.ledger).await
     }
 
     /// HTTP in clear: each request on the connection could be for another host.
     async fn read_requests(&self, traveller: Traveller<'_>, name: String) -> Outcome {
         let place = Place { name, address: traveller.to.address };
         let io = Box::new(Replay::new(traveller.seen, traveller.io));
-        self.shared.web.plain(io, place, RuleJudge::of(&self.shared), traveller.ledger).await
+        let judge = RuleJudge::on(&self.shared, &place);
+        self.shared.web.plain(io, place, judge, traveller.ledger).await
     }
 
     /// Copies, unseen.

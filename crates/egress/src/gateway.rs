@@ -133,6 +133,11 @@ impl HostGateway {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn uplinks(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
         // Nothing panics while it is held, and a set of tasks is whole at any moment.
         self.uplinks.lock().unwrap_or_else(PoisonError::into_inner)

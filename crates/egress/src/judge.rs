@@ -12,21 +12,34 @@ use agentkernel_trust::Bound;
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// Asks the rules of the moment of each request.
-pub(crate) struct RuleJudge(Arc<Shared>);
+pub(crate) struct RuleJudge {
+    shared: Arc<Shared>,
+    /// Whose name led to its address when the connection to it began. Connections live longer than answers of DNS.
+    pinned: Option<Place>,
+}
 
 impl RuleJudge {
+    /// For requests to places that are looked up for each of them.
     pub(crate) fn of(shared: &Arc<Shared>) -> Arc<dyn Judge> {
-        Arc::new(Self(Arc::clone(shared)))
+        Arc::new(Self { shared: Arc::clone(shared), pinned: None })
+    }
+
+    /// For requests on one connection, which begins now.
+    pub(crate) fn on(shared: &Arc<Shared>, place: &Place) -> Arc<dyn Judge> {
+        let mut judge = Self { shared: Arc::clone(shared), pinned: None };
+        judge.pinned = judge.is_pinned(place).then(|| place.clone());
+        Arc::new(judge)
     }
 
     fn is_pinned(&self, place: &Place) -> bool {
-        self.0.pins.has(&place.name, place.address.ip(), Instant::now())
+        self.pinned.as_ref() == Some(place)
+            || self.shared.pins.has(&place.name, place.address.ip(), Instant::now())
     }
 }
 
 impl Judge for RuleJudge {
     fn request(&self, place: &Place, method: &str, path: &str) -> Result<(), String> {
-        let (rules, to) = (self.0.rules(), self.0.destination(place.address));
+        let (rules, to) = (self.shared.rules(), self.shared.destination(place.address));
         let host = place.name.as_str();
         if rules.reads_paths_of(host) && is_ambiguous(path) {
             return Err(format!(
@@ -49,12 +62,16 @@ impl Judge for RuleJudge {
         if !self.is_pinned(place) {
             return Vec::new();
         }
-        self.0.rules().secrets_of(&place.name).cloned().collect()
+        self.shared.rules().secrets_of(&place.name).cloned().collect()
     }
 
     fn observe(&self, request: Request) {
-        if let Some(observer) = &self.0.observer {
+        if let Some(observer) = &self.shared.observer {
             observer.request(&request);
         }
     }
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;
