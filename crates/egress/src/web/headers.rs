@@ -21,6 +21,28 @@ const OF_ONE_CONNECTION: [HeaderName; 9] = [
 /// Protocols that are HTTP again: requests in them would pass without being judged.
 const HTTP_AGAIN: [&str; 3] = ["h2c", "http", "tls"];
 
+/// By which some services let a request be another one than its first line says.
+const OTHER_METHOD: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+const OTHER_PATH: [HeaderName; 2] =
+    [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
+
+/// The methods that a service could take a request for, beside its own.
+pub(super) fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = String> + use<'_> {
+    let values = OTHER_METHOD.into_iter().flat_map(|name| headers.get_all(name));
+    values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_uppercase())
+}
+
+/// Takes out what only a proxy in front of a service has to say: another path than the one that was judged.
+pub(super) fn strip_other_paths(headers: &mut HeaderMap) {
+    for name in &OTHER_PATH {
+        headers.remove(name);
+    }
+}
+
 /// Takes out what belongs to the connection it came over, also what its Connection header names. Framing is written
 /// anew by whoever sends it on, so Content-Length goes too. `TE: trailers` is the one wish that stays.
 pub(super) fn strip(headers: &mut HeaderMap) {

@@ -89,13 +89,21 @@ impl Session {
         let busy = self.shared.activity.begin();
         let account = Account::open(&self.judge, &self.place, &request);
         let refused = check::check(&request, &self.place, self.protocol).err().or_else(|| {
-            let judged = self.judge.request(&self.place, request.method().as_str(), request.uri().path());
+            let judged = self.judged(&request);
             judged.err().map(|rule| Refused::new(StatusCode::FORBIDDEN, rule))
         });
         match refused {
             Some(refused) => refuse(account, &refused),
             None => self.pass(request, account, busy).await,
         }
+    }
+
+    /// By its method, and by any that it asks the service to take it for.
+    fn judged(&self, request: &Request<Incoming>) -> Result<(), String> {
+        let path = request.uri().path();
+        self.judge.request(&self.place, request.method().as_str(), path)?;
+        headers::other_methods(request.headers())
+            .try_for_each(|method| self.judge.request(&self.place, &method, path))
     }
 
     async fn pass(
@@ -141,6 +149,7 @@ impl Session {
         parts.extensions.clear();
         let map = &mut parts.headers;
         headers::strip(map);
+        headers::strip_other_paths(map);
         // Was dealt with: reading the body is what tells the client to go on.
         map.remove(header::EXPECT);
         map.remove(header::HOST);

@@ -30,7 +30,7 @@ async fn refused(request: &str) -> (String, Arc<Rules>) {
 #[tokio::test]
 async fn a_request_arrives_as_one_of_the_gateways_own() {
     let request = "POST /v1?q=1 HTTP/1.1\r\nHost: API.x.com\r\nConnection: close, x-mine\r\nX-Mine: 1\r\n\
-                   Keep-Alive: 5\r\nProxy-Authorization: x\r\nTE: gzip\r\nX-Kept: yes\r\nContent-Length: 4\r\n\r\nbody";
+                   X-Original-URL: /forbidden\r\nX-Rewrite-URL: /forbidden\r\nKeep-Alive: 5\r\nProxy-Authorization: x\r\nTE: gzip\r\nX-Kept: yes\r\nContent-Length: 4\r\n\r\nbody";
     let (got, arrived, rules) = exchange(request, "body", OK).await;
     let port = arrived.split("api.x.com:").nth(1).unwrap().split("\r\n").next().unwrap();
     assert_eq!(
@@ -100,6 +100,13 @@ async fn what_no_rule_lets_out_and_what_is_for_somebody_else_is_answered_here() 
     let mine = "Host: api.x.com\r\n";
     let rows = [
         (get(mine, "/forbidden/x"), 403, "deny api.x.com/forbidden"),
+        (get(mine, "/").replace("GET", "DELETE"), 403, "deny DELETE"),
+        (get("Host: api.x.com\r\nX-HTTP-Method-Override: delete\r\n", "/"), 403, "deny DELETE"),
+        (
+            get("Host: api.x.com\r\nX-Method-Override: GET\r\nx-method-override:  DELETE\r\n", "/"),
+            403,
+            "deny DELETE",
+        ),
         (get("Host: evil.com\r\n", "/"), 421, "this connection is for api.x.com"),
         (get("", "/"), 421, "this connection is for api.x.com"),
         (get("Host: api.x.com\r\nHost: api.x.com\r\n", "/"), 421, "this connection is for api.x.com"),

@@ -15,7 +15,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 pub(super) const NAME: &str = "api.x.com";
 pub(super) const SECRET: &str = "sk-hidden/value+0123456789";
 
-/// Forbids paths below `/forbidden`.
+/// Forbids paths below `/forbidden`, and DELETE.
 #[derive(Default)]
 pub(super) struct Rules {
     pub(super) secrets: Vec<Bound>,
@@ -42,7 +42,10 @@ impl Rules {
 }
 
 impl Judge for Rules {
-    fn request(&self, _place: &Place, _method: &str, path: &str) -> std::result::Result<(), String> {
+    fn request(&self, _place: &Place, method: &str, path: &str) -> std::result::Result<(), String> {
+        if method == "DELETE" {
+            return Err("deny DELETE api.x.com".to_owned());
+        }
         if path.starts_with("/forbidden") { Err("deny api.x.com/forbidden".to_owned()) } else { Ok(()) }
     }
 
