@@ -28,9 +28,16 @@ impl Destination {
             // Nobody lists it, and yet connecting to 0.0.0.0 or :: reaches this machine.
             Some(Reason::Loopback | Reason::Unspecified) => Some(Group::Host),
             Some(Reason::Metadata) => Some(Group::Metadata),
-            None | Some(Reason::Private | Reason::Shared | Reason::LinkLocal) if is_own(ip) => {
-                Some(Group::Host)
-            }
+            // Whatever a machine may be given: laboratories and clouds use the ranges of documents and tests as well.
+            None
+            | Some(
+                Reason::Private
+                | Reason::Shared
+                | Reason::LinkLocal
+                | Reason::Documentation
+                | Reason::Benchmarking
+                | Reason::Reserved,
+            ) if is_own(ip) => Some(Group::Host),
             Some(Reason::Private | Reason::Shared | Reason::LinkLocal) => Some(Group::Private),
             None => Some(Group::Public),
             Some(_) => None,
@@ -48,6 +55,19 @@ impl Destination {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_this_machine_is_its_own_in_whatever_range() {
+        for text in ["93.184.215.14", "10.0.0.1", "192.0.2.2", "198.18.0.1", "240.0.0.1", "2001:db8::1"] {
+            let to = Destination::of(SocketAddr::new(text.parse().unwrap(), 80), |_| true);
+            assert_eq!((to.group, to.reason), (Some(Group::Host), Some(Reason::ThisMachine)), "{text}");
+        }
+        // The kernel lets a socket have these names too, and they are none of a machine.
+        for text in ["224.0.0.1", "255.255.255.255"] {
+            let to = Destination::of(SocketAddr::new(text.parse().unwrap(), 80), |_| true);
+            assert_eq!(to.group, None, "{text}");
+        }
+    }
 
     #[test]
     fn every_kind_of_address_has_its_group() {
