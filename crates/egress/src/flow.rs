@@ -73,6 +73,13 @@ struct Traveller<'a> {
     ledger: &'a mut Ledger,
 }
 
+/// What this sandbox was told about the address, and what that comes to where no name is said.
+#[derive(Clone, Copy)]
+struct Told<'a> {
+    names: &'a [Arc<str>],
+    unnamed: Ruling<'a>,
+}
+
 impl Visit {
     /// Takes `io` where the sandbox meant it to go, if it may go there, to its end.
     pub(crate) async fn travel(
@@ -84,6 +91,11 @@ impl Visit {
         let to = self.shared.destination(meant);
         let rules = self.shared.rules();
         let traveller = Traveller { io, seen: Vec::new(), to, ledger };
+        if to.address.port() == dns::PORT {
+            // Behind a proxy as well, DNS is the gateway's own.
+            dns::stream::serve(&self.shared, traveller.io, traveller.ledger).await;
+            return Outcome::Resolver;
+        }
         if rules.needs_name(&to) {
             return self.named(traveller, &rules).await;
         }
@@ -128,7 +140,10 @@ impl Visit {
         }
         let patience = self.shared.limits.greeting;
         match hello::read(&mut traveller.io, &mut traveller.seen, patience).await {
-            Ok(hello) => self.greeted(traveller, rules, hello, unnamed, early).await,
+            Ok(hello) => {
+                let told = Told { names: &names, unnamed };
+                self.greeted(traveller, rules, hello, told, early).await
+            }
             Err(e) => match unnamed {
                 Ruling::Deny(rule, reason) => {
                     traveller.ledger.rule = rule.map(ToString::to_string);
@@ -144,29 +159,33 @@ impl Visit {
         traveller: Traveller<'_>,
         rules: &Ruleset,
         hello: Hello,
-        unnamed: Ruling<'_>,
+        told: Told<'_>,
         early: Option<TcpStream>,
     ) -> Outcome {
         let name = match &hello {
             Hello::Tls(Some(name)) | Hello::Http(Some(name)) => Some(name.clone()),
             _ => None,
         };
-        let ip = traveller.to.address.ip();
-        let ruling = match &name {
+        let (to, names) = (&traveller.to, || told.names.iter().map(AsRef::as_ref));
+        let ruling = match (&name, &hello) {
             // An address in the place of a name says nothing more than the connection does.
-            Some(text) if text.parse::<IpAddr>().is_ok() => rules.rule(&traveller.to, None, None),
-            Some(text) => {
-                let pinned = self.shared.pins.has(text, ip, Instant::now());
-                rules.rule(&traveller.to, Some(Name { text, pinned }), None)
+            (Some(text), _) if text.parse::<IpAddr>().is_ok() => rules.rule_stranger(to, names(), None),
+            (Some(text), _) => {
+                let pinned = told.names.iter().any(|name| **name == **text);
+                rules.rule_named(to, Name { text, pinned }, names(), None)
             }
-            None => unnamed,
+            (None, Hello::Other) => told.unnamed,
+            (None, _) => rules.rule_stranger(to, names(), None),
         };
         if name.is_some() {
             traveller.ledger.name.clone_from(&name);
         }
         match (ruling, hello, name) {
             (Ruling::Deny(rule, reason), hello, _) => self.refuse(traveller, rule, reason, Some(hello)).await,
-            (Ruling::Inspect, Hello::Tls(_), Some(name)) => self.open(traveller, name).await,
+            (Ruling::Inspect, Hello::Tls(_), Some(name)) => {
+                drop(early);
+                self.open(traveller, name).await
+            }
             (ruling, Hello::Http(_), Some(name)) => {
                 if let Ruling::Allow(rule) = ruling {
                     traveller.ledger.rule = rule.map(ToString::to_string);

@@ -12,6 +12,8 @@ const MAX: usize = 64 * 1024;
 /// The version of a record's first byte: handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 const MAX_HEADERS: usize = 100;
+/// A greeting in more pieces is not read on: each piece has it parsed anew.
+const MAX_PIECES: usize = 256;
 
 /// What a connection begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +23,9 @@ pub(crate) enum Hello {
     /// A request of HTTP/1 with the host it names: a name in lower case, or an address. Whether it says that once and
     /// truly is for whoever reads the requests.
     Http(Option<String>),
-    /// Anything else, and what breaks off.
+    /// What looks like HTTP, TLS or a line of text, and cannot be read: others may read a name in it.
+    Unreadable,
+    /// SSH, which says no name, and what begins with bytes that neither HTTP nor TLS begin with.
     Other,
 }
 
@@ -38,21 +42,26 @@ pub(crate) async fn read(
 }
 
 async fn until_clear(io: &mut (impl AsyncRead + Unpin), seen: &mut Vec<u8>) -> io::Result<Hello> {
-    loop {
+    for _ in 0..MAX_PIECES {
         if let Some(hello) = classify(seen) {
             return Ok(hello);
         }
         let before = seen.len();
         if before >= MAX {
-            return Ok(Hello::Other);
+            break;
         }
         let mut chunk = [0; 4096];
         let count = io.read(&mut chunk).await?;
         if count == 0 {
-            return if before == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(Hello::Other) };
+            return if before == 0 {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            } else {
+                Ok(Hello::Unreadable)
+            };
         }
         seen.extend_from_slice(&chunk[..count]);
     }
+    Ok(Hello::Unreadable)
 }
 
 /// `None`: more is needed to tell.
@@ -60,7 +69,13 @@ pub(crate) fn classify(seen: &[u8]) -> Option<Hello> {
     match seen {
         [] => None,
         [TLS_HANDSHAKE, ..] => tls(seen),
+        // RFC 4253, section 4.2: both sides say their version at once.
+        [b'S', b'S', b'H', b'-', ..] => Some(Hello::Other),
+        [b'S'] | [b'S', b'S'] | [b'S', b'S', b'H'] => None,
         [b'A'..=b'Z', ..] => http(seen),
+        // Servers of HTTP skip empty lines (RFC 9112, section 2.2), some are lenient with letters, and SSL 2 begins with
+        // a length whose first bit is set.
+        [b'a'..=b'z' | b'\r' | b'\n' | b' ' | b'\t' | 0x80.., ..] => Some(Hello::Unreadable),
         _ => Some(Hello::Other),
     }
 }
@@ -69,7 +84,7 @@ fn tls(mut seen: &[u8]) -> Option<Hello> {
     let mut acceptor = Acceptor::default();
     while !seen.is_empty() {
         if !matches!(acceptor.read_tls(&mut seen), Ok(1..)) {
-            return Some(Hello::Other);
+            return Some(Hello::Unreadable);
         }
         match acceptor.accept() {
             Ok(None) => {}
@@ -78,7 +93,7 @@ fn tls(mut seen: &[u8]) -> Option<Hello> {
                 return Some(Hello::Tls(name));
             }
             // An alert was prepared; who refuses sends one of its own.
-            Err(_) => return Some(Hello::Other),
+            Err(_) => return Some(Hello::Unreadable),
         }
     }
     None
@@ -90,7 +105,7 @@ fn http(seen: &[u8]) -> Option<Hello> {
     match seen.get(method) {
         None if method <= 20 => return None,
         Some(b' ') => {}
-        _ => return Some(Hello::Other),
+        _ => return Some(Hello::Unreadable),
     }
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -101,7 +116,7 @@ fn http(seen: &[u8]) -> Option<Hello> {
             let host = host.and_then(|header| std::str::from_utf8(header.value).ok());
             Some(Hello::Http(host.and_then(host_of)))
         }
-        Err(_) => Some(Hello::Other),
+        Err(_) => Some(Hello::Unreadable),
     }
 }
 

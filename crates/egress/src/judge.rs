@@ -46,9 +46,15 @@ impl Judge for RuleJudge {
                 "a path of {host} has to mean what it shows: no '..', '//', '\\' or their escapes"
             ));
         }
-        let name = Name { text: host, pinned: self.is_pinned(place) };
-        let name = host.parse::<IpAddr>().is_err().then_some(name);
-        match rules.rule(&to, name, Some(Asking { method, path })) {
+        let names = self.shared.pins.names(place.address.ip(), Instant::now());
+        let (names, asking) = (names.iter().map(AsRef::as_ref), Some(Asking { method, path }));
+        let ruling = if host.parse::<IpAddr>().is_ok() {
+            rules.rule_stranger(&to, names, asking)
+        } else {
+            let name = Name { text: host, pinned: self.is_pinned(place) };
+            rules.rule_named(&to, name, names, asking)
+        };
+        match ruling {
             Ruling::Allow(_) => Ok(()),
             Ruling::Inspect => Err(Refused { host, rule: None, reason: Reason::Unreadable }.to_string()),
             Ruling::Deny(rule, reason) => {

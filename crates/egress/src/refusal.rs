@@ -38,6 +38,6 @@ pub(crate) async fn tell(io: Box<dyn ByteStream>, hello: Option<&Hello>, why: &s
     match hello {
         Some(Hello::Tls(_)) => Web::refuse_tls(io).await,
         Some(Hello::Http(_)) => Web::refuse_http(io, why).await,
-        Some(Hello::Other) | None => {}
+        Some(Hello::Other | Hello::Unreadable) | None => {}
     }
 }

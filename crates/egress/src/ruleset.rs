@@ -1,7 +1,7 @@
 //! What the rules of a sandbox say about one connection, one request, one name. No I/O.
 
-use crate::{destination::Destination, reason::Reason};
-use agentkernel_model::egress::{EgressRule, EgressRules, Group, Otherwise, Target, Verdict};
+use crate::{destination::Destination, ranges, reason::Reason};
+use agentkernel_model::egress::{EgressRule, EgressRules, Group, HttpMatch, Otherwise, Target, Verdict};
 use agentkernel_trust::Bound;
 
 /// The rules of this moment, and the hosts of secrets, which are let through beside them.
@@ -81,9 +81,11 @@ impl Ruleset {
         for rule in self.about_port(to) {
             match (rule.target(), rule.verdict()) {
                 (Target::Name(_), _) => return true,
-                (target, Verdict::Deny) if is_at(target, to) => return false,
+                (target, Verdict::Deny) if is_at(target, Verdict::Deny, to) => return false,
                 // What is let through by its address may still be a host of a secret.
-                (target, Verdict::Allow) if is_at(target, to) => return !self.secrets.is_empty(),
+                (target, Verdict::Allow) if is_at(target, Verdict::Allow, to) => {
+                    return !self.secrets.is_empty();
+                }
                 _ => {}
             }
         }
@@ -107,7 +109,7 @@ impl Ruleset {
                         _ if !counts => None,
                         (None, _) => Some(self.of_name(rule, to)),
                         (Some(http), Some(asking)) => {
-                            http.matches(asking.method, asking.path).then(|| self.of_name(rule, to))
+                            meant(rule.verdict(), http, asking).then(|| self.of_name(rule, to))
                         }
                         (Some(_), None) => {
                             reads_requests = true;
@@ -116,7 +118,7 @@ impl Ruleset {
                         }
                     }
                 }),
-                target if is_at(target, to) => Some(of_address(rule)),
+                target if is_at(target, rule.verdict(), to) => Some(of_address(rule)),
                 _ => None,
             };
             if decides.is_some() {
@@ -133,8 +135,7 @@ impl Ruleset {
         }
     }
 
-    /// The ruling for what says no name of its own, to an address that the sandbox was told for `names`. Nobody can read
-    /// its requests, so where rules are about those it is refused.
+    /// The ruling for a protocol in which no name is said, to an address that the sandbox was told for `names`.
     pub(crate) fn rule_unnamed<'a>(
         &self,
         to: &Destination,
@@ -143,6 +144,7 @@ impl Ruleset {
         let mut allowed = None;
         for text in names {
             match self.rule(to, Some(Name { text, pinned: true }), None) {
+                // Nobody could read its requests.
                 Ruling::Inspect => return Ruling::Deny(None, Reason::Unreadable),
                 deny @ Ruling::Deny(Some(_), Reason::Denied) => return deny,
                 allow @ Ruling::Allow(_) => allowed = Some(allow),
@@ -150,6 +152,45 @@ impl Ruleset {
             }
         }
         allowed.unwrap_or_else(|| self.rule(to, None, None))
+    }
+
+    /// The ruling for what says `name`, to an address that the sandbox was told for `names`.
+    pub(crate) fn rule_named<'a>(
+        &self,
+        to: &Destination,
+        name: Name<'_>,
+        names: impl IntoIterator<Item = &'a str>,
+        asking: Option<Asking<'_>>,
+    ) -> Ruling<'_> {
+        let own = self.rule(to, Some(name), asking);
+        if name.pinned || matches!(own, Ruling::Deny(..)) {
+            return own;
+        }
+        match self.rule_stranger(to, names, asking) {
+            deny @ Ruling::Deny(..) => deny,
+            _ => own,
+        }
+    }
+
+    /// The ruling for what may say a name that we cannot read, or says one that was never told for this address: it is
+    /// let through by what lets the address through, and not where a rule denies a name that the address was told for.
+    pub(crate) fn rule_stranger<'a>(
+        &self,
+        to: &Destination,
+        names: impl IntoIterator<Item = &'a str>,
+        asking: Option<Asking<'_>>,
+    ) -> Ruling<'_> {
+        for text in names {
+            match self.rule(to, Some(Name { text, pinned: true }), asking) {
+                Ruling::Inspect => return Ruling::Deny(None, Reason::Unreadable),
+                deny @ Ruling::Deny(Some(_), Reason::Denied) => return deny,
+                Ruling::Allow(_) | Ruling::Deny(..) => {}
+            }
+        }
+        match self.rule(to, None, asking) {
+            Ruling::Deny(None, Reason::NotListed) => Ruling::Deny(None, Reason::Unreadable),
+            ruling => ruling,
+        }
     }
 
     /// Whether anything could be reached under `name`. Rules about addresses say nothing about names but for the public:
@@ -191,7 +232,7 @@ impl Ruleset {
 
     /// Whether a name may lead to `to`: it is public, or rules let its address through.
     fn is_reachable(&self, to: &Destination) -> bool {
-        let first = || self.about_port(to).find(|rule| is_at(rule.target(), to));
+        let first = || self.about_port(to).find(|rule| is_at(rule.target(), rule.verdict(), to));
         to.is_public() || first().is_some_and(|rule| rule.verdict() == Verdict::Allow)
     }
 
@@ -205,11 +246,24 @@ impl Ruleset {
     }
 }
 
-fn is_at(target: &Target, to: &Destination) -> bool {
+/// Whether a rule with `verdict` about `target` is about `to`. One that denies an address denies it behind a translator
+/// as well.
+fn is_at(target: &Target, verdict: Verdict, to: &Destination) -> bool {
+    let ip = to.address.ip();
     match target {
         Target::Name(_) => false,
-        Target::Addresses(block) => block.contains(to.address.ip()),
+        Target::Addresses(block) => {
+            block.contains(ip) || (verdict == Verdict::Deny && block.contains(ranges::destination(ip)))
+        }
         Target::Group(group) => to.group == Some(*group),
+    }
+}
+
+/// A request is let through for what it shows, and denied for whatever a server could take it for.
+fn meant(verdict: Verdict, http: &HttpMatch, asking: Asking<'_>) -> bool {
+    match verdict {
+        Verdict::Allow => http.matches(asking.method, asking.path),
+        Verdict::Deny => http.could_mean(asking.method, asking.path),
     }
 }
 

@@ -166,8 +166,32 @@ fn hosts_of_secrets_are_opened_and_let_through_beside_the_rules() {
     assert!(rules.needs_name(&to("10.0.0.1:443")));
     assert_eq!(word(rules.rule(&to("10.0.0.1:443"), pinned("api.example.com"), None)), "inspect");
     assert_eq!(word(rules.rule(&to("10.0.0.1:443"), None, None)), "allow");
+    let translated = ruleset(&["deny 93.184.0.0/16"], Otherwise::Public, &[]);
+    assert_eq!(word(translated.rule(&to("[64:ff9b::5db8:d70e]:443"), None, None)), "Denied");
     let denied = ruleset(&["deny api.example.com"], Otherwise::Deny, &["KEY=12345678:api.example.com"]);
     assert_eq!(word(denied.rule(&to(PUBLIC), pinned("api.example.com"), None)), "Denied");
+}
+
+#[test]
+fn what_cannot_be_read_goes_where_its_address_may_go_and_nowhere_else() {
+    let listed = ruleset(&["allow pypi.org", "allow 10.0.0.1"], Otherwise::Deny, &[]);
+    // SSH says no name; a greeting that is not understood may say another.
+    assert_eq!(word(listed.rule_unnamed(&to(PUBLIC), ["pypi.org"])), "allow");
+    assert_eq!(word(listed.rule_stranger(&to(PUBLIC), ["pypi.org"], None)), "Unreadable");
+    assert_eq!(word(listed.rule_stranger(&to("10.0.0.1:80"), [], None)), "allow");
+    let open = ruleset(&["deny POST api.example.com"], Otherwise::Public, &[]);
+    assert_eq!(word(open.rule_stranger(&to(PUBLIC), [], None)), "allow");
+    assert_eq!(word(open.rule_stranger(&to(PUBLIC), ["api.example.com"], None)), "Unreadable");
+    // An unlisted name does not hide the one that the address was told for.
+    let other = Name { text: "other.org", pinned: false };
+    assert_eq!(word(open.rule_named(&to(PUBLIC), other, ["api.example.com"], None)), "Unreadable");
+    assert_eq!(word(open.rule_named(&to(PUBLIC), other, [], None)), "allow");
+    let post = Some(Asking { method: "POST", path: "/" });
+    assert_eq!(word(open.rule_named(&to(PUBLIC), other, ["api.example.com"], post)), "Denied");
+    assert_eq!(
+        word(open.rule_named(&to(PUBLIC), Name { pinned: true, ..other }, ["api.example.com"], post)),
+        "allow"
+    );
 }
 
 #[test]

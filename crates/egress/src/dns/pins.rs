@@ -12,6 +12,8 @@ const LEAST: Duration = Duration::from_secs(600);
 const MOST: Duration = Duration::from_secs(86_400);
 /// Pairs of a name and an address. The oldest go first: a sandbox that asks for more loses its own.
 const MAX: usize = 8192;
+/// Names of one address, which are all asked about when something connects to it.
+const MAX_NAMES: usize = 32;
 
 /// All of one sandbox. Names are in lower case, without a dot at their end.
 #[derive(Debug, Default)]
@@ -42,7 +44,11 @@ impl Pins {
             return;
         }
         let name: Arc<str> = name.into();
+        let oldest = (pins.len() >= MAX_NAMES).then(|| pins.remove(0).name);
         pins.push(Pin { name: Arc::clone(&name), until });
+        if let Some(oldest) = oldest {
+            table.order.retain(|(at, name)| *at != ip || *name != oldest);
+        }
         table.order.push_back((ip, name));
         if table.order.len() > MAX {
             table.forget_oldest();
@@ -96,6 +102,18 @@ mod tests {
         assert_eq!(names, ["a.com", "b.com"]);
         let later = now + Duration::from_secs(601);
         assert!(pins.has("a.com", ip, later) && !pins.has("b.com", ip, later));
+    }
+
+    #[test]
+    fn an_address_has_the_newest_names() {
+        let (pins, now) = (Pins::default(), Instant::now());
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        for n in 0..40 {
+            pins.add(&format!("n{n}.com"), ip, Duration::ZERO, now);
+        }
+        assert_eq!(pins.names(ip, now).len(), MAX_NAMES);
+        assert!(!pins.has("n7.com", ip, now) && pins.has("n8.com", ip, now));
+        assert_eq!(pins.table().order.len(), MAX_NAMES);
     }
 
     #[test]

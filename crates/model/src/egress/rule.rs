@@ -38,6 +38,35 @@ impl HttpMatch {
         let by_method = self.methods.is_empty() || self.methods.iter().any(|m| m == method);
         by_method && self.path.as_deref().is_none_or(|prefix| is_at_or_below(path, prefix))
     }
+
+    /// Whether a server could take a request for one that is meant, however it is spelled.
+    #[must_use]
+    pub fn could_mean(&self, method: &str, path: &str) -> bool {
+        let by_method =
+            self.methods.is_empty() || self.methods.iter().any(|m| m.eq_ignore_ascii_case(method));
+        let below = |prefix: &str| {
+            // A directory is meant with and without the slash at its end.
+            let prefix = prefix.to_ascii_lowercase();
+            is_at_or_below(&loosely(path), prefix.strip_suffix('/').unwrap_or(&prefix))
+        };
+        by_method && self.path.as_deref().is_none_or(below)
+    }
+}
+
+/// `path` as servers may read it: decoded, without the parameters of its segments, and in lower case.
+fn loosely(path: &str) -> String {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = digits.filter(|_| *first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
+        decoded.push(byte.unwrap_or(*first).to_ascii_lowercase());
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    let decoded = String::from_utf8_lossy(&decoded);
+    let plain: Vec<&str> =
+        decoded.split('/').map(|part| part.split(';').next().unwrap_or_default()).collect();
+    plain.join("/")
 }
 
 fn is_at_or_below(path: &str, prefix: &str) -> bool {

@@ -75,10 +75,37 @@ fn a_path_is_matched_by_whole_segments() {
     assert!(http("deny POST a.example.com").matches("POST", "/anything"));
 }
 
+#[test]
+fn a_request_is_denied_for_what_a_server_could_take_it_for() {
+    let deny = rule("deny POST a.example.com/v1/x").http().unwrap().clone();
+    for (method, path) in [
+        ("POST", "/v1/x"),
+        ("post", "/v1/x/y"),
+        ("POST", "/%76%31/x"),
+        ("POST", "/v1;a=b/x;c"),
+        ("POST", "/V1/X"),
+        ("POST", "/%561/%78"),
+    ] {
+        assert!(deny.could_mean(method, path), "{method} {path}");
+    }
+    for (method, path) in [("GET", "/v1/x"), ("POST", "/v1/xy"), ("POST", "/v2/x"), ("POST", "/v1/%zz")] {
+        assert!(!deny.could_mean(method, path), "{method} {path}");
+    }
+    let below = rule("deny a.example.com/v1/").http().unwrap().clone();
+    assert!(
+        below.could_mean("GET", "/v1") && below.could_mean("GET", "/v1/") && !below.could_mean("GET", "/v10")
+    );
+}
+
 proptest! {
     #[test]
     fn any_text_is_a_rule_that_comes_back_or_an_error(text in "(allow|deny) [ -~]{0,60}") {
         if let Ok(parsed) = text.parse::<EgressRule>() {
+            if let Some(http) = parsed.http() {
+                // What is shown plainly is meant.
+                let path = text.split_once('/').map_or("/".to_owned(), |(_, path)| format!("/{path}"));
+                prop_assert!(!http.matches("GET", &path) || http.could_mean("GET", &path));
+            }
             prop_assert_eq!(parsed.to_string().parse::<EgressRule>().unwrap(), parsed);
         }
     }

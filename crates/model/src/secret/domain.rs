@@ -22,8 +22,9 @@ impl HostPattern {
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
-        // What is no name of a host is below nothing.
-        is_domain(&host) && if self.any_below { is_below(&host, &self.domain) } else { host == self.domain }
+        // What is no name of a host is below nothing. Some hosts have an underscore, which no pattern has.
+        is_domain(&host.replace('_', "x"))
+            && if self.any_below { is_below(&host, &self.domain) } else { host == self.domain }
     }
 
     /// Whether every host of `other` is one of this.

@@ -64,6 +64,7 @@ fn matching_is_exact_or_below() {
         ("api.example.com", "api.example.com.", false),
         ("*.example.com", "a.example.com", true),
         ("*.example.com", "a.b.example.com", true),
+        ("*.example.com", "a_b.example.com", true),
         ("*.example.com", "example.com", false),
         ("*.example.com", ".example.com", false),
         ("*.example.com", "evilexample.com", false),
