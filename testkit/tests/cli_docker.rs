@@ -12,6 +12,7 @@ mod cli_docker {
     mod lost;
     mod pool;
     mod proxy;
+    mod secrets;
     mod site;
     mod users;
 }

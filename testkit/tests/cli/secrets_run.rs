@@ -256,7 +256,7 @@ fn a_configuration_binds_secrets_only_when_a_person_says_so() {
     let named = env.agentkernel(&["run", "--config", "agentkernel.toml", "--", "sh", "-c", script]).run();
     named.ok().prints(format!("[{PLACEHOLDER}]\n{VALUE}"));
     let dry = env.agentkernel(&["run", "--config", "agentkernel.toml", "--dry-run", "true"]).run().ok().out();
-    assert!(dry.contains("MY_KEY to api.example.com") && dry.contains("only what is listed"), "{dry}");
+    assert!(dry.contains("MY_KEY to api.example.com") && dry.contains("to hosts of secrets"), "{dry}");
     assert!(!dry.contains(VALUE));
 }
 
