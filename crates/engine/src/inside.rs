@@ -164,6 +164,14 @@ async fn unpack(files: &dyn Files, archive: Zeroizing<Vec<u8>>) -> Result<()> {
         to.write_all(&archive)
     });
     let unpacked = files.unpack(&EffectivePolicy::OWN_FILES.parse()?, OwnedFd::from(reading)).await;
+    let unpacked = unpacked.map_err(|error| match error.kind() {
+        Kind::NotFound => {
+            Error::new(Kind::Conflict, "the sandbox was made without room for secrets and certificates")
+                .with_source(error)
+                .with_hint("make it anew: 'agentkernel sandbox export-config' says what it is")
+        }
+        _ => error,
+    });
     let sent = sending.await.map_err(|e| Error::internal("a copy was cut off").with_source(e))?;
     unpacked.and_then(|()| sent.map_err(|e| Error::io("cannot send files into the sandbox", e)))
 }

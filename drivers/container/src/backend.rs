@@ -292,7 +292,11 @@ impl Backend for Container {
             return Ok((state.clone(), running));
         }
         let engine = self.engine().await?;
-        let decoded = state.decode(STATE_VERSION)?;
+        let before: State = state.decode(STATE_VERSION)?;
+        // Those of this start: its rules may be others than those that it was made with.
+        let defaults = Defaults::of(inputs.admitted.spec(), &inputs.rootfs.rootfs)?;
+        let decoded = State { defaults, ..before };
+        let state = DriverState::encode(STATE_VERSION, &decoded)?;
         let place = Place::named(&self.host, inputs.id);
         let name = plan::name(inputs.id);
         workspace::check(inputs.admitted.spec())?;
@@ -314,7 +318,7 @@ impl Backend for Container {
             }
             fs::write(&filled, "").map_err(|e| Error::io(format!("cannot write {}", filled.display()), e))?;
         }
-        Ok((state.clone(), Arc::new(sandbox)))
+        Ok((state, Arc::new(sandbox)))
     }
 
     async fn attach(&self, id: SandboxId, state: &DriverState) -> Result<Option<Arc<dyn Sandbox>>> {

@@ -151,7 +151,7 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
         cap_add: Some(capabilities(policy.caps, &policy.network)),
         security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", materials.seccomp)]),
         readonly_rootfs: Some(policy.root == RootAccess::ReadOnly),
-        tmpfs: Some(tmpfs(policy)),
+        tmpfs: Some(tmpfs(policy, spec.lifetime)),
         memory,
         // No swap beside it.
         memory_swap: memory,
@@ -211,7 +211,7 @@ fn capabilities(caps: CapSet, network: &Network) -> Vec<String> {
 
 /// In-memory file systems are bounded by the memory limit, which their pages count against where it is enforced; without
 /// a limit by a quarter of the machine's memory, so that none of them can fill it.
-fn tmpfs(policy: &EffectivePolicy) -> HashMap<String, String> {
+fn tmpfs(policy: &EffectivePolicy, lifetime: Lifetime) -> HashMap<String, String> {
     let info = rustix::system::sysinfo();
     let quarter = (info.totalram.saturating_mul(u64::from(info.mem_unit)) / 4).max(64 << 20);
     let size = policy.limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter));
@@ -220,7 +220,9 @@ fn tmpfs(policy: &EffectivePolicy) -> HashMap<String, String> {
     if policy.root == RootAccess::ReadOnly {
         tmpfs.insert("/run".to_owned(), options("755"));
     }
-    if policy.has_own_files() {
+    // One that stays may get rules that need it.
+    let may_need = lifetime == Lifetime::Named && policy.rules().is_some();
+    if policy.has_own_files() || may_need {
         let options = format!("rw,noexec,nosuid,nodev,size={OWN_FILES_BYTES},mode=755");
         tmpfs.insert(EffectivePolicy::OWN_FILES.to_owned(), options);
     }

@@ -93,6 +93,11 @@ const fn root() -> Option<User> {
 }
 
 impl State {
+    fn new(map: IdMap, defaults: &Defaults) -> Self {
+        let Defaults { env, workdir, user, home_of } = defaults.clone();
+        Self { map, env, workdir, user, home_of }
+    }
+
     fn defaults(&self) -> Defaults {
         Defaults {
             env: self.env.clone(),
@@ -326,14 +331,7 @@ impl Backend for Native {
     async fn create(&self, inputs: CreateInputs) -> Result<DriverState> {
         let dir = self.dir(inputs.id);
         let plan = Plan::new(&self.host, &inputs, None, &self.disk(dir.join("layers"), dir.join("root")))?;
-        let defaults = plan.defaults.clone();
-        let state = State {
-            map: plan.map.clone(),
-            env: defaults.env,
-            workdir: defaults.workdir,
-            user: defaults.user,
-            home_of: defaults.home_of,
-        };
+        let state = State::new(plan.map.clone(), &plan.defaults);
         let made = std::fs::create_dir_all(&dir).map_err(|e| cannot_make(&dir, e));
         let made = made.and_then(|()| prepare(&plan)).and_then(|()| {
             let state = DriverState::encode(STATE_VERSION, &state)?;
@@ -390,14 +388,15 @@ impl Backend for Native {
         complete.map_err(|_| Error::new(Kind::Timeout, "the sandbox did not come up"))??;
         std::fs::write(dir.join(STARTED_FILE), "")
             .map_err(|e| Error::io(format!("cannot write in {}", dir.display()), e))?;
-        let defaults = known.defaults();
+        // Those of this start: its rules may be others than those that it was made with.
+        let now = State::new(plan.map.clone(), &plan.defaults);
         let sandbox = NativeSandbox {
-            client: Client::new(dir, defaults),
+            client: Client::new(dir, plan.defaults),
             map: plan.map,
             group,
             lifeline: Some(lifeline),
         };
-        Ok((state.clone(), Arc::new(sandbox)))
+        Ok((DriverState::encode(STATE_VERSION, &now)?, Arc::new(sandbox)))
     }
 
     async fn attach(&self, id: SandboxId, state: &DriverState) -> Result<Option<Arc<dyn Sandbox>>> {

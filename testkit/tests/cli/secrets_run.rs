@@ -163,6 +163,21 @@ fn a_sandbox_that_stays_gets_its_secrets_at_each_start() {
 }
 
 #[test]
+fn rules_that_come_later_bring_what_they_need() {
+    let env = TestEnv::new();
+    create(&env, "box", &[]);
+    let look =
+        ["exec", "box", "--", "sh", "-c", "echo $https_proxy; test -s $SSL_CERT_FILE && echo believed"];
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    assert!(!env.agentkernel(&look).run().out().contains("192.0.2.53"));
+    env.agentkernel(&["sandbox", "stop", "box"]).run().ok();
+    env.agentkernel(&["sandbox", "network", "box", "--deny", "POST api.example.com"]).run().ok();
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    env.agentkernel(&look).run().ok().prints("http://192.0.2.53:3128\nbelieved\n");
+    env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+}
+
+#[test]
 fn the_memory_of_a_keeper_with_values_is_closed() {
     let env = TestEnv::new();
     set(&env, "MY_KEY", VALUE);

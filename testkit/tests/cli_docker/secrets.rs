@@ -44,3 +44,17 @@ fn placeholders_and_files_are_inside_and_no_value_is_in_the_engine() {
     site.agentkernel(&["sandbox", "remove", "box"]).run().ok();
     site.end();
 }
+
+#[test]
+fn rules_that_come_later_bring_what_they_need() {
+    let Some(site) = Site::start() else { return };
+    site.sandbox("box");
+    site.agentkernel(&["sandbox", "stop", "box"]).run().ok();
+    site.agentkernel(&["sandbox", "network", "box", "--deny", "POST api.example.com"]).run().ok();
+    site.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    let look =
+        ["exec", "box", "--", "sh", "-c", "echo $https_proxy; test -s $SSL_CERT_FILE && echo believed"];
+    site.agentkernel(&look).run().ok().prints("http://192.0.2.53:3128\nbelieved\n");
+    site.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+    site.end();
+}
