@@ -4,7 +4,8 @@ use agentkernel_testkit::TestEnv;
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
+    net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
     path::PathBuf,
     time::Duration,
 };
@@ -255,4 +256,114 @@ fn a_line_that_was_changed_is_found() {
     assert!(found.to_string().contains(r#""line":2"#), "{found}");
     env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
     assert!(!log.exists(), "the log goes with its sandbox");
+}
+
+/// An address of this machine that is not loopback's, which would be the sandbox's own; `None` where there is none.
+fn own_address() -> Option<Ipv4Addr> {
+    // Sends nothing: the kernel only says from where it would.
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let from = socket.connect("198.51.100.1:9").and_then(|()| socket.local_addr()).map(|from| from.ip());
+    let found = match from {
+        Ok(IpAddr::V4(ip)) if !ip.is_loopback() && !ip.is_unspecified() => Some(ip),
+        _ => None,
+    };
+    if found.is_none() {
+        println!("skipped: this machine has no address but loopback's");
+    }
+    found
+}
+
+/// A server of this machine that says "hello", once to each of `visitors`.
+fn greet(address: Ipv4Addr, visitors: usize) -> (u16, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        for _ in 0..visitors {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"hello").unwrap();
+        }
+    });
+    (port, server)
+}
+
+#[test]
+fn a_service_of_this_machine_is_reached_by_a_rule_and_by_nothing_else() {
+    let Some(address) = own_address() else { return };
+    let env = TestEnv::new();
+    let (port, server) = greet(address, 3);
+    let script = format!("exec 3<>/dev/tcp/{address}/{port}; cat <&3");
+    let reach = |flags: &[&str]| {
+        env.agentkernel(&["run", "-i", "host"]).args(flags).args(["--", "bash", "-c", &script]).run().out()
+    };
+    let exact = format!("{address}:{port}");
+    let other = format!("{address}:{}", port ^ 1);
+    for flags in [
+        &["--allow", &exact][..],
+        &["--deny", "public", "--allow", &exact, "--only-listed"],
+        &["--allow", "host", "--deny", &exact],
+    ] {
+        assert_eq!(reach(flags), "hello", "{flags:?}");
+    }
+    server.join().unwrap();
+    for flags in [
+        &[][..],
+        &["--allow", &other],
+        &["--allow", "public"],
+        &["--deny", &exact, "--allow", "host"],
+        &["--only-listed"],
+    ] {
+        assert_eq!(reach(flags), "", "{flags:?}");
+    }
+    let lines = lines(env.data().join("connections.jsonl"));
+    let of = |verdict: &str| lines.iter().filter(|line| line["verdict"] == verdict).collect::<Vec<_>>();
+    let (allowed, blocked) = (of("allowed"), of("blocked"));
+    assert_eq!((allowed.len(), blocked.len()), (3, 5), "{lines:?}");
+    assert_eq!(allowed[0]["rule"], format!("allow {address}/32:{port}"));
+    assert_eq!((&allowed[0]["received"], &allowed[0]["sent"]), (&json!(5), &json!(0)));
+    assert_eq!(blocked[3]["rule"], format!("deny {address}/32:{port}"));
+    env.assert_nothing_left();
+}
+
+#[test]
+fn new_rules_hold_at_once_for_what_begins_from_then_on() {
+    let Some(address) = own_address() else { return };
+    let env = TestEnv::new();
+    make(&env, &[]);
+    let (port, server) = greet(address, 2);
+    let script = format!("exec 3<>/dev/tcp/{address}/{port}; cat <&3");
+    let reach = || env.agentkernel(&["exec", "box", "--", "bash", "-c", &script]).run().out();
+    let rule = format!("{address}:{port}");
+    let network = |flags: &[&str]| env.agentkernel(&["sandbox", "network", "box"]).args(flags).run().ok();
+    assert_eq!(reach(), "");
+    network(&["--allow", &rule]);
+    assert_eq!(reach(), "hello");
+    network(&["--deny", "host"]);
+    assert_eq!(reach(), "", "the newest rule comes first");
+    network(&["--remove", "deny host"]);
+    assert_eq!(reach(), "hello");
+    server.join().unwrap();
+    network(&["--remove", &format!("allow {rule}"), "--only-listed"]);
+    assert_eq!(reach(), "");
+    env.agentkernel(&["sandbox", "stop", "box"]).run().ok();
+    let verdicts: Vec<Value> =
+        lines(directory(&env).join("connections.jsonl")).iter().map(|line| line["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["blocked", "allowed", "blocked", "allowed", "blocked"]);
+}
+
+#[test]
+fn a_name_that_no_rule_lets_out_is_told_which_rule_it_was() {
+    let env = TestEnv::new();
+    let script = "exec 3<>/dev/tcp/blocked.example.com/80; printf 'GET / HTTP/1.1\\r\\nHost: blocked.example.com\\r\\n\\r\\n' >&3; \
+                  head -n 1 <&3";
+    let run =
+        env.agentkernel(&["run", "-i", "host", "--deny", "*.example.com", "--", "bash", "-c", script]).run();
+    assert!(run.out().starts_with("HTTP/1.1 403 "), "{run}");
+    let lines = lines(env.data().join("connections.jsonl"));
+    let blocked = |kind: &str| {
+        lines.iter().any(|line| {
+            line["type"] == kind && line["verdict"] == "blocked" && line["name"] == "blocked.example.com"
+        })
+    };
+    assert!(blocked("refused_name"), "{lines:?}");
+    assert!(blocked("connection") || blocked("request"), "{lines:?}");
 }

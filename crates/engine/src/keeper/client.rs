@@ -165,3 +165,7 @@ fn deaf(dir: &SandboxDir, cause: Option<io::Error>) -> Error {
         None => error,
     }
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;
