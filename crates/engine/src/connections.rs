@@ -38,6 +38,8 @@ use tokio::{runtime, sync::Notify};
 const NAME: &str = "connections.jsonl";
 /// What waits to be written; what comes when so much does is counted and forgotten.
 const WAITING: usize = 1024;
+/// Lines that are written before others of the runtime have their turn.
+const AT_ONCE: usize = 16;
 /// Blocked destinations of one sandbox that the log of events tells, each once: a sandbox must not flood it.
 const MOST_BLOCKED: usize = 100;
 
@@ -100,6 +102,13 @@ struct Queue {
     blocked: BTreeSet<String>,
 }
 
+/// Whether there may be more to write.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    More,
+}
+
 impl Log {
     fn of(engine: &Engine, sandbox: String, path: PathBuf, start: Start) -> Option<Arc<dyn Observer>> {
         if engine.audit.is_off() {
@@ -138,25 +147,32 @@ impl Log {
 
     /// Writes everything that waits.
     fn flush(&self) {
+        while self.write(usize::MAX) == Left::More {}
+    }
+
+    /// Writes at most so many of what waits.
+    fn write(&self, most: usize) -> Left {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
+        for _ in 0..most {
             let (entry, lost) = {
                 let mut queue = self.queue();
                 (queue.waiting.pop_front(), std::mem::take(&mut queue.lost))
             };
             let lost = (lost > 0).then(|| Entry::lost(lost));
             if lost.is_none() && entry.is_none() {
-                return;
+                return Left::Nothing;
             }
             for entry in lost.into_iter().chain(entry) {
                 self.tell_blocked(&entry);
                 if let Err(error) = journal.append(&entry) {
                     self.audit.trouble(error);
                     self.queue().lost += entry.lines();
-                    return;
+                    // The disk may be full for long: what comes later tries again.
+                    return Left::Nothing;
                 }
             }
         }
+        Left::More
     }
 
     fn tell_blocked(&self, entry: &Entry) {
@@ -180,9 +196,14 @@ impl Log {
 async fn serve(log: Weak<Log>, wake: Arc<Notify>) {
     loop {
         wake.notified().await;
-        match log.upgrade() {
-            Some(log) => log.flush(),
-            None => return,
+        loop {
+            let Some(log) = log.upgrade() else { return };
+            if log.write(AT_ONCE) == Left::Nothing {
+                break;
+            }
+            drop(log);
+            // The gateway's tasks share this thread.
+            tokio::task::yield_now().await;
         }
     }
 }

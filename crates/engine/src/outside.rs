@@ -20,7 +20,7 @@ pub(crate) fn gateway(
     engine: &Engine,
     policy: &EffectivePolicy,
     values: &Values,
-    observer: Option<Arc<dyn Observer>>,
+    observer: impl FnOnce() -> Option<Arc<dyn Observer>>,
 ) -> Result<Option<Arc<HostGateway>>> {
     let Some(rules) = policy.rules() else { return Ok(None) };
     let settings = Settings::read(engine.gateway_file.as_deref())?;
@@ -30,7 +30,7 @@ pub(crate) fn gateway(
         setup.resolvers = Resolvers::new(resolvers);
     }
     setup.roots = settings.roots;
-    setup.observer = observer;
+    setup.observer = observer();
     setup.secrets.clone_from(&values.bound);
     HostGateway::new(setup, Limits::of_process()).map(Some)
 }

@@ -36,7 +36,7 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
         Beginning::Ordinary(missed) => missed,
     };
     let id = SandboxId::new();
-    let observer = connections::observe_unnamed(engine, id);
+    let observer = || connections::observe_unnamed(engine, id);
     let gateway = outside::gateway(engine, &request.spec.policy, &request.values, observer)?;
     // Nobody removes the image while the command runs.
     let image = rootfs.clone();

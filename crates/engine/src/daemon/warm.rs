@@ -72,7 +72,7 @@ pub(super) fn plan(engine: &Engine, build: &Build, wish: &Wish) -> Result<Meanin
     }
     let admitted = backend.admit(recipe.spec()).map_err(|refusals| refused(&backend.id(), &refusals))?;
     let id = SandboxId::new();
-    let observer = connections::observe_unnamed(engine, id);
+    let observer = || connections::observe_unnamed(engine, id);
     let gateway = outside::gateway(engine, &recipe.spec().policy, &Values::default(), observer)?;
     directories::ensure(&engine.host)?;
     let dir = SandboxDir::of(&engine.host, id);
