@@ -10,6 +10,7 @@ pub mod env;
 pub mod fake;
 pub mod leftovers;
 pub mod oci;
+pub mod origin;
 pub mod proc;
 pub mod registry;
 
