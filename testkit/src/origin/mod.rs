@@ -1,8 +1,8 @@
 //! The world that a sandbox talks to in a test: servers of HTTP and TLS on loopback with a certificate authority and a
 //! DNS of the test's own, which record exactly what arrives.
 //!
-//! Allowed servers are at 127.0.77.x and forbidden ones at 127.0.88.x, so that a rule about addresses tells them apart.
-//! For root they are at the usual ports; an ordinary user gets high ones.
+//! Allowed servers are in one block of addresses and forbidden ones in another, so that a rule about addresses tells them
+//! apart. They are at the usual ports where those may be had, else at high ones.
 
 mod authority;
 mod body;
@@ -36,30 +36,36 @@ use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
 /// Where a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Net {
-    /// 127.0.77.0/24
     Allowed,
-    /// 127.0.88.0/24
     Forbidden,
 }
 
-impl Net {
-    const fn third(self) -> u8 {
-        match self {
-            Self::Allowed => 77,
-            Self::Forbidden => 88,
-        }
-    }
+/// Which addresses servers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    /// 127.0.77.x and 127.0.88.x: inside a sandbox that is its own loopback.
+    Loopback,
+    /// 10.77.0.x and 10.88.0.x.
+    Own,
+}
 
-    /// As a rule names it.
-    #[must_use]
-    pub fn block(self) -> String {
-        format!("127.0.{}.0/24", self.third())
+impl Blocks {
+    const fn address(self, net: Net, last: u8) -> Ipv4Addr {
+        let block = match net {
+            Net::Allowed => 77,
+            Net::Forbidden => 88,
+        };
+        match self {
+            Self::Loopback => Ipv4Addr::new(127, 0, block, last),
+            Self::Own => Ipv4Addr::new(10, block, 0, last),
+        }
     }
 }
 
 /// The world of one test. Dropping it ends everything in it.
 #[derive(Debug)]
 pub struct Site {
+    blocks: Blocks,
     authority: Authority,
     dns: Dns,
     handle: Handle,
@@ -68,11 +74,23 @@ pub struct Site {
 }
 
 impl Site {
-    /// An authority, and a DNS that knows no name.
+    /// An authority, and a DNS that knows no name. Servers are on loopback: a sandbox reaches those through a proxy only.
     ///
     /// # Errors
     /// When no key can be made or no address be had.
     pub fn new() -> Result<Self> {
+        Self::with(Blocks::Loopback)
+    }
+
+    /// In a network namespace whose loopback device has 10.77.0.0/16 and 10.88.0.0/16.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn in_own_network() -> Result<Self> {
+        Self::with(Blocks::Own)
+    }
+
+    fn with(blocks: Blocks) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::io("cannot make a runtime for servers", e))?;
         let handle = runtime.handle().clone();
@@ -84,7 +102,13 @@ impl Site {
         });
         let (stop, thread) = (Some(stop), Some(thread));
         let dns = Dns::start(&handle)?;
-        Ok(Self { authority, dns, handle, stop, thread })
+        Ok(Self { blocks, authority, dns, handle, stop, thread })
+    }
+
+    /// The addresses of `net`, as a rule names them.
+    #[must_use]
+    pub fn block(&self, net: Net) -> String {
+        format!("{}/24", self.blocks.address(net, 0))
     }
 
     #[must_use]
@@ -166,20 +190,20 @@ impl Site {
 
     fn listen(&self, net: Net, port: u16) -> Result<TcpListener> {
         static NEXT: AtomicU8 = AtomicU8::new(0);
-        let port = if rustix::process::geteuid().is_root() || port >= 1024 { port } else { 0 };
+        let port = if may_have(port) { port } else { 0 };
         let _inside = self.handle.enter();
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         // Other tests, and other processes that run tests, have addresses of the same block.
         for _ in 0..250 {
             let fourth = NEXT.fetch_add(1, Ordering::Relaxed).clamp(1, 250);
-            let ip = IpAddr::V4(Ipv4Addr::new(127, 0, net.third(), fourth));
+            let ip = IpAddr::V4(self.blocks.address(net, fourth));
             match bound(SocketAddr::new(ip, port)) {
                 Ok(listener) => return Ok(listener),
                 Err(e) if e.kind() == io::ErrorKind::AddrInUse => last = e,
                 Err(e) => return Err(Error::io(format!("cannot listen on {ip}:{port}"), e)),
             }
         }
-        Err(Error::io(format!("no address of {} has port {port} free", net.block()), last))
+        Err(Error::io(format!("no address of {} has port {port} free", self.block(net)), last))
     }
 
     /// Has the gateways of this user believe the authority and ask the DNS.
@@ -191,6 +215,13 @@ impl Site {
         let _infallible = writeln!(text, "resolvers = [\"{}\"]", self.dns.address());
         env.file("home/.config/agentkernel/gateway.toml", text)
     }
+}
+
+/// Whether this user may listen on `port` in this network namespace.
+fn may_have(port: u16) -> bool {
+    const FIRST: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+    let first = std::fs::read_to_string(FIRST).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024);
+    rustix::process::geteuid().is_root() || port >= first
 }
 
 /// Within the runtime. Without SO_REUSEADDR, an address that another test left a moment ago would be no address.

@@ -25,6 +25,7 @@ use hyper::{
     header::{
         CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, LOCATION, UPGRADE,
     },
+    http::{request::Parts, uri::Authority},
 };
 use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
@@ -73,19 +74,19 @@ pub(super) async fn answer(
     if let Some(upgraded) = upgraded {
         return Ok(upgrade(upgraded, &parts.headers));
     }
-    Ok(route(&path, &parts.headers, bytes, &shared))
+    Ok(route(&path, &parts, bytes, &shared))
 }
 
-fn route(path: &str, headers: &HeaderMap, received: u64, shared: &Shared) -> Response<Pipe> {
+fn route(path: &str, parts: &Parts, received: u64, shared: &Shared) -> Response<Pipe> {
     let (bare, query) = path.split_once('?').unwrap_or((path, ""));
     if let Some(file) = shared.files.get(bare) {
-        return with(StatusCode::OK, &[(CONTENT_TYPE, file.kind)], whole(file.bytes_at(&base(headers))));
+        return with(StatusCode::OK, &[(CONTENT_TYPE, file.kind)], whole(file.bytes_at(&base(parts))));
     }
     match bare {
-        "/echo" => with(StatusCode::OK, &[(CONTENT_TYPE, "application/json")], whole(echo(headers))),
+        "/echo" => with(StatusCode::OK, &[(CONTENT_TYPE, "application/json")], whole(echo(&parts.headers))),
         "/echo-gzip" => {
             let kinds = [(CONTENT_TYPE, "application/json"), (CONTENT_ENCODING, "gzip")];
-            with(StatusCode::OK, &kinds, whole(gzip(&echo(headers))))
+            with(StatusCode::OK, &kinds, whole(gzip(&echo(&parts.headers))))
         }
         "/upload" => plain(StatusCode::OK, format!("{received}\n")),
         "/stream" => with(StatusCode::OK, &[(CONTENT_TYPE, "text/event-stream")], Pipe(shared.stream())),
@@ -133,9 +134,11 @@ fn upgrade(upgraded: hyper::upgrade::OnUpgrade, headers: &HeaderMap) -> Response
     answer
 }
 
-/// What a file of this server calls it. HTTP/2 has the name elsewhere, and nobody asks a registry by it here.
-fn base(headers: &HeaderMap) -> String {
-    let host = headers.get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+/// What a file of this server calls it.
+fn base(parts: &Parts) -> String {
+    let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
+    // HTTP/2 has the name in the address.
+    let host = parts.uri.authority().map(Authority::as_str).or(host).unwrap_or_default();
     format!("https://{host}")
 }
 

@@ -8,7 +8,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,6 +19,9 @@ use tokio::{
     task::AbortHandle,
 };
 use tokio_rustls::TlsAcceptor;
+
+/// Longer than a client takes to ask, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -32,6 +36,8 @@ pub(super) struct Shared {
     pub(super) files: Files,
     /// The readers of `/stream`.
     streams: Mutex<Vec<mpsc::Sender<Bytes>>>,
+    /// Another reader is there.
+    joined: Condvar,
 }
 
 impl Shared {
@@ -39,6 +45,7 @@ impl Shared {
     pub(super) fn stream(&self) -> mpsc::Receiver<Bytes> {
         let (send, receive) = mpsc::channel(64);
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(send);
+        self.joined.notify_all();
         receive
     }
 }
@@ -65,7 +72,12 @@ impl Origin {
         let address = listener.local_addr().map_err(|e| Error::io("a listener has no address", e))?;
         let Plan { tls, files } = plan;
         let is_tls = tls.is_some();
-        let shared = Arc::new(Shared { record: Arc::default(), files, streams: Mutex::default() });
+        let shared = Arc::new(Shared {
+            record: Arc::default(),
+            files,
+            streams: Mutex::default(),
+            joined: Condvar::new(),
+        });
         let task = handle.spawn(accept(listener, tls.map(TlsAcceptor::from), Arc::clone(&shared)));
         Ok(Self { address, is_tls, shared, task: task.abort_handle() })
     }
@@ -90,10 +102,12 @@ impl Origin {
         }
     }
 
-    /// Sends `text` to everybody who reads `/stream` now; how many that are.
+    /// Sends `text` to everybody who reads `/stream`; how many that are. Waits for the first one, but not for ever.
     #[must_use]
     pub fn release(&self, text: &str) -> usize {
-        let mut streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams = self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.joined.wait_timeout_while(streams, PATIENCE, |streams| streams.is_empty());
+        let (mut streams, _) = waited.unwrap_or_else(PoisonError::into_inner);
         streams.retain(|stream| stream.try_send(Bytes::copy_from_slice(text.as_bytes())).is_ok());
         streams.len()
     }
