@@ -134,6 +134,36 @@ pub(super) const STAGES: &[Stage] = &[
         limit: 15,
     },
     Stage {
+        name: "egress-native",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("egress"),
+            env: &[("AGENTKERNEL_BACKEND", "native")],
+            halves: BOTH,
+        },
+        limit: 15,
+    },
+    Stage {
+        name: "egress-docker",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("egress"),
+            env: &[("AGENTKERNEL_BACKEND", "docker")],
+            halves: ROOT,
+        },
+        limit: 15,
+    },
+    Stage {
+        name: "egress-podman",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("egress"),
+            env: &[("AGENTKERNEL_BACKEND", "podman")],
+            halves: BOTH,
+        },
+        limit: 15,
+    },
+    Stage {
         name: "cli",
         work: Work::Program { package: TESTKIT, target: Target::Test("cli"), env: &[], halves: BOTH },
         limit: 15,
@@ -184,4 +214,12 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("runsc", "runsc"),
     ("slirp4netns", "slirp4netns"),
     ("fuse-overlayfs", "fuse-overlayfs"),
+    ("curl", "curl"),
+    ("wget", "wget"),
+    ("openssl", "openssl"),
+    ("ssh-keygen", "openssh-client"),
+    ("sshd", "openssh-server"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("java", "openjdk-17-jdk-headless"),
 ];

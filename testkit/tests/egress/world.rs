@@ -1,0 +1,149 @@
+//! The world of one test: a backend, what is outside of its sandboxes, and the sandboxes.
+
+use super::image;
+use crate::bench::{Bench, expect};
+use agentkernel_testkit::{
+    env::{Finished, Invocation},
+    origin::{Net, Origin, Site},
+};
+use serde_json::Value;
+use std::time::Duration;
+
+/// Longer than any client takes on two busy processors.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) bench: Bench,
+    pub(crate) site: Site,
+    /// The image of sandboxes.
+    image: &'static str,
+}
+
+impl World {
+    pub(crate) fn new(backend: &str, engine: Option<(&'static str, String)>) -> Result<Self, String> {
+        let image = if engine.is_some() { image::NAME } else { "host" };
+        let bench = Bench::new(backend, engine)?;
+        let site = Site::in_own_network().map_err(|e| e.to_string())?;
+        site.settings(&bench.env);
+        if image == image::NAME {
+            image::import(&bench)?;
+        }
+        Ok(Self { bench, site, image })
+    }
+
+    /// Keeps a secret as a person does.
+    pub(crate) fn keep(&self, name: &str, value: &str) -> Result<(), String> {
+        let kept = self.bench.agentkernel(&["secret", "set", name, "--stdin"]).input(value).run();
+        if kept.code == Some(0) { Ok(()) } else { Err(kept.to_string()) }
+    }
+
+    /// A running sandbox that may reach the allowed servers, and no name but those of `flags`.
+    pub(crate) fn strict(&self, name: &'static str, flags: &[&str]) -> Result<Guest<'_>, String> {
+        let block = self.site.block(Net::Allowed);
+        // The first rule that matches decides: those about names come before the one about addresses.
+        let mut all = flags.to_vec();
+        all.extend(["--only-listed", "--allow", &block]);
+        self.sandbox(name, &all)
+    }
+
+    /// A running sandbox.
+    pub(crate) fn sandbox(&self, name: &'static str, flags: &[&str]) -> Result<Guest<'_>, String> {
+        self.started_with(name, flags, &[])
+    }
+
+    /// A sandbox whose values are given when it starts.
+    pub(crate) fn started_with(
+        &self,
+        name: &'static str,
+        flags: &[&str],
+        start: &[&str],
+    ) -> Result<Guest<'_>, String> {
+        let create = ["sandbox", "create", name, "-B", self.bench.backend(), "--image", self.image];
+        let made = self.bench.agentkernel(&create).args(flags).run();
+        expect(made.code == Some(0), || made.to_string())?;
+        let guest = Guest { world: self, name };
+        let started = self.bench.agentkernel(&["sandbox", "start", name]).args(start).run();
+        expect(started.code == Some(0), || started.to_string())?;
+        Ok(guest)
+    }
+
+    /// One command in a sandbox of its own.
+    pub(crate) fn run(&self, flags: &[&str], command: &[&str]) -> Finished {
+        let start = ["run", "-B", self.bench.backend(), "--image", self.image];
+        self.bench.agentkernel(&start).args(flags).args(["--"]).args(command).run()
+    }
+
+    /// HTTPS for `names` at an allowed address.
+    pub(crate) fn https(&self, names: &[&str]) -> Result<Origin, String> {
+        self.site.https(names).map_err(|e| e.to_string())
+    }
+}
+
+/// A running sandbox, which is removed with its handle.
+#[derive(Debug)]
+pub(crate) struct Guest<'a> {
+    world: &'a World,
+    name: &'static str,
+}
+
+impl Guest<'_> {
+    pub(crate) fn command(&self, command: &[&str]) -> Invocation {
+        let start = ["exec", self.name, "--"];
+        self.world.bench.agentkernel(&start).args(command).deadline(DEADLINE)
+    }
+
+    pub(crate) fn sh(&self, script: &str) -> Finished {
+        self.command(&["/bin/sh", "-c", script]).run()
+    }
+
+    /// What a script says that must succeed.
+    pub(crate) fn says(&self, script: &str) -> Result<String, String> {
+        let ran = self.sh(script);
+        if ran.code == Some(0) { Ok(ran.out()) } else { Err(ran.to_string()) }
+    }
+
+    /// What a script of Python says that must succeed. It has `attack.py`, and `arguments` in `sys.argv[1:]`.
+    pub(crate) fn python(&self, script: &str, arguments: &[&str]) -> Result<String, String> {
+        let whole = format!("{}\n{script}", include_str!("attack.py"));
+        let ran = self.command(&["/usr/bin/python3", "-c", &whole]).args(arguments).run();
+        if ran.code == Some(0) { Ok(ran.out()) } else { Err(format!("{script}\n{}", said(&ran))) }
+    }
+
+    /// Ends the sandbox and reads its log, which is whole then.
+    pub(crate) fn log(&self) -> Result<Vec<Value>, String> {
+        self.world.bench.must(&["sandbox", "stop", self.name])?;
+        let log = self.world.bench.must(&["policy", "log", self.name, "--json"])?;
+        let lines = log.out();
+        let line = |line: &str| serde_json::from_str(line).map_err(|e| format!("{line}: {e}"));
+        lines.lines().map(line).collect()
+    }
+
+    /// Ends the sandbox; fails unless its log has a refusal with each of `words` in it.
+    pub(crate) fn refused(&self, words: &[&str]) -> Result<(), String> {
+        let log = self.log()?;
+        let blocked: Vec<String> =
+            log.iter().filter(|line| line["verdict"] == "blocked").map(Value::to_string).collect();
+        let missing = |word: &&&str| !blocked.iter().any(|line| line.contains(**word));
+        match words.iter().find(missing) {
+            None => Ok(()),
+            Some(word) => Err(format!("no refusal with '{word}' in the log:\n{}", lines(&log))),
+        }
+    }
+}
+
+fn lines(log: &[Value]) -> String {
+    log.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The last of what a command said, whose script need not be shown.
+fn said(ran: &Finished) -> String {
+    format!("code {:?}\nstdout: {}\nstderr: {}", ran.code, ran.out(), ran.err())
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        // What it leaves is found by the test's end.
+        let _removed = self.world.bench.agentkernel(&["sandbox", "remove", self.name]).run();
+    }
+}
