@@ -7,7 +7,7 @@ use std::{
 };
 use tokio::task::JoinSet;
 
-/// Owns tasks: those that run when it is dropped are aborted.
+/// Owns tasks: those that run when it is dropped are aborted, as its set is.
 #[derive(Default)]
 pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
@@ -25,13 +25,6 @@ impl Tasks {
         // Nothing panics while it is held, and a set of tasks is whole at any moment.
         let next = || poll_fn(|cx| self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_join_next(cx));
         while next().await.is_some() {}
-    }
-}
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        // A spawner that is at work this moment may hold the set a little longer.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
 

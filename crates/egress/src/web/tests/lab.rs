@@ -185,13 +185,8 @@ impl Trust {
     }
 }
 
-/// As a client of the sandbox, which believes the gateway and nobody else.
-pub(super) async fn tls_to(
-    web: &Web,
-    client: DuplexStream,
-    name: &str,
-    alpn: &[&str],
-) -> io::Result<tokio_rustls::client::TlsStream<DuplexStream>> {
+/// Of a client of the sandbox, which believes the gateway and nobody else.
+pub(super) fn client_config(web: &Web, alpn: &[&str]) -> Arc<ClientConfig> {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(web.authority().unwrap().as_bytes()).unwrap()).unwrap();
@@ -201,9 +196,19 @@ pub(super) async fn tls_to(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    soon(TlsConnector::from(Arc::new(config)).connect(name, client)).await
+    Arc::new(config)
 }
+
+pub(super) async fn tls_with(config: Arc<ClientConfig>, client: DuplexStream, name: &str) -> io::Result<Tls> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    soon(TlsConnector::from(config).connect(name, client)).await
+}
+
+pub(super) async fn tls_to(web: &Web, client: DuplexStream, name: &str, alpn: &[&str]) -> io::Result<Tls> {
+    tls_with(client_config(web, alpn), client, name).await
+}
+
+pub(super) type Tls = tokio_rustls::client::TlsStream<DuplexStream>;
 
 /// A server of TLS for one connection after the other, each served by `serve`.
 pub(super) async fn tls_server<F, R>(acceptor: TlsAcceptor, serve: F) -> SocketAddr

@@ -137,3 +137,18 @@ async fn a_client_that_does_not_believe_the_gateway_is_let_go() {
     assert!(tls_to(&stranger, flow.client, NAME, &[]).await.is_err());
     assert!(matches!(soon(flow.outcome).await.unwrap().0, Outcome::Broken(_)));
 }
+
+#[tokio::test]
+async fn no_session_is_taken_up_again() {
+    let trust = Trust::new();
+    let address = tls_server(trust.acceptor(NAME, &[]), says_alpn).await;
+    let (web, rules) = (trust.web(), Arc::new(Rules::default()));
+    let config = client_config(&web, &[]);
+    for _ in 0..2 {
+        let flow = opened(&web, place(address), &rules);
+        let mut tls = tls_with(Arc::clone(&config), flow.client, NAME).await.unwrap();
+        tls.write_all(GET).await.unwrap();
+        assert!(read_all(&mut tls).await.starts_with("HTTP/1.1 200 "));
+        assert_eq!(tls.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+    }
+}
