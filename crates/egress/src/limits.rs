@@ -22,7 +22,7 @@ pub struct Limits {
     pub drain: Duration,
 }
 
-const MAX_FLOWS: u64 = 1024;
+const MAX_FLOWS: u64 = 4096;
 const MAX_QUERIES: u64 = 128;
 /// Descriptors left for the rest of the process.
 const SPARE_DESCRIPTORS: u64 = 64;
@@ -68,7 +68,7 @@ mod tests {
                 "{descriptors}: {limits:?}"
             );
         }
-        assert_eq!(Limits::of_descriptors(None).flows, 1024);
-        assert_eq!(Limits::of_descriptors(Some(1 << 20)).flows, 1024);
+        assert_eq!(Limits::of_descriptors(None).flows, 4096);
+        assert_eq!(Limits::of_descriptors(Some(1 << 20)).flows, 4096);
     }
 }

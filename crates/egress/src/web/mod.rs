@@ -14,6 +14,7 @@ mod path;
 mod proxy;
 mod redact;
 mod refuse;
+mod seats;
 mod serve;
 mod session;
 mod sides;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 use hyper::{http::uri::Scheme, service::service_fn};
 use proxy::Proxy;
 use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
+use seats::{Seat, Seats};
 use session::{Fate, Session, Shared, Slot};
 use sides::{Activity, Counted, Heads, Patient, Tally};
 use std::{
@@ -55,7 +57,7 @@ use upstream::{Dialer, Protocol};
 const MOST_HEADERS: usize = 100;
 /// Bytes of one, and of what is read at once.
 const LONGEST_HEAD: usize = 64 * 1024;
-const LONGEST_HEAD_H2: u32 = 64 * 1024;
+const LONGEST_HEAD_H2: u32 = 16 * 1024;
 /// How HTTP/2 begins where it was not agreed on (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -122,6 +124,7 @@ pub(crate) struct Web {
     /// The error as text: it is the same for everybody who asks.
     authority: OnceLock<std::result::Result<Authority, String>>,
     timeouts: Timeouts,
+    seats: Seats,
 }
 
 /// What one connection of the sandbox needs while it is served. Dropping it ends all that was started for it.
@@ -130,6 +133,8 @@ struct Visit {
     tunnels: Tasks,
     /// Connections to the other side, and the streams of HTTP/2.
     legs: Tasks,
+    /// Given back when all of the above is gone.
+    seats: Vec<Seat>,
 }
 
 impl Web {
@@ -144,7 +149,7 @@ impl Web {
     fn with_timeouts(roots: Vec<CertificateDer<'static>>, timeouts: Timeouts) -> Self {
         let provider = upstream::provider();
         let dialer = Arc::new(Dialer::new(roots, Arc::clone(&provider), timeouts));
-        Self { dialer, provider, authority: OnceLock::new(), timeouts }
+        Self { dialer, provider, authority: OnceLock::new(), timeouts, seats: Seats::new(timeouts) }
     }
 
     /// The certificate that the sandbox has to believe, as PEM.
@@ -170,12 +175,22 @@ impl Web {
     ) -> Outcome {
         let tally = Tally::new(ledger);
         let mut client = tally.count(client);
+        let mut visit = Visit::new();
+        match self.seats.read().await {
+            Ok(seat) => visit.seats.push(seat),
+            Err(kind) => return Outcome::Broken(kind),
+        }
         let protocol = match timeout(self.timeouts.head, recognize(&mut client)).await {
             Ok(Ok(protocol)) => protocol,
             Ok(Err(e)) => return Outcome::Broken(e.kind()),
             Err(_) => return Outcome::Broken(io::ErrorKind::TimedOut),
         };
-        let visit = Visit::new();
+        if protocol == Protocol::Http2 {
+            match self.seats.http2().await {
+                Ok(seat) => visit.seats.push(seat),
+                Err(kind) => return Outcome::Broken(kind),
+            }
+        }
         let session = self.session(place, judge, Scheme::HTTP, protocol, Slot::Empty, &visit);
         self.serve(client, session, visit).await
     }
@@ -189,7 +204,11 @@ impl Web {
         ledger: &Ledger,
     ) -> Outcome {
         let tally = Tally::new(ledger);
-        let visit = Visit::new();
+        let mut visit = Visit::new();
+        match self.seats.proxied().await {
+            Ok(seat) => visit.seats.push(seat),
+            Err(kind) => return Outcome::Broken(kind),
+        }
         let activity = Arc::clone(&visit.shared.activity);
         let client = Patient::new(tally.count(client), activity, self.timeouts, Heads::Bytes);
         let (dialer, shared) = (Arc::clone(&self.dialer), visit.shared.clone());
@@ -254,7 +273,7 @@ impl Visit {
             legs: legs.spawner(),
             tunnels: tunnels.spawner(),
         };
-        Self { shared, tunnels, legs }
+        Self { shared, tunnels, legs, seats: Vec::new() }
     }
 
     /// Streams behind an upgrade are still there when HTTP has ended.

@@ -14,9 +14,9 @@ use std::{convert::Infallible, error::Error, io};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// At once, over HTTP/2.
-const MOST_STREAMS: u32 = 100;
+const MOST_STREAMS: u32 = 32;
 /// How much of a request may be under way to this process, HTTP/2.
-const WINDOW: u32 = 1 << 20;
+const WINDOW: u32 = 256 * 1024;
 /// How much of each answer may wait for the client, HTTP/2.
 const SEND_BUFFER: usize = 32 * 1024;
 

@@ -50,6 +50,8 @@ impl Web {
         place: Place,
         judge: Arc<dyn Judge>,
     ) -> std::result::Result<(Box<Opened>, Session, Visit), Outcome> {
+        let mut visit = Visit::new();
+        visit.seats.push(self.seats.read().await.map_err(Outcome::Broken)?);
         let hello =
             in_time(self.timeouts.handshake, LazyConfigAcceptor::new(Acceptor::default(), client)).await?;
         // The connection was decided for this name. Without one it was decided by its address.
@@ -57,11 +59,11 @@ impl Web {
             refuse::say(hello.io, &refuse::ACCESS_DENIED).await;
             return Err(Outcome::Broken(io::ErrorKind::PermissionDenied));
         }
-        let Some(offer) = offer(&hello) else {
+        let Some(mut offer) = offer(&hello) else {
             refuse::say(hello.io, &refuse::NO_APPLICATION_PROTOCOL).await;
             return Err(Outcome::Broken(io::ErrorKind::Unsupported));
         };
-        let visit = Visit::new();
+        let seat = self.seats.among(&mut offer).await.map_err(Outcome::Broken)?;
         let reached = self.dialer.reach(&place, &Scheme::HTTPS, &offer, &visit.shared.legs).await;
         let (slot, protocol) = match reached {
             Ok((leg, protocol)) => {
@@ -73,6 +75,7 @@ impl Web {
                 (Slot::Failed(failure), offer.first().copied().unwrap_or(Protocol::Http1))
             }
         };
+        visit.seats.extend(seat.filter(|_| protocol == Protocol::Http2));
         let config = self.server_config(&place.name, protocol);
         let config = config.map_err(|_| Outcome::Broken(io::ErrorKind::Other))?;
         let client = in_time(self.timeouts.handshake, hello.into_stream(config)).await?;

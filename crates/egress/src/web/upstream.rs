@@ -32,7 +32,7 @@ const KEEPALIVE: Duration = Duration::from_secs(120);
 /// Handshakes that can be taken up again; each is a few kilobytes.
 const RESUMABLE: usize = 64;
 /// How much of an answer may be under way to this process, HTTP/2.
-const WINDOW: u32 = 1 << 20;
+const WINDOW: u32 = 256 * 1024;
 /// How much of each request may wait to be sent on, HTTP/2.
 const SEND_BUFFER: usize = 32 * 1024;
 

@@ -9,6 +9,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 type Outgoing = BoxBody<Bytes, Infallible>;
 
@@ -156,12 +157,77 @@ async fn too_many_headers_are_refused() {
     }
     let answer = soon(sender.send_request(request.body(text("")).unwrap())).await.unwrap();
     assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-    let long = get("https://api.x.com/").header("x-long", "a".repeat(70 * 1024)).body(text("")).unwrap();
+    let long = get("https://api.x.com/").header("x-long", "a".repeat(20 * 1024)).body(text("")).unwrap();
     match soon(sender.send_request(long)).await {
         Ok(answer) => assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
         Err(error) => assert!(!error.is_timeout(), "{error}"),
     }
     assert!(rules.seen().iter().all(|request| request.refused.is_some()));
+}
+
+/// Each stream holds a head and what is to be sent, in memory of this process.
+#[tokio::test]
+async fn no_more_than_32_requests_of_a_connection_are_under_way() {
+    const MOST: usize = 32;
+    let (trust, rules) = (Trust::new(), Arc::new(Rules::default()));
+    let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let together = Arc::new(tokio::sync::Barrier::new(MOST));
+    let (seen, peak) = (Arc::clone(&under_way), Arc::clone(&most));
+    let address = tls_server(trust.acceptor(NAME, &["h2"]), move |io| {
+        let (seen, peak, together) = (Arc::clone(&seen), Arc::clone(&peak), Arc::clone(&together));
+        let service = service_fn(move |request| {
+            let (seen, peak, together) = (Arc::clone(&seen), Arc::clone(&peak), Arc::clone(&together));
+            async move {
+                peak.fetch_max(seen.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                together.wait().await;
+                seen.fetch_sub(1, Ordering::SeqCst);
+                echo(request).await
+            }
+        });
+        async move {
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(io), service).await;
+        }
+    })
+    .await;
+    let web = trust.web();
+    let flow = opened(&web, place(address), &rules);
+    let mut sender = client(tls_to(&web, flow.client, NAME, &["h2"]).await.unwrap()).await;
+    // The first words of the other side are there when something was answered.
+    let refused = get("https://api.x.com/forbidden").body(text("")).unwrap();
+    assert_eq!(soon(sender.send_request(refused)).await.unwrap().status(), StatusCode::FORBIDDEN);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..MOST * 4 {
+        let mut sender = sender.clone();
+        tasks.spawn(async move {
+            let request = get("https://api.x.com/").body(text("")).unwrap();
+            assert_eq!(soon(sender.send_request(request)).await.unwrap().status(), StatusCode::OK);
+        });
+    }
+    soon(tasks.join_all()).await;
+    assert_eq!(most.load(Ordering::SeqCst), MOST);
+}
+
+#[tokio::test]
+async fn where_http2_has_no_seat_left_http1_is_spoken() {
+    let (trust, rules) = (Trust::new(), Arc::new(Rules::default()));
+    let address = tls_server(trust.acceptor(NAME, &["h2", "http/1.1"]), serve).await;
+    let web = trust.web();
+    let spoken = async || {
+        let flow = opened(&web, place(address), &rules);
+        let tls = tls_to(&web, flow.client, NAME, &["h2", "http/1.1"]).await.unwrap();
+        (tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec), tls, flow.outcome)
+    };
+    let mut open = Vec::new();
+    for _ in 0..64 {
+        open.push(spoken().await);
+    }
+    assert!(open.iter().all(|(protocol, ..)| protocol.as_deref() == Some(b"h2")));
+    assert_eq!(spoken().await.0.as_deref(), Some(&b"http/1.1"[..]));
+    let (_, tls, outcome) = open.pop().unwrap();
+    drop(tls);
+    soon(outcome).await.unwrap();
+    assert_eq!(spoken().await.0.as_deref(), Some(&b"h2"[..]));
 }
 
 #[tokio::test]
