@@ -24,7 +24,8 @@ cargo xtask test [STAGE...]          everything that must pass, as root and as a
 cargo xtask test --list              the stages
 cargo xtask bench [--quick] [--json] [--build] [--no-write]
                                      agentkernel beside bwrap, runc and Docker, in one interleaved run
-cargo xtask bench images | engines   the same of images, and on Docker and Podman; each has options of its own
+cargo xtask bench images | engines | egress
+                                     the same of images, on Docker and Podman, and of the gateway; each has options of its own
 cargo xtask fuzz [TARGET...] [--seconds N] [--jobs N] [--keep] [--input FILE]
                                      every parser against the committed corpus and what follows from it
 cargo xtask images [NAME...] --into DIR|URL

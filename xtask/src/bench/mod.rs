@@ -5,6 +5,7 @@
 
 mod command;
 mod crowd;
+mod egress;
 mod engines;
 mod images;
 mod numbers;
@@ -64,11 +65,12 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
     match words.split_first() {
         Some((&"images", rest)) => return images::run(rest),
         Some((&"engines", rest)) => return engines::run(rest),
+        Some((&"egress", rest)) => return egress::run(rest),
         _ => {}
     }
     if let Some(word) = words.iter().find(|w| !["--quick", "--json", "--build", "--no-write"].contains(w)) {
         return Err(format!(
-            "'{word}' is not an option of bench: images, engines, --quick, --json, --build, --no-write"
+            "'{word}' is not an option of bench: images, engines, egress, --quick, --json, --build, --no-write"
         )
         .into());
     }
@@ -182,10 +184,12 @@ impl Worker<'_> {
     }
 }
 
-/// The worker: `AGENTKERNEL HOME ROUNDS PIPES`, or `images` and its plan; its results as one JSON object on stdout.
+/// The worker: `AGENTKERNEL HOME ROUNDS PIPES`, or `images` or `egress` and its plan; its results as one JSON object on stdout.
 pub(crate) fn worker(words: &[&str]) -> Outcome<ExitCode> {
-    if let Some((&"images", rest)) = words.split_first() {
-        return images::worker(rest);
+    match words.split_first() {
+        Some((&"images", rest)) => return images::worker(rest),
+        Some((&"egress", rest)) => return egress::worker(rest),
+        _ => {}
     }
     let [agentkernel, home, rounds, pipes] = words else {
         return Err("bench-worker is started by bench, not by hand".into());

@@ -18,6 +18,8 @@ pub(super) const ENGINES: Part = Part {
     begin: "<!-- engines:begin, written by cargo xtask bench engines -->",
     end: "<!-- engines:end -->",
 };
+pub(super) const EGRESS: Part =
+    Part { begin: "<!-- egress:begin, written by cargo xtask bench egress -->", end: "<!-- egress:end -->" };
 pub(super) const IMAGES: Part =
     Part { begin: "<!-- images:begin, written by cargo xtask bench images -->", end: "<!-- images:end -->" };
 
