@@ -177,7 +177,6 @@ pub(crate) fn of_existing(
     if !policy.secrets.is_empty() || !policy.secret_files.is_empty() {
         memory::keep_unseen()?;
     }
-    warn(context, &given.bindings);
     let kept = || match engine.sealed(&info.name)? {
         None => Ok(Vec::new()),
         Some(sealed) => {
@@ -227,7 +226,7 @@ fn inline(entry: Entry) -> Option<SecretBinding> {
 }
 
 /// Says once that values were seen.
-fn warn(context: &Context, bindings: &[SecretBinding]) {
+pub(crate) fn warn(context: &Context, bindings: &[SecretBinding]) {
     let inline = bindings.iter().find(|binding| matches!(binding.origin(), Origin::Inline(_)));
     if let Some(binding) = inline {
         let name = binding.name();

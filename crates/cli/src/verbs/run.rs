@@ -159,6 +159,10 @@ impl Run {
         // Before anything is made: what is missing is said first.
         let given = wanted.values(context, &self.sandbox.secrets.vault)?;
         let (info, made) = kept(engine, &name, prepared).await?;
+        if !given.is_empty() {
+            // What comes now clones nothing from this process.
+            memory::keep_unseen()?;
+        }
         let vault = &self.sandbox.secrets.vault;
         let values = match made {
             Made::Now => secrets::keep(context, engine, &info, &wanted, vault).await.map(|()| given),

@@ -52,6 +52,7 @@ impl Start {
     /// Those of the secrets that the sandbox was made with.
     fn values(&self, context: &Context, engine: &Engine) -> Result<Values> {
         let given = secrets::bindings(&self.secret)?;
+        secrets::warn(context, &given);
         if let Some(binding) = given.iter().find(|binding| *binding.origin() == Origin::Vault) {
             let name = binding.name();
             return Err(Error::invalid(format!("no value is given for secret '{name}'")).with_hint(format!(
