@@ -25,8 +25,8 @@ Examples:
   agentkernel sandbox network box --remove 'deny tracker.example.com'
   agentkernel sandbox network box --public              public addresses again, where no rule says otherwise
 
-New rules come before those that are there. They hold at once, for connections that begin from then on; open ones go
-on. See 'agentkernel policy log NAME' for what was let out.";
+New rules come before those that are there. They hold at once, for connections that begin from then on and
+requests that are read; other open connections go on. See 'agentkernel policy log NAME' for what was let out.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
