@@ -1,7 +1,7 @@
 import os, socket, ssl, sys, threading, time
 
 # A client that wants out. Everything has a deadline: what is not answered is not reached.
-socket.setdefaulttimeout(5)
+socket.setdefaulttimeout(3)
 PROXY = ("192.0.2.53", 3128)
 
 def connect(host, port, family=None):
@@ -24,6 +24,9 @@ def drain(s, limit=65536):
             if not part:
                 break
             got += part
+            if got.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")) and b"\r\n\r\n" in got:
+                # A refusal, whose connection may stay open.
+                s.settimeout(0.2)
     except (OSError, ssl.SSLError):
         pass
     return got

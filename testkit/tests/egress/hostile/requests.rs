@@ -2,7 +2,7 @@
 
 use super::{API, EVIL, Scene, VALUE, World};
 use crate::{Test, bench::expect};
-use agentkernel_testkit::origin::{Certificate, Files, Net};
+use agentkernel_testkit::origin::{Certificate, Files, Net, Seen};
 
 pub(super) const fn tests() -> [Test; 7] {
     [
@@ -32,8 +32,13 @@ for sni in (EVIL, 'api.test.evil.test', None):
     except ValueError: continue",
     )?;
     let seen = scene.api.record().requests();
-    let got = seen.iter().find(|seen| seen.headers.iter().any(|(_, value)| value.contains(VALUE)));
-    expect(got.is_none(), || format!("the secret went out: {got:?}"))
+    let meant = |seen: &Seen| {
+        let host = seen.header("host");
+        seen.sni.as_deref() == Some(API) && host.len() == 1 && host[0].split(':').next() == Some(API)
+    };
+    let has = |seen: &&Seen| seen.headers.iter().any(|(_, value)| value.contains(VALUE));
+    let astray = seen.iter().filter(has).find(|seen| !meant(seen));
+    expect(astray.is_none(), || format!("the secret went out: {astray:?}"))
 }
 
 /// A rule about an address does not undo one about a name that stands before it.
