@@ -38,10 +38,8 @@ use std::{process::ExitCode, sync::Arc};
 const AT_A_TIME: usize = 2;
 
 /// Tests that show what is not right yet, and what that is. They run with `--include-ignored`.
-const OPEN: [(&str, &str); 2] = [
-    ("seed/value-not-in-process-1", "process 1 is a fork of a keeper that has the values already"),
-    ("client/npm", "npm does not believe the certificate that it is shown; why is not known"),
-];
+const OPEN: [(&str, &str); 1] =
+    [("client/npm", "npm does not believe the certificate that it is shown; why is not known")];
 
 /// A test, by name.
 pub(crate) type Test = (&'static str, fn(&World) -> Result<(), String>);

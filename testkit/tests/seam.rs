@@ -6,7 +6,7 @@ use agentkernel_backend::Registry;
 use agentkernel_engine::{
     Engine,
     request::{CreateRequest, Filter, RunRequest},
-    values::Values,
+    values::Source,
 };
 use agentkernel_image::HostFacts;
 use agentkernel_model::{
@@ -106,7 +106,7 @@ fn engine(data: &Path) -> Engine {
 
 fn run_of(script: &str) -> RunRequest {
     let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..plain_spec() };
-    RunRequest { spec, command: sh(script), backend: Some("fake".to_owned()), values: Values::default() }
+    RunRequest { spec, command: sh(script), backend: Some("fake".to_owned()), values: Source::default() }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use agentkernel_model::{Error, Result};
 use std::future::Future;
 use tokio::runtime::Builder;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) printer: Printer,

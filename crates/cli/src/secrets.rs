@@ -5,7 +5,11 @@ use crate::{
     hidden::Word,
     vaults::{self, VaultArgs},
 };
-use agentkernel_engine::{Engine, memory, request::SandboxInfo, values::Values};
+use agentkernel_engine::{
+    Engine, memory,
+    request::SandboxInfo,
+    values::{Source, Values},
+};
 use agentkernel_model::{
     Error, Result,
     policy::EffectivePolicy,
@@ -87,6 +91,17 @@ impl Wanted {
     pub(crate) fn values(&self, context: &Context, vault: &VaultArgs) -> Result<Values> {
         warn(context, &self.bindings);
         self.resolved(context, vault)
+    }
+
+    /// The same for a sandbox of this process, which looks when it is there: until then nothing of a vault may be in the
+    /// memory that process 1 is cloned from.
+    pub(crate) fn source(&self, context: &Context, vault: &VaultArgs) -> Source {
+        warn(context, &self.bindings);
+        let (wanted, context, vault) = (self.clone(), context.clone(), vault.clone());
+        Source::new(move || {
+            memory::keep_unseen()?;
+            wanted.resolved(&context, &vault)
+        })
     }
 
     fn resolved(&self, context: &Context, vault: &VaultArgs) -> Result<Values> {

@@ -83,15 +83,14 @@ impl Setup {
 }
 
 impl HostGateway {
+    /// Makes no key yet: what is cloned from this process before [`HostGateway::authority`] is asked has none.
+    ///
     /// # Errors
-    /// When no key can be made for the authority that the sandbox is told to believe, where TLS of some host is opened.
+    /// When what verifies certificates cannot be made.
     pub fn new(setup: Setup, limits: Limits) -> Result<Arc<Self>> {
         let own_addresses = setup.own_addresses.into_iter().map(|ip| ip.to_canonical()).collect();
         let rules = Ruleset::new(setup.rules, setup.secrets);
         let web = Web::new(setup.roots)?;
-        if rules.opens_tls() {
-            web.authority()?;
-        }
         let shared = Shared {
             rules: RwLock::new(Arc::new(rules)),
             own_addresses,
@@ -112,7 +111,14 @@ impl HostGateway {
         *current = Arc::new(current.with_rules(rules));
     }
 
-    /// The certificate that the sandbox must believe, as PEM, where TLS of some host is opened: for its secrets or for
+    /// What is sent to which host from now on, beside the same rules. For secrets that must not be in this process before
+    /// the sandbox is there.
+    pub fn bind_secrets(&self, secrets: Vec<Bound>) {
+        let mut current = self.shared.rules.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(current.with_secrets(secrets));
+    }
+
+    /// The certificate that the sandbox must believe, as PEM, made when it is asked for first, where TLS of some host is opened: for its secrets or for
     /// rules about requests. `None` where none is.
     ///
     /// # Errors

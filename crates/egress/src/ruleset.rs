@@ -55,6 +55,11 @@ impl Ruleset {
         Self { egress, secrets: self.secrets.clone() }
     }
 
+    /// The same rules with other secrets.
+    pub(crate) fn with_secrets(&self, secrets: Vec<Bound>) -> Self {
+        Self { egress: self.egress.clone(), secrets }
+    }
+
     /// Whether names make a difference anywhere.
     pub(crate) fn knows_names(&self) -> bool {
         !self.secrets.is_empty() || self.egress.rules.iter().any(|rule| rule.target().name().is_some())

@@ -11,15 +11,14 @@ use std::{fs, io, path::PathBuf, sync::Arc};
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The gateway for `policy`, which sends `values`; `None` where there is nothing to decide. `observer` is told what goes
-/// through it. Must be called within the runtime.
+/// The gateway for `policy`, which sends no secret yet; `None` where there is nothing to decide. `observer` is told what
+/// goes through it. Must be called within the runtime.
 ///
 /// # Errors
 /// When this user's settings of the gateway cannot be read.
 pub(crate) fn gateway(
     engine: &Engine,
     policy: &EffectivePolicy,
-    values: &Values,
     observer: impl FnOnce() -> Option<Arc<dyn Observer>>,
 ) -> Result<Option<Arc<HostGateway>>> {
     let Some(rules) = policy.rules() else { return Ok(None) };
@@ -31,8 +30,19 @@ pub(crate) fn gateway(
     }
     setup.roots = settings.roots;
     setup.observer = observer();
-    setup.secrets.clone_from(&values.bound);
     HostGateway::new(setup, Limits::of_process()).map(Some)
+}
+
+/// Has `gateway` send `values`, and gives the certificate that the sandbox must believe, as PEM, where it must believe one.
+///
+/// # Errors
+/// When no key can be made.
+pub(crate) fn bind<'a>(gateway: Option<&'a Arc<HostGateway>>, values: &Values) -> Result<Option<&'a str>> {
+    let Some(gateway) = gateway else { return Ok(None) };
+    if !values.bound.is_empty() {
+        gateway.bind_secrets(values.bound.clone());
+    }
+    gateway.authority()
 }
 
 fn resolv_conf() -> Result<String> {

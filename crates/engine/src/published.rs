@@ -9,7 +9,7 @@ use crate::{
     lock::Lock,
     outside,
     ports::Listeners,
-    values::Values,
+    values::Source,
 };
 use agentkernel_backend::{
     Backend, CreateInputs, DriverState, Exit, Lease, Process, Sandbox, process::ExitFuture,
@@ -25,7 +25,7 @@ pub(crate) async fn run(
     backend: Arc<dyn Backend>,
     inputs: CreateInputs,
     gateway: Option<Arc<HostGateway>>,
-    values: &Values,
+    values: &Source,
 ) -> Result<Process> {
     let listeners = Listeners::bind(&inputs.admitted.spec().ports).await?;
     directories::ensure(&engine.host)?;
@@ -52,7 +52,7 @@ async fn bring_up(
     command: &ExecSpec,
     inputs: CreateInputs,
     gateway: Option<&Arc<HostGateway>>,
-    values: &Values,
+    values: &Source,
 ) -> Result<(Arc<dyn Sandbox>, Process)> {
     let Some(remains) = &mut guard.0 else { unreachable!("a guard is cleared once, at the end") };
     let again =
@@ -63,8 +63,10 @@ async fn bring_up(
     let state = remains.state.insert(state);
     let (state, sandbox) = remains.backend.start(again, state, outside::of_seam(gateway)).await?;
     remains.state = Some(state);
-    let authority = gateway.map_or(Ok(None), |gateway| gateway.authority())?;
-    inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, values).await?;
+    // Only now: process 1 may be a clone of this one.
+    let values = values.ask(&spec.policy).await?;
+    let authority = outside::bind(gateway, &values)?;
+    inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, &values).await?;
     if let Some(script) = spec.init_script {
         initscript::run(sandbox.as_ref(), &script).await?;
     }

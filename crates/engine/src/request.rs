@@ -1,6 +1,6 @@
 //! What callers ask of the engine, and what they get.
 
-use crate::values::Values;
+use crate::values::Source;
 use agentkernel_backend::Process;
 use agentkernel_model::{
     command::ExecSpec,
@@ -19,8 +19,8 @@ pub struct RunRequest {
     pub command: ExecSpec,
     /// A backend's id or alias as typed; `None` chooses.
     pub backend: Option<String>,
-    /// Those of the secrets that `spec` has.
-    pub values: Values,
+    /// Of the secrets that `spec` has.
+    pub values: Source,
 }
 
 /// A command that runs, and what was decided on the way.

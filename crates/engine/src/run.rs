@@ -8,6 +8,7 @@ use crate::{
     request::{RunRequest, Running},
     rootfs,
     select::{self, Selected},
+    values,
 };
 use agentkernel_backend::{CreateInputs, Lease, Process};
 use agentkernel_egress::HostGateway;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 pub(crate) async fn run(engine: &Engine, mut request: RunRequest) -> Result<Running> {
     private::cover(&engine.host, &mut request.spec)?;
-    request.values.check(&request.spec.policy, "give it with --secret or --secret-file")?;
+    values::check_network(&request.spec.policy)?;
     request.spec = inside::with_environment(&request.spec)?;
     let mut selected = select::select(engine, &request.spec, request.backend.as_deref()).await?;
     loop {
@@ -37,7 +38,7 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
     };
     let id = SandboxId::new();
     let observer = || connections::observe_unnamed(engine, id);
-    let gateway = outside::gateway(engine, &request.spec.policy, &request.values, observer)?;
+    let gateway = outside::gateway(engine, &request.spec.policy, observer)?;
     // Nobody removes the image while the command runs.
     let image = rootfs.clone();
     let inputs = CreateInputs { admitted: selected.admitted.clone(), id, rootfs };

@@ -7,6 +7,7 @@ use agentkernel_model::{
     secret::{Secret, SecretGrant, SecretName},
 };
 use agentkernel_trust::Bound;
+use std::{fmt, sync::Arc};
 
 /// See the [module](self). Wiped when dropped; `Debug` shows none.
 #[derive(Debug, Clone, Default)]
@@ -23,15 +24,17 @@ impl Values {
         self.bound.is_empty() && self.files.is_empty()
     }
 
+    /// Of all, some of them twice.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &SecretName> {
+        self.bound.iter().map(Bound::name).chain(self.files.iter().map(|(name, _)| name))
+    }
+
     /// Sees that these are the values of what `policy` has, no more and no fewer. `again` is the command that gives them.
     ///
     /// # Errors
     /// [`agentkernel_model::Kind::Invalid`].
     pub(crate) fn check(&self, policy: &EffectivePolicy, again: &str) -> Result<()> {
-        if !policy.secrets.is_empty() && !matches!(policy.network, Network::Rules(_)) {
-            return Err(Error::invalid("secrets that go to hosts need a network, and this sandbox has none")
-                .with_hint("leave out --no-network, or choose another profile"));
-        }
+        check_network(policy)?;
         let granted = |bound: &Bound| policy.secrets.iter().any(|grant| lets(grant, bound));
         if let Some(bound) = self.bound.iter().find(|bound| !granted(bound)) {
             let (name, host) = (bound.name(), bound.host());
@@ -55,6 +58,57 @@ impl Values {
                 .with_hint(again.to_owned())),
         }
     }
+}
+
+/// Where values come from. It is asked when process 1 of the sandbox is there: one that is a clone of this process would
+/// have in its memory what was looked up before, keys of vaults included.
+#[derive(Clone)]
+pub struct Source(Arc<dyn Fn() -> Result<Values> + Send + Sync>);
+
+impl Source {
+    /// `look_up` may block, and is called once for each attempt to start the sandbox.
+    pub fn new(look_up: impl Fn() -> Result<Values> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(look_up))
+    }
+
+    /// The values of what `policy` has; nobody is asked where it has none.
+    ///
+    /// # Errors
+    /// As whoever is asked, and as [`Values::check`].
+    pub(crate) async fn ask(&self, policy: &EffectivePolicy) -> Result<Values> {
+        if policy.secrets.is_empty() && policy.secret_files.is_empty() {
+            return Ok(Values::default());
+        }
+        let look_up = Arc::clone(&self.0);
+        let asking = tokio::task::spawn_blocking(move || look_up());
+        let values =
+            asking.await.map_err(|e| Error::internal("a look for secrets was cut off").with_source(e))??;
+        values.check(policy, "give it with --secret or --secret-file")?;
+        Ok(values)
+    }
+}
+
+/// Of a sandbox without secrets.
+impl Default for Source {
+    fn default() -> Self {
+        Self::new(|| Ok(Values::default()))
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").finish_non_exhaustive()
+    }
+}
+
+/// # Errors
+/// [`agentkernel_model::Kind::Invalid`] for secrets that nothing could send.
+pub(crate) fn check_network(policy: &EffectivePolicy) -> Result<()> {
+    if policy.secrets.is_empty() || matches!(policy.network, Network::Rules(_)) {
+        return Ok(());
+    }
+    Err(Error::invalid("secrets that go to hosts need a network, and this sandbox has none")
+        .with_hint("leave out --no-network, or choose another profile"))
 }
 
 fn lets(grant: &SecretGrant, bound: &Bound) -> bool {

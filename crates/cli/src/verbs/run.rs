@@ -115,15 +115,11 @@ impl Run {
         if self.keep || self.branch {
             return context.block_on(self.run_kept(context, &engine, prepared, command));
         }
-        let values = prepared.secrets.values(context, &self.sandbox.secrets.vault)?;
+        let values = prepared.secrets.source(context, &self.sandbox.secrets.vault);
         let Prepared { spec, mut notes, .. } = prepared;
         context.block_on(async {
             let image = spec.image.to_string();
-            let has_values = !values.is_empty();
             let running = engine.run(RunRequest { spec, command, backend, values }).await?;
-            if has_values {
-                memory::keep_unseen()?;
-            }
             let choice = running.choice;
             if !self.json {
                 tell_choice(context, &choice.notes, &choice.unenforced);

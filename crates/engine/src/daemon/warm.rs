@@ -11,7 +11,6 @@ use crate::{
     engine::Engine,
     lock::Lock,
     outside,
-    values::Values,
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::HostGateway;
@@ -73,7 +72,7 @@ pub(super) fn plan(engine: &Engine, build: &Build, wish: &Wish) -> Result<Meanin
     let admitted = backend.admit(recipe.spec()).map_err(|refusals| refused(&backend.id(), &refusals))?;
     let id = SandboxId::new();
     let observer = || connections::observe_unnamed(engine, id);
-    let gateway = outside::gateway(engine, &recipe.spec().policy, &Values::default(), observer)?;
+    let gateway = outside::gateway(engine, &recipe.spec().policy, observer)?;
     directories::ensure(&engine.host)?;
     let dir = SandboxDir::of(&engine.host, id);
     let lock = dir.found()?;

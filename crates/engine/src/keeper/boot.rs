@@ -1,6 +1,6 @@
 //! Bringing a sandbox up, with everything that its keeper holds for it.
 
-use super::socket;
+use super::{handover::Incoming, socket};
 use crate::{
     boot as machine, clock, connections,
     directories::{self, SandboxDir},
@@ -10,7 +10,6 @@ use crate::{
     memory, outside,
     ports::Listeners,
     private, query, record, rootfs,
-    values::Values,
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::HostGateway;
@@ -51,7 +50,7 @@ pub(super) async fn boot(
     engine: &Engine,
     id: SandboxId,
     inherited: File,
-    values: Values,
+    incoming: Incoming,
 ) -> Result<Option<Kept>> {
     // From the first moment, so that no signal can end this process between the start and the record of it.
     let terminate = signal(SignalKind::terminate()).map_err(|e| Error::io("cannot listen for signals", e))?;
@@ -73,7 +72,7 @@ pub(super) async fn boot(
     let Some(mut lock) = Lock::attempt_past_looks(&dir.keeping())? else { return Ok(None) };
     note_pid(&mut lock)?;
     let listener = socket::listen(&dir.path)?;
-    bring_up(engine, record, Held { dir, lock, listener, terminate }, values).await.map(Some)
+    bring_up(engine, record, Held { dir, lock, listener, terminate, incoming }).await.map(Some)
 }
 
 /// What is held before the sandbox runs.
@@ -82,14 +81,14 @@ struct Held {
     lock: Lock,
     listener: UnixListener,
     terminate: Signal,
+    incoming: Incoming,
 }
 
-async fn bring_up(engine: &Engine, record: Record, held: Held, values: Values) -> Result<Kept> {
+async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     let mut spec = record.spec()?;
     guard::look_again(&mut spec)?;
     private::cover(&engine.host, &mut spec)?;
     let backend = engine.backend(engine.registry.find(record.backend.as_str())?)?;
-    values.check(&spec.policy, &format!("agentkernel sandbox start {}", record.name))?;
     let spec = inside::with_environment(&spec)?;
     let admitted = backend.admit(&spec).map_err(|refusals| refused(&backend.id(), &refusals))?;
     let origins = record::origins(&record, &engine.facts)?;
@@ -97,7 +96,7 @@ async fn bring_up(engine: &Engine, record: Record, held: Held, values: Values) -
     let listeners = Listeners::bind(&spec.ports).await?;
     let ports = listeners.ports();
     let observer = || connections::observe(engine, &record.name, &held.dir);
-    let gateway = outside::gateway(engine, &spec.policy, &values, observer)?;
+    let gateway = outside::gateway(engine, &spec.policy, observer)?;
     let unfinished =
         || Error::new(Kind::Conflict, format!("the sandbox '{}' was never finished", record.name));
     let mut state = record::decode_state(record.state.as_deref())?.ok_or_else(unfinished)?;
@@ -111,12 +110,12 @@ async fn bring_up(engine: &Engine, record: Record, held: Held, values: Values) -
     let (state, sandbox) = backend.start(inputs, &state, outside::of_seam(gateway.as_ref())).await?;
     let ready = async {
         let user = spec.user.or(image.rootfs.defaults.user).unwrap_or_default();
-        let authority = gateway.as_ref().map_or(Ok(None), |gateway| gateway.authority())?;
+        // Only now: process 1 may be a clone of this one, and nothing else is from here on.
+        let values = held.incoming.receive(memory::keep_unseen).await?;
+        values.check(&spec.policy, &format!("agentkernel sandbox start {}", record.name))?;
+        let authority = outside::bind(gateway.as_ref(), &values)?;
         inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, &values).await?;
         initscript::once(&held.dir, sandbox.as_ref(), spec.init_script.as_deref()).await?;
-        if !values.is_empty() {
-            memory::keep_unseen()?;
-        }
         write(engine, record.id, &state, &ports)
     };
     if let Err(error) = ready.await {

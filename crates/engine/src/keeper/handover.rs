@@ -1,4 +1,5 @@
 //! The values of secrets on their way to a keeper: over the socket that is its stdout, before it says anything.
+//! They are read when process 1 of the sandbox is there: it may be a clone of the keeper.
 //!
 //! ```text
 //! u32 length, that many bytes of JSON: what the values are, and how long each is
@@ -14,11 +15,21 @@ use agentkernel_model::{
 };
 use agentkernel_trust::Bound;
 use serde::{Deserialize, Serialize};
-use std::io::Read;
+use std::{
+    fs::File,
+    io::Read,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::FileTypeExt as _, net::UnixStream},
+    },
+    time::Duration,
+};
 use zeroize::Zeroizing;
 
 /// The longest list, in bytes.
 const MAX_LIST: usize = 1 << 20;
+/// How long the values of secrets may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The most values.
 const MAX_VALUES: usize = 4096;
 
@@ -46,6 +57,39 @@ struct BoundItem {
 struct FileItem {
     name: SecretName,
     length: usize,
+}
+
+/// Values that whoever started this process writes to it, not yet read.
+#[derive(Debug)]
+pub(super) struct Incoming(Option<UnixStream>);
+
+impl Incoming {
+    /// Those that come over `channel`, where that is the socket of [`super::launch`]: a shell in which the verb was typed
+    /// says nothing.
+    ///
+    /// # Errors
+    /// When the system does not say what it is.
+    pub(super) fn of(channel: &File) -> Result<Self> {
+        let fail = |e| Error::io("cannot look at the standard output", e);
+        if !channel.metadata().map_err(fail)?.file_type().is_socket() {
+            return Ok(Self(None));
+        }
+        let socket = UnixStream::from(OwnedFd::from(channel.try_clone().map_err(fail)?));
+        // Whoever starts us writes at once.
+        socket.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
+        Ok(Self(Some(socket)))
+    }
+
+    /// `before` is called when there are values, before the first of them is read.
+    ///
+    /// # Errors
+    /// As [`decode`], and as `before`.
+    pub(super) async fn receive(self, before: fn() -> Result<()>) -> Result<Values> {
+        let Some(socket) = self.0 else { return Ok(Values::default()) };
+        // The sandbox and its gateway are served by this thread meanwhile.
+        let reading = tokio::task::spawn_blocking(move || decode(&socket, before));
+        reading.await.map_err(|e| Error::internal("a look for secrets was cut off").with_source(e))?
+    }
 }
 
 /// `values` as bytes.
@@ -85,7 +129,7 @@ pub(super) fn encode(values: &Values) -> Result<Zeroizing<Vec<u8>>> {
 ///
 /// # Errors
 /// [`agentkernel_model::Kind::Invalid`] for anything else; when the other side is gone.
-pub(super) fn decode(mut from: impl Read, before: impl FnOnce() -> Result<()>) -> Result<Values> {
+fn decode(mut from: impl Read, before: impl FnOnce() -> Result<()>) -> Result<Values> {
     let mut length = [0; 4];
     read(&mut from, &mut length)?;
     let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);

@@ -16,21 +16,15 @@ mod visitors;
 pub(crate) use client::{rules, stays, stop};
 pub(crate) use launch::launch;
 
-use crate::{engine::Engine, memory, values::Values};
+use crate::engine::Engine;
 use agentkernel_model::{Error, Result, id::SandboxId};
+use handover::Incoming;
 use protocol::{Report, WireError};
 use std::{
     fs::File,
     io::Write as _,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::{fs::FileTypeExt as _, net::UnixStream},
-    },
-    time::Duration,
+    os::fd::{AsFd, OwnedFd},
 };
-
-/// How long the values of secrets may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The whole life of the keeper of `id`, in a process of its own. Returns when the sandbox is gone.
 ///
@@ -39,8 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn keep(engine: &Engine, id: SandboxId) -> Result<()> {
     leave_the_terminal()?;
     let (inherited, report) = take_streams()?;
-    let booted = match hear_values(&report) {
-        Ok(values) => boot::boot(engine, id, inherited, values).await,
+    let booted = match Incoming::of(&report) {
+        Ok(incoming) => boot::boot(engine, id, inherited, incoming).await,
         Err(error) => Err(error),
     };
     match booted {
@@ -58,19 +52,6 @@ pub(crate) async fn keep(engine: &Engine, id: SandboxId) -> Result<()> {
             Err(error)
         }
     }
-}
-
-/// What the one who started us hands over before anything else, where that is [`launch`]: a shell in which the verb was
-/// typed says nothing.
-fn hear_values(channel: &File) -> Result<Values> {
-    let fail = |e| Error::io("cannot look at the standard output", e);
-    if !channel.metadata().map_err(fail)?.file_type().is_socket() {
-        return Ok(Values::default());
-    }
-    let socket = UnixStream::from(OwnedFd::from(channel.try_clone().map_err(fail)?));
-    // Whoever starts us writes at once.
-    socket.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
-    handover::decode(&socket, memory::leave_no_core_files)
 }
 
 /// A session of its own: no hangup and no Ctrl-C of the terminal in which it happened to be started.

@@ -6,7 +6,7 @@ use agentkernel_engine::{
     Engine,
     daemon::{Order, PoolSize},
     request::{CreateRequest, Effect, Filter, GcReport, RunRequest, SandboxInfo, Stopped},
-    values::Values,
+    values::{Source, Values},
 };
 use agentkernel_image::HostFacts;
 use agentkernel_model::{
@@ -335,7 +335,7 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
             ["run", script] => {
                 let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec() };
                 let request =
-                    RunRequest { spec, command: shell(script), backend: None, values: Values::default() };
+                    RunRequest { spec, command: shell(script), backend: None, values: Source::default() };
                 output(engine.run(request).await?.process).await.map(drop)
             }
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,

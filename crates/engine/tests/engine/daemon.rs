@@ -8,7 +8,7 @@ use agentkernel_backend::Process;
 use agentkernel_engine::{
     daemon::{DaemonStatus, Order, Phase, PoolSize, Started},
     request::{Effect, RunRequest, Stopped},
-    values::Values,
+    values::Source,
 };
 use agentkernel_model::{
     Kind, Result,
@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn begin(&self, spec: SandboxSpec, command: ExecSpec) -> Result<Process> {
-        let request = RunRequest { spec, command, backend: None, values: Values::default() };
+        let request = RunRequest { spec, command, backend: None, values: Source::default() };
         self.runtime.block_on(self.engine.run(request)).map(|running| running.process)
     }
 
@@ -421,7 +421,7 @@ fn stop_waits_for_commands_that_run() {
             spec: kind(),
             command: shell("echo cold"),
             backend: None,
-            values: Values::default(),
+            values: Source::default(),
         };
         assert_eq!(output(bench.engine.run(request).await.unwrap().process).await.unwrap(), "cold\n");
         process.take().unwrap().output(1 << 10).await.unwrap()

@@ -7,7 +7,7 @@ use crate::{
 use agentkernel_backend::Process;
 use agentkernel_engine::{
     request::{RunRequest, Stopped},
-    values::Values,
+    values::Source,
 };
 use agentkernel_model::{
     Kind,
@@ -29,7 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 fn request(script: &str, ports: &[PublishedPort]) -> RunRequest {
     let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ports: ports.to_vec(), ..spec() };
-    RunRequest { spec, command: shell(script), backend: None, values: Values::default() }
+    RunRequest { spec, command: shell(script), backend: None, values: Source::default() }
 }
 
 fn run(bench: &Bench, script: &str, ports: &[PublishedPort]) -> agentkernel_model::Result<Process> {
