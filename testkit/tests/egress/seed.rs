@@ -2,15 +2,19 @@
 
 use super::{search, world::World};
 use crate::{Test, bench::expect};
-use agentkernel_testkit::origin::{Certificate, Files, Net};
+use agentkernel_testkit::{
+    env::Invocation,
+    origin::{Certificate, Files, Net, Origin},
+};
 use std::time::Duration;
 
-pub(crate) const fn tests() -> [Test; 7] {
+pub(crate) const fn tests() -> [Test; 8] {
     [
         ("seed/three-lines", three_lines),
         ("seed/value-given-on-the-spot", on_the_spot),
         ("seed/value-in-no-file", in_no_file),
         ("seed/value-not-in-process-1", first_process),
+        ("seed/value-not-in-process-1-of-run", first_process_of_run),
         ("seed/stream-is-not-held-back", stream),
         ("seed/a-new-authority-at-each-start", restart),
         ("seed/run", run),
@@ -90,17 +94,40 @@ fn no_file_with(world: &World, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Process 1 comes from a program that knows the value, and must not know it.
+/// Process 1 comes from a program that gets to know the value, and must not know it. The caller has it in the
+/// environment as well, which that program inherits.
 fn first_process(world: &World) -> Result<(), String> {
     let api = world.https(&["api.openai.com"])?;
     world.keep("OPENAI_API_KEY", VALUE)?;
-    let guest = world.sandbox("box", &["--secret", BOUND, "--allow", &world.site.block(Net::Allowed)])?;
-    let marker = format!("marker={}", api.address());
+    let allowed = world.site.block(Net::Allowed);
+    let guest = world.created("box", &["--secret", BOUND, "--allow", &allowed])?;
+    let start = world.bench.agentkernel(&["sandbox", "start", "box"]).env("OPENAI_API_KEY", VALUE).run();
+    expect(start.code == Some(0), || start.to_string())?;
+    let (marker, script) = waiting(&api);
+    first_does_not_know(&api, &marker, guest.command(&["/bin/sh", "-c", &script, &marker]))
+}
+
+/// The same of a sandbox for one command, whose process 1 comes from the program that was called.
+fn first_process_of_run(world: &World) -> Result<(), String> {
+    let api = world.https(&["api.openai.com"])?;
+    world.keep("OPENAI_API_KEY", VALUE)?;
+    let allowed = world.site.block(Net::Allowed);
+    let (marker, script) = waiting(&api);
+    let flags = ["--secret", BOUND, "--allow", &allowed];
+    first_does_not_know(&api, &marker, world.running(&flags, &["/bin/sh", "-c", &script, &marker]))
+}
+
+/// The word by which a process is found, and a script that asks `api` and then waits for its input to end.
+fn waiting(api: &Origin) -> (String, String) {
     let script = format!("curl -sS {}; read line", api.url("api.openai.com", "/"));
+    (format!("marker={}", api.address()), script)
+}
+
+fn first_does_not_know(api: &Origin, marker: &str, command: Invocation) -> Result<(), String> {
     let (done, hold) = std::io::pipe().map_err(|e| e.to_string())?;
-    let client = guest.command(&["/bin/sh", "-c", &script, &marker]).stdin(done).start();
+    let client = command.stdin(done).start();
     let came = api.record().has_requests(1, Duration::from_secs(30));
-    let looked = search::not_in_first(&marker, VALUE);
+    let looked = search::not_in_first(marker, VALUE);
     drop(hold);
     let ended = client.finish();
     expect(came, || ended.to_string())?;

@@ -59,19 +59,29 @@ impl World {
         flags: &[&str],
         start: &[&str],
     ) -> Result<Guest<'_>, String> {
-        let create = ["sandbox", "create", name, "-B", self.bench.backend(), "--image", self.image];
-        let made = self.bench.agentkernel(&create).args(flags).run();
-        expect(made.code == Some(0), || made.to_string())?;
-        let guest = Guest { world: self, name };
+        let guest = self.created(name, flags)?;
         let started = self.bench.agentkernel(&["sandbox", "start", name]).args(start).run();
         expect(started.code == Some(0), || started.to_string())?;
         Ok(guest)
     }
 
+    /// A sandbox that was never started.
+    pub(crate) fn created(&self, name: &'static str, flags: &[&str]) -> Result<Guest<'_>, String> {
+        let create = ["sandbox", "create", name, "-B", self.bench.backend(), "--image", self.image];
+        let made = self.bench.agentkernel(&create).args(flags).run();
+        expect(made.code == Some(0), || made.to_string())?;
+        Ok(Guest { world: self, name })
+    }
+
     /// One command in a sandbox of its own.
     pub(crate) fn run(&self, flags: &[&str], command: &[&str]) -> Finished {
+        self.running(flags, command).run()
+    }
+
+    /// The same, not begun yet.
+    pub(crate) fn running(&self, flags: &[&str], command: &[&str]) -> Invocation {
         let start = ["run", "-B", self.bench.backend(), "--image", self.image];
-        self.bench.agentkernel(&start).args(flags).args(["--"]).args(command).run()
+        self.bench.agentkernel(&start).args(flags).args(["--"]).args(command)
     }
 
     /// HTTPS for `names` at an allowed address.
