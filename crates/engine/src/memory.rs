@@ -4,7 +4,8 @@ use agentkernel_model::{Error, Result};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// From now on this process, and what it starts, leaves no core file. A limit of 1 also holds where a program takes core
-/// files (core(5)), which a limit of 0 does not.
+/// files (core(5)), which a limit of 0 does not: where 0 is the limit already, a program that takes core files gets them
+/// until [`keep_unseen`].
 ///
 /// # Errors
 /// When the system refuses: then no secret should come in.

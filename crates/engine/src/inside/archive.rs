@@ -48,6 +48,19 @@ impl Archive {
     }
 }
 
+/// Octal digits and a zero; what is more than seven digits is in binary behind a byte 0x80, as GNU's and Go's archives have
+/// it and all readers know.
+fn number(number: u32) -> [u8; 8] {
+    let mut field = [0; 8];
+    if number > 0o777_7777 {
+        field[0] = 0x80;
+        field[4..].copy_from_slice(&number.to_be_bytes());
+    } else {
+        field[..7].copy_from_slice(format!("{number:07o}").as_bytes());
+    }
+    field
+}
+
 fn header(kind: u8, name: &str, mode: u32, owner: User, size: usize) -> Result<[u8; BLOCK]> {
     if name.len() > LONGEST_NAME {
         return Err(Error::internal("a file of agentkernel's own has too long a name"));
@@ -56,8 +69,8 @@ fn header(kind: u8, name: &str, mode: u32, owner: User, size: usize) -> Result<[
     let mut put = |at: usize, text: &[u8]| header[at..at + text.len()].copy_from_slice(text);
     put(0, name.as_bytes());
     put(100, format!("{:07o}", mode & 0o7777).as_bytes());
-    put(108, format!("{:07o}", owner.uid).as_bytes());
-    put(116, format!("{:07o}", owner.gid).as_bytes());
+    put(108, &number(owner.uid));
+    put(116, &number(owner.gid));
     put(124, format!("{size:011o}").as_bytes());
     put(136, b"00000000000");
     // The checksum counts its own field as blanks.
