@@ -19,6 +19,7 @@ mod bench;
 mod sample;
 
 mod egress {
+    pub(crate) mod bundle;
     pub(crate) mod clients;
     pub(crate) mod hostile;
     pub(crate) mod image;
@@ -29,7 +30,7 @@ mod egress {
     pub(crate) mod world;
 }
 
-use egress::{clients, hostile, network, seed, ssh, world::World};
+use egress::{bundle, clients, hostile, network, seed, ssh, world::World};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         }
     };
     let mut tests: Vec<Test> = seed::tests().to_vec();
+    tests.extend(bundle::tests());
     tests.extend(hostile::tests());
     tests.extend(clients::everywhere());
     if engine::variable(&name).is_some() {

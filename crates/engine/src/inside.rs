@@ -4,12 +4,15 @@
 mod archive;
 mod bundle;
 mod keystore;
+mod links;
 
 use crate::values::Values;
 use agentkernel_backend::{Files, Sandbox, gateway::RESOLVER};
 use agentkernel_model::{
     Error, Kind, Result,
     command::{EnvVar, User},
+    mount::{Access, Workspace},
+    path::GuestPath,
     policy::{EffectivePolicy, RootAccess},
     spec::SandboxSpec,
 };
@@ -89,18 +92,19 @@ fn environment(policy: &EffectivePolicy) -> Result<Vec<EnvVar>> {
 /// When something cannot be written: then no command may run.
 pub(crate) async fn furnish(
     sandbox: &dyn Sandbox,
-    policy: &EffectivePolicy,
+    spec: &SandboxSpec,
     user: User,
     authority: Option<&str>,
     values: &Values,
 ) -> Result<()> {
+    let policy = &spec.policy;
     if !policy.has_own_files() {
         return Ok(());
     }
     let files = sandbox.files();
     let mut archive = Archive::new();
     if policy.opens_tls() {
-        trust(files, policy, authority, &mut archive).await?;
+        trust(files, spec, authority, &mut archive).await?;
     }
     if !values.files.is_empty() {
         archive.directory("secrets", 0o755)?;
@@ -114,15 +118,15 @@ pub(crate) async fn furnish(
 /// What makes programs inside believe the gateway.
 async fn trust(
     files: &dyn Files,
-    policy: &EffectivePolicy,
+    spec: &SandboxSpec,
     authority: Option<&str>,
     archive: &mut Archive,
 ) -> Result<()> {
     let authority = authority.unwrap_or_default();
-    let system = system_bundle(files).await?;
+    let system = system_bundle(files, &shared(files, spec).await?).await?;
     // An image without one: what this machine trusts, so that a client that is given a file knows others than us.
     let known = match &system {
-        Some((_, text)) => text.clone(),
+        Some(bundle) => bundle.text.clone(),
         None => bundle::of_this_machine().unwrap_or_default(),
     };
     let whole = bundle::with_authority(&known, authority);
@@ -130,8 +134,10 @@ async fn trust(
     archive.file(BUNDLE, 0o644, User::ROOT, &whole)?;
     archive.file(KEYSTORE, 0o644, User::ROOT, &keystore::write(&whole)?)?;
     match system {
-        Some((path, text)) if policy.root == RootAccess::ReadWrite && text != whole => {
-            match files.write(&path.parse()?, 0o644, &whole).await {
+        Some(Bundle { path, text, is_own: true })
+            if spec.policy.root == RootAccess::ReadWrite && text != whole =>
+        {
+            match files.write(&path, 0o644, &whole).await {
                 // A file that the image shows read-only: the variables remain.
                 Err(error) if error.kind() == Kind::Denied => Ok(()),
                 other => other,
@@ -141,11 +147,38 @@ async fn trust(
     }
 }
 
-/// What the image trusts, and where that stands.
-async fn system_bundle(files: &dyn Files) -> Result<Option<(&'static str, Vec<u8>)>> {
+/// A file of certificates that the sandbox trusts.
+struct Bundle {
+    path: GuestPath,
+    text: Vec<u8>,
+    /// Not this machine's, shown there.
+    is_own: bool,
+}
+
+/// Where what is written is written to this machine, as it was said and as links lead there.
+async fn shared(files: &dyn Files, spec: &SandboxSpec) -> Result<Vec<GuestPath>> {
+    let mounts = spec.policy.mounts.iter().filter(|mount| mount.access == Access::ReadWrite);
+    let mut targets: Vec<GuestPath> = mounts.map(|mount| mount.target.clone()).collect();
+    if matches!(spec.workspace, Workspace::Direct { access: Access::ReadWrite, .. }) {
+        targets.push(Workspace::TARGET.parse()?);
+    }
+    let mut all = targets.clone();
+    for target in &targets {
+        all.extend(links::real(files, target).await?);
+    }
+    Ok(all)
+}
+
+/// What the image trusts. Nothing is read through a link that leads to one of `shared`.
+async fn system_bundle(files: &dyn Files, shared: &[GuestPath]) -> Result<Option<Bundle>> {
+    let is_shared = |path: &GuestPath| shared.iter().any(|target| path.is_within(target));
     for path in SYSTEM_BUNDLES {
-        match files.read(&path.parse()?, MAX_BUNDLE).await {
-            Ok(text) => return Ok(Some((path, text))),
+        let path: GuestPath = path.parse()?;
+        // Without anything of this machine there is nothing to look for.
+        let real = if shared.is_empty() { Some(path.clone()) } else { links::real(files, &path).await? };
+        let Some(real) = real.filter(|real| *real == path || !is_shared(real)) else { continue };
+        match files.read(&path, MAX_BUNDLE).await {
+            Ok(text) => return Ok(Some(Bundle { is_own: !is_shared(&real), path, text })),
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Invalid | Kind::Denied) => {}
             Err(e) => {
                 return Err(Error::new(e.kind(), format!("cannot read what the image trusts, '{path}'"))

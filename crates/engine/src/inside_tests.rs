@@ -59,6 +59,17 @@ fn a_file_has_a_place_and_nothing_else() {
     );
 }
 
+fn unpacked(archive: &[u8], dir: &std::path::Path) {
+    let into = std::fs::File::open(dir).unwrap();
+    let options = agentkernel_archive::UnpackOptions {
+        bounds: agentkernel_archive::Bounds { bytes: 1 << 20, entries: 10 },
+        ownership: agentkernel_archive::Ownership::Caller,
+        whiteouts: agentkernel_archive::Whiteouts::Plain,
+        existing: agentkernel_archive::Existing::Replace,
+    };
+    agentkernel_archive::unpack(archive, std::os::fd::AsFd::as_fd(&into), &options).unwrap();
+}
+
 #[test]
 fn an_archive_is_one_that_others_read() {
     let mut archive = Archive::new();
@@ -68,17 +79,17 @@ fn an_archive_is_one_that_others_read() {
     let archive = archive.finish();
     assert_eq!(archive.len() % 512, 0);
     let dir = tempfile::tempdir().unwrap();
-    let into = std::fs::File::open(dir.path()).unwrap();
-    let options = agentkernel_archive::UnpackOptions {
-        bounds: agentkernel_archive::Bounds { bytes: 1 << 20, entries: 10 },
-        ownership: agentkernel_archive::Ownership::Caller,
-        whiteouts: agentkernel_archive::Whiteouts::Plain,
-        existing: agentkernel_archive::Existing::Replace,
-    };
-    agentkernel_archive::unpack(&archive[..], std::os::fd::AsFd::as_fd(&into), &options).unwrap();
+    unpacked(&archive, dir.path());
     assert_eq!(std::fs::read(dir.path().join("secrets/KEY")).unwrap(), [b'x'; 700]);
     // The fields that a reader as a user cannot show.
     assert_eq!(&archive[512 + 100..512 + 124], b"0000400\x000001750\x000001751\0");
+    // More than seven octal digits.
+    let mut archive = Archive::new();
+    archive.file("KEY", 0o400, User { uid: 2_097_152, gid: u32::MAX - 1 }, b"").unwrap();
+    let archive = archive.finish();
+    assert_eq!(&archive[108..124], b"\x80\0\0\0\0\x20\0\0\x80\0\0\0\xff\xff\xff\xfe");
+    unpacked(&archive, dir.path());
+    assert_eq!(std::fs::read(dir.path().join("KEY")).unwrap(), b"");
 }
 
 #[test]

@@ -66,7 +66,7 @@ async fn bring_up(
     // Only now: process 1 may be a clone of this one.
     let values = values.ask(&spec.policy).await?;
     let authority = outside::bind(gateway, &values)?;
-    inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, &values).await?;
+    inside::furnish(sandbox.as_ref(), &spec, user, authority, &values).await?;
     if let Some(script) = spec.init_script {
         initscript::run(sandbox.as_ref(), &script).await?;
     }

@@ -114,7 +114,7 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
         let values = held.incoming.receive(memory::keep_unseen).await?;
         values.check(&spec.policy, &format!("agentkernel sandbox start {}", record.name))?;
         let authority = outside::bind(gateway.as_ref(), &values)?;
-        inside::furnish(sandbox.as_ref(), &spec.policy, user, authority, &values).await?;
+        inside::furnish(sandbox.as_ref(), &spec, user, authority, &values).await?;
         initscript::once(&held.dir, sandbox.as_ref(), spec.init_script.as_deref()).await?;
         write(engine, record.id, &state, &ports)
     };
