@@ -7,11 +7,12 @@ use crate::{
 };
 use agentkernel_engine::{
     Engine, memory,
-    request::SandboxInfo,
+    request::{SandboxInfo, Status},
     values::{Source, Values},
 };
 use agentkernel_model::{
-    Error, Result,
+    Error, Kind, Result,
+    name::SandboxName,
     policy::EffectivePolicy,
     secret::{Held, Origin, SecretBinding, SecretGrant, SecretName},
 };
@@ -130,18 +131,7 @@ impl Wanted {
         kept: impl FnOnce() -> Result<Vec<SecretBinding>>,
         again: &str,
     ) -> Result<Self> {
-        let fits = |grant: &SecretGrant, binding: &SecretBinding| {
-            grant.name == *binding.name() && (grant.host.is_none() || grant.host.as_ref() == binding.host())
-        };
-        if let Some(stray) = given.iter().find(|one| !policy.secrets.iter().any(|grant| fits(grant, one))) {
-            let name = stray.name();
-            return Err(Error::invalid(format!(
-                "the sandbox was not made with secret '{name}' for that host"
-            ))
-            .with_hint(
-                "agentkernel sandbox info NAME shows what it has; the rest is chosen when one is created",
-            ));
-        }
+        refuse_strays(policy, given)?;
         let of_caller = |grant: &&SecretGrant| grant.held == Held::Caller;
         let is_given = |grant: &SecretGrant| given.iter().any(|one| fits(grant, one));
         let kept = match policy.secrets.iter().filter(of_caller).all(is_given) {
@@ -155,12 +145,55 @@ impl Wanted {
                 ([], Held::Vault) => bindings.push(SecretBinding::from(grant)),
                 ([], Held::Caller) => {
                     let kept = kept.iter().find(|one| fits(grant, one));
-                    bindings.push(kept.ok_or_else(|| not_kept(grant, again))?.clone());
+                    let kept = kept.ok_or_else(|| not_kept(grant, again))?.clone();
+                    bindings.push(kept.or_header(grant.header.as_ref()));
                 }
-                (own, _) => bindings.extend(own.iter().map(|one| (*one).clone())),
+                (own, _) => {
+                    let header = grant.header.as_ref();
+                    bindings.extend(own.iter().map(|one| (*one).clone().or_header(header)));
+                }
             }
         }
         Ok(Self { bindings, files: policy.secret_files.clone() })
+    }
+}
+
+/// Whether `binding` is one that `grant` stands for.
+fn fits(grant: &SecretGrant, binding: &SecretBinding) -> bool {
+    grant.name == *binding.name()
+        && (grant.host.is_none() || grant.host.as_ref() == binding.host())
+        && binding.header().is_none_or(|header| grant.header.as_ref() == Some(header))
+}
+
+fn refuse_strays(policy: &EffectivePolicy, given: &[SecretBinding]) -> Result<()> {
+    let Some(stray) = given.iter().find(|one| !policy.secrets.iter().any(|grant| fits(grant, one))) else {
+        return Ok(());
+    };
+    let name = stray.name();
+    Err(Error::invalid(format!("the sandbox was not made with secret '{name}' for that host and header"))
+        .with_hint("agentkernel sandbox info NAME shows what it has; the rest is chosen when one is created"))
+}
+
+/// Refuses values that are not those of `kept`, which a sandbox that runs has.
+fn refuse_new_values(
+    given: &[SecretBinding],
+    kept: impl FnOnce() -> Result<Vec<SecretBinding>>,
+    name: &SandboxName,
+) -> Result<()> {
+    let is_inline = |binding: &&SecretBinding| matches!(binding.origin(), Origin::Inline(_));
+    let inline: Vec<&SecretBinding> = given.iter().filter(is_inline).collect();
+    if inline.is_empty() {
+        return Ok(());
+    }
+    let kept = kept()?;
+    match inline.iter().find(|one| !kept.contains(one)) {
+        None => Ok(()),
+        Some(new) => {
+            let secret = new.name();
+            let message = format!("'{name}' is running, and keeps the value of '{secret}' that it has");
+            let hint = format!("leave the value out, or stop it first: agentkernel sandbox stop {name}");
+            Err(Error::new(Kind::Conflict, message).with_hint(hint))
+        }
     }
 }
 
@@ -171,10 +204,10 @@ fn not_kept(grant: &SecretGrant, again: &str) -> Error {
         .with_hint(format!("{again} --secret {name}=VALUE:{host}"))
 }
 
-/// The values for the sandbox of `info`, which is there. A record that this version cannot read has none.
+/// The values for the sandbox of `info`, which is there; none for one that runs, and has them. A record that this version cannot read has none.
 ///
 /// # Errors
-/// As [`Wanted::of_policy`] and [`Wanted::values`].
+/// As [`Wanted::of_policy`] and [`Wanted::values`]; [`Kind::Conflict`] for a value that one that runs does not have.
 pub(crate) fn of_existing(
     context: &Context,
     engine: &Engine,
@@ -188,6 +221,7 @@ pub(crate) fn of_existing(
         return Err(Error::invalid(format!("the sandbox was not made with a file for secret '{name}'"))
             .with_hint("leave --secret-file out, or make another sandbox"));
     }
+    refuse_strays(policy, &given.bindings)?;
     // Whatever comes in now, nothing is cloned from this process any more: a keeper is a program of its own.
     if !policy.secrets.is_empty() || !policy.secret_files.is_empty() {
         memory::keep_unseen()?;
@@ -199,6 +233,9 @@ pub(crate) fn of_existing(
             Ok(entries.into_iter().filter_map(inline).collect())
         }
     };
+    if info.status == Status::Running {
+        return refuse_new_values(&given.bindings, kept, &info.name).map(|()| Values::default());
+    }
     let again = format!("agentkernel sandbox start {}", info.name);
     Wanted::of_policy(policy, &given.bindings, kept, &again)?.resolved(context, vault)
 }

@@ -66,6 +66,28 @@ fn a_start_looks_up_what_the_sandbox_has() {
 }
 
 #[test]
+fn a_value_goes_in_the_header_that_the_sandbox_was_made_with() {
+    let policy = policy(&["-S", "A:a.example:X-Key", "-S", "B:b.example"]);
+    let all = Wanted::of_policy(&policy, &[given("A=x:a.example")], nothing, "").unwrap();
+    assert_eq!(all.bindings[0].header().map(|header| header.as_str()), Some("x-key"));
+    assert!(matches!(all.bindings[0].origin(), Origin::Inline(_)));
+    for stray in ["A:a.example:X-Other", "B:b.example:X-Key"] {
+        assert!(Wanted::of_policy(&policy, &[given(stray)], nothing, "").is_err(), "{stray}");
+    }
+}
+
+#[test]
+fn a_sandbox_that_runs_is_given_no_new_value() {
+    let kept = || Ok(vec![given("A=kept:a.example")]);
+    let name = "one".parse().unwrap();
+    refuse_new_values(&[given("A=kept:a.example"), given("B:b.example")], kept, &name).unwrap();
+    let error = refuse_new_values(&[given("A=new:a.example")], kept, &name).unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict);
+    let needless = || panic!("nothing was given");
+    refuse_new_values(&[given("B:b.example")], needless, &name).unwrap();
+}
+
+#[test]
 fn a_value_of_the_command_line_is_kept_or_needed_again() {
     let policy = policy(&["-S", "A=x:a.example"]);
     let error = Wanted::of_policy(&policy, &[], nothing, "agentkernel sandbox start one").unwrap_err();

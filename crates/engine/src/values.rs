@@ -4,7 +4,7 @@
 use agentkernel_model::{
     Error, Result,
     policy::{EffectivePolicy, Network},
-    secret::{Secret, SecretGrant, SecretName},
+    secret::{Secret, SecretGrant, SecretName, Shape},
 };
 use agentkernel_trust::Bound;
 use std::{fmt, sync::Arc};
@@ -111,8 +111,12 @@ pub(crate) fn check_network(policy: &EffectivePolicy) -> Result<()> {
         .with_hint("leave out --no-network, or choose another profile"))
 }
 
+/// A grant that names a header is for that header, with the value alone in it.
 fn lets(grant: &SecretGrant, bound: &Bound) -> bool {
-    grant.name == *bound.name() && grant.host.as_ref().is_none_or(|host| host == bound.host())
+    let header = bound.header();
+    grant.name == *bound.name()
+        && grant.host.as_ref().is_none_or(|host| host == bound.host())
+        && grant.header.as_ref().is_none_or(|name| header.shape() == Shape::Raw && name == header.name())
 }
 
 #[cfg(test)]

@@ -47,6 +47,21 @@ fn exactly_what_the_policy_has() {
 }
 
 #[test]
+fn a_header_that_was_granted_is_the_one_that_is_sent() {
+    let of_one = policy(&["A:one.example:X-Key"], &[]);
+    let derived = Values { bound: vec![bound("A", "one.example")], files: Vec::new() };
+    assert!(derived.check(&of_one, "").is_err());
+    let with = |header: &str| {
+        let value = Secret::new(b"value".to_vec()).unwrap();
+        let header = Some(header.parse().unwrap());
+        let bound = Bound::new("A".parse().unwrap(), "one.example".parse().unwrap(), header, value).unwrap();
+        Values { bound: vec![bound], files: Vec::new() }
+    };
+    with("X-Key").check(&of_one, "").unwrap();
+    assert!(with("X-Other").check(&of_one, "").is_err());
+}
+
+#[test]
 fn secrets_need_a_network() {
     let policy = EffectivePolicy {
         network: EffectivePolicy::of_profile(Profile::Restrictive).network,

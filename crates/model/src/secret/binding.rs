@@ -65,6 +65,12 @@ impl SecretBinding {
     pub const fn inline(name: SecretName, host: HostPattern, value: Secret) -> Self {
         Self { name, origin: Origin::Inline(value), host: Some(host), header: None }
     }
+
+    /// The same in `header`, unless it names one itself.
+    #[must_use]
+    pub fn or_header(self, header: Option<&HeaderName>) -> Self {
+        Self { header: self.header.or_else(|| header.cloned()), ..self }
+    }
 }
 
 /// To be looked up in the vaults.
