@@ -31,20 +31,7 @@ pub(crate) async fn launch(host: &Host, id: SandboxId, operations: &Lock, values
     let (mut ours, theirs) = UnixStream::pair().map_err(no_socket)?;
     let theirs = theirs.into_std().map_err(no_socket)?;
     theirs.set_nonblocking(false).map_err(no_socket)?;
-    let mut command = Command::new(&host.exe);
-    // A vault can be the environment, which is in the memory of whatever is cloned from the keeper.
-    values.names().for_each(|name| {
-        command.env_remove(name.as_str());
-    });
-    let mut child = command
-        .arg(VERB)
-        .arg(id.to_string())
-        .current_dir("/")
-        .stdin(operations.share()?)
-        .stdout(OwnedFd::from(theirs))
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| Error::io(format!("cannot start the keeper '{} {VERB} {id}'", host.exe.display()), e))?;
+    let mut child = spawn(host, id, operations, OwnedFd::from(theirs), values)?;
     // It reads when the sandbox is there, or ends: then this write fails, however much is left.
     // One that ended before it heard everything has a report, or none: that says more than a broken pipe.
     let _heard = ours.write_all(&handed).await;
@@ -63,6 +50,24 @@ pub(crate) async fn launch(host: &Host, id: SandboxId, operations: &Lock, values
         }
         None => Err(mute(&mut child).await),
     }
+}
+
+/// Its end of the socket is the keeper's alone afterwards: when the keeper is gone, ours says so.
+fn spawn(host: &Host, id: SandboxId, operations: &Lock, theirs: OwnedFd, values: &Values) -> Result<Child> {
+    let mut command = Command::new(&host.exe);
+    // A vault can be the environment, which is in the memory of whatever is cloned from the keeper.
+    values.names().for_each(|name| {
+        command.env_remove(name.as_str());
+    });
+    command
+        .arg(VERB)
+        .arg(id.to_string())
+        .current_dir("/")
+        .stdin(operations.share()?)
+        .stdout(theirs)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| Error::io(format!("cannot start the keeper '{} {VERB} {id}'", host.exe.display()), e))
 }
 
 async fn mute(child: &mut Child) -> Error {
