@@ -102,9 +102,11 @@ pub(crate) async fn furnish(
         return Ok(());
     }
     let files = sandbox.files();
+    let shared = shared(files, spec).await?;
+    keep_apart(&shared)?;
     let mut archive = Archive::new();
     if policy.opens_tls() {
-        trust(files, spec, authority, &mut archive).await?;
+        trust(files, spec, &shared, authority, &mut archive).await?;
     }
     if !values.files.is_empty() {
         archive.directory("secrets", 0o755)?;
@@ -112,18 +114,29 @@ pub(crate) async fn furnish(
             archive.file(&format!("secrets/{name}"), 0o400, user, secret.reveal())?;
         }
     }
-    unpack(files, archive.finish()).await
+    unpack(files, archive.finish()).await.map_err(|error| match error.kind() {
+        Kind::Conflict => error,
+        // One that does not exist there.
+        _ if !user.is_root() && !values.files.is_empty() => {
+            let User { uid, gid } = user;
+            Error::invalid(format!("files with secrets cannot be given to the user {uid}:{gid} inside"))
+                .with_source(error)
+                .with_hint("choose a user that exists there, such as --user 1000:1000 or --user 0:0")
+        }
+        _ => error,
+    })
 }
 
 /// What makes programs inside believe the gateway.
 async fn trust(
     files: &dyn Files,
     spec: &SandboxSpec,
+    shared: &[GuestPath],
     authority: Option<&str>,
     archive: &mut Archive,
 ) -> Result<()> {
     let authority = authority.unwrap_or_default();
-    let system = system_bundle(files, &shared(files, spec).await?).await?;
+    let system = system_bundle(files, shared).await?;
     // An image without one: what this machine trusts, so that a client that is given a file knows others than us.
     let known = match &system {
         Some(bundle) => bundle.text.clone(),
@@ -167,6 +180,19 @@ async fn shared(files: &dyn Files, spec: &SandboxSpec) -> Result<Vec<GuestPath>>
         all.extend(links::real(files, target).await?);
     }
     Ok(all)
+}
+
+/// # Errors
+/// [`Kind::Invalid`] when a link of the image leads a mount to where our files are.
+fn keep_apart(shared: &[GuestPath]) -> Result<()> {
+    let own: GuestPath = EffectivePolicy::OWN_FILES.parse()?;
+    match shared.iter().find(|target| target.is_within(&own) || own.is_within(target)) {
+        None => Ok(()),
+        Some(target) => Err(Error::invalid(format!(
+            "a mount leads to '{target}', where secrets and certificates are in memory"
+        ))
+        .with_hint("choose another place inside for it, such as /data")),
+    }
 }
 
 /// What the image trusts. Nothing is read through a link that leads to one of `shared`.

@@ -125,3 +125,12 @@ fn a_store_for_java_holds_every_certificate() {
     let signed = [b"\0c\0h\0a\0n\0g\0e\0i\0t".as_slice(), b"Mighty Aphrodite", content].concat();
     assert_eq!(hash, digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &signed).as_ref());
 }
+
+#[test]
+fn no_mount_is_where_our_files_are() {
+    let path = |text: &str| text.parse::<GuestPath>().unwrap();
+    keep_apart(&[path("/data"), path("/run/agentkernels"), path("/run/user")]).unwrap();
+    for target in ["/run", "/run/agentkernel", "/run/agentkernel/secrets"] {
+        assert!(keep_apart(&[path("/data"), path(target)]).is_err(), "{target}");
+    }
+}

@@ -21,8 +21,12 @@ pub struct Mount {
     pub access: Access,
 }
 
-/// Places inside that belong to the sandbox itself: nothing may be mounted on or below them.
-const RESERVED: [&str; 5] = ["/proc", "/dev", "/sys", "/.agentkernel", "/run/agentkernel"];
+/// Places inside that belong to the sandbox itself: nothing may be mounted on or below them. In most images /var/run is a
+/// link to /run.
+const RESERVED: [&str; 6] =
+    ["/proc", "/dev", "/sys", "/.agentkernel", "/run/agentkernel", "/var/run/agentkernel"];
+/// What has such places in it: nothing may be mounted on these.
+const ABOVE: [&str; 3] = ["/", "/run", "/var/run"];
 
 /// What `--volume` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,13 +80,13 @@ impl VolumeArg {
 
 impl Mount {
     /// # Errors
-    /// [`crate::Kind::Invalid`] when `target` is `/` or belongs to the sandbox itself.
+    /// [`crate::Kind::Invalid`] when `target` belongs to the sandbox itself, or has what does in it.
     pub fn check_target(target: &GuestPath) -> Result<()> {
         let reserved = RESERVED.iter().any(|r| {
             let path = target.as_str();
             path.strip_prefix(r).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
-        if reserved || target.as_str() == "/" {
+        if reserved || ABOVE.contains(&target.as_str()) {
             return Err(Error::invalid(format!("nothing can be mounted on '{target}'"))
                 .with_hint("choose another place inside, such as /data"));
         }
