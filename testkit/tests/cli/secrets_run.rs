@@ -237,7 +237,48 @@ fn a_value_on_the_command_line_is_warned_about_and_stays_nowhere() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_before_anything_starts() {
+fn more_than_a_socket_holds_comes_over() {
+    let env = TestEnv::new();
+    let names: Vec<String> = (0..4).map(|number| format!("LONG_{number}")).collect();
+    let long = "x".repeat(65536);
+    names.iter().for_each(|name| set(&env, name, &long));
+    let flags: Vec<&str> = names.iter().flat_map(|name| ["--secret-file", name]).collect();
+    create(&env, "box", &flags);
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    let count = ["exec", "box", "--", "sh", "-c", "cat /run/agentkernel/secrets/* | wc -c"];
+    env.agentkernel(&count).run().ok().prints("262144\n");
+    env.agentkernel(&["sandbox", "stop", "box"]).run().ok();
+    // And a keeper that fails before it reads them says why.
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("{}:80", held.local_addr().unwrap().port());
+    create(&env, "taken", &[&flags[..], &["--publish", &port]].concat());
+    says(env.agentkernel(&["sandbox", "start", "taken"]).run(), &["port"]);
+    for name in ["box", "taken"] {
+        env.agentkernel(&["sandbox", "remove", name]).run().ok();
+    }
+}
+
+#[test]
+fn a_branch_that_runs_takes_no_new_value() {
+    let env = TestEnv::new();
+    env.directory("project/.git");
+    env.file("project/.git/HEAD", "ref: refs/heads/one\n");
+    let on_branch = |flags: &[&str]| {
+        env.agentkernel(&[&["run", "--branch", "-i", "host"], flags, &["--", "true"]].concat()).run()
+    };
+    let binding = "MY_KEY=first:api.example.com";
+    on_branch(&["-S", binding]).ok();
+    on_branch(&["-S", binding]).ok();
+    on_branch(&[]).ok();
+    says(on_branch(&["-S", "MY_KEY=hunter2:api.example.com"]), &["is running", "sandbox stop project-one"]);
+    says(on_branch(&["-S", "OTHER=hunter2:api.example.com"]), &["was not made with secret 'OTHER'"]);
+    env.agentkernel(&["sandbox", "stop", "project-one"]).run().ok();
+    on_branch(&["-S", "MY_KEY=second:api.example.com"]).ok();
+    env.agentkernel(&["sandbox", "remove", "project-one"]).run().ok();
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_leaves_nothing() {
     let env = TestEnv::new();
     set(&env, "MY_KEY", VALUE);
     let binding = "MY_KEY:api.example.com";
@@ -252,10 +293,15 @@ fn what_cannot_be_is_refused_before_anything_starts() {
         (&["-S", "ghp_hunter2:github.com"], "a value stands where the name"),
         (&["--secret-file", "ghp_hunter2"], "a value stands where the name"),
         (&["--volume", "/tmp:/run/agentkernel"], "nothing can be mounted on"),
+        (&["--volume", "/tmp:/run/agentkernel/secrets/x"], "nothing can be mounted on"),
+        (&["--volume", "/tmp:/var/run/agentkernel"], "nothing can be mounted on"),
+        (&["--volume", "/tmp:/run"], "nothing can be mounted on '/run'"),
     ] {
         let refused = run(&env, flags, "true").run();
         says(refused, &[words]);
     }
+    let left = fs::read_dir(env.data().join("sandboxes")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "a sandbox whose secret is missing is removed again");
 }
 
 #[test]
