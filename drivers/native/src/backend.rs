@@ -316,10 +316,16 @@ impl Backend for Native {
                 "set XDG_DATA_HOME to a directory on ext4, xfs, btrfs or tmpfs",
             ));
         }
-        if spec.user.is_some_and(|u| !u.is_root()) && !self.widest_map().has(1) {
+        let map = self.widest_map();
+        if spec.user.is_some_and(|u| !u.is_root()) && !map.has(1) {
             extra.push(Refusal::new(
                 "a user other than root, because this user has no subordinate ids",
                 "install the package uidmap and add a line to /etc/subuid and /etc/subgid (usermod --add-subuids)",
+            ));
+        } else if let Some(user) = spec.user.filter(|u| !map.has(u.uid) || !map.has(u.gid)) {
+            extra.push(Refusal::new(
+                format!("the user {}:{}, whom its user namespace has no room for", user.uid, user.gid),
+                "choose smaller numbers, such as --user 1000:1000",
             ));
         }
         let mut can = self.capabilities();
