@@ -36,7 +36,7 @@ impl Client {
         let input = self.input.as_mut().ok_or("it was told to end")?;
         writeln!(input, "{what}")?;
         input.flush()?;
-        self.line()
+        self.line().map_err(|e| format!("{what}: {e}").into())
     }
 
     /// Times that the answer is made of.

@@ -69,6 +69,10 @@ pub(in crate::bench) fn worker(words: &[&str]) -> Outcome<ExitCode> {
     let home = Path::new(home);
     let settings = home.join(".config/agentkernel");
     fs::create_dir_all(&settings)?;
+    // Every sandbox has a view of it.
+    let project = home.join("project");
+    fs::create_dir_all(&project)?;
+    fs::copy(traffic, project.join("traffic"))?;
     let mut server = Client::start(Command::new(traffic).arg("serve").arg(&settings))?;
     let line = server.line()?;
     let [echo, clear, tls, name, block] = line
@@ -99,16 +103,13 @@ impl Site<'_> {
 
     /// A client in a sandbox that may reach the servers by their addresses, and what else `flags` say.
     fn sandboxed(&self, flags: &[&str]) -> Outcome<Client> {
-        let project = self.home.join("project");
-        fs::create_dir_all(&project)?;
-        fs::copy(self.traffic, project.join("traffic"))?;
         let mut command = Command::new(self.agentkernel);
         command.args(["run", "--image", "host"]).args(flags).args([
             "--only-listed",
             "--allow",
             &self.servers.block,
         ]);
-        command.args(["--", "./traffic", "ask"]).current_dir(project);
+        command.args(["--", "./traffic", "ask"]).current_dir(self.home.join("project"));
         let mut client = Client::start(&mut command)?;
         // It is up; and rules about the name count for the address from here on.
         if !flags.is_empty() {
