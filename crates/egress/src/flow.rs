@@ -228,7 +228,7 @@ impl Visit {
         };
         let io = if seen.is_empty() { io } else { Box::new(Replay::new(seen, io)) };
         match outside {
-            Ok(outside) => pump(io, outside, ledger, self.ended.clone()).await,
+            Ok(outside) => pump(io, outside, ledger, &self.shared.wide_buffers, self.ended.clone()).await,
             Err(e) => Outcome::Unreachable(e.kind()),
         }
     }

@@ -1,6 +1,7 @@
 //! The gateway: the value that the engine makes and hands to a driver.
 
 use crate::{
+    buffer,
     destination::Destination,
     dns::{forward::Forwarder, pins::Pins, resolvers::Resolvers},
     limits::Limits,
@@ -19,7 +20,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 
 /// Forwards TCP connections that its rules let through, and answers DNS through the resolvers of the host. Its tasks end
 /// with their uplink, and all of them with the gateway.
@@ -39,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) web: Web,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) limits: Limits,
+    /// One permit for each, see [`Buffer`](crate::buffer::Buffer).
+    pub(crate) wide_buffers: Semaphore,
     /// Becomes true when nothing more is taken.
     pub(crate) finishing: watch::Sender<bool>,
 }
@@ -100,6 +106,7 @@ impl HostGateway {
             web,
             observer: setup.observer,
             limits,
+            wide_buffers: Semaphore::new(buffer::MOST_WIDE),
             finishing: watch::Sender::new(false),
         };
         Ok(Arc::new(Self { shared: Arc::new(shared), uplinks: Mutex::default() }))

@@ -5,6 +5,7 @@
 //! namespace: traffic comes out of an [`Uplink`](agentkernel_backend::Uplink).
 #![forbid(unsafe_code)]
 
+mod buffer;
 mod destination;
 mod dns;
 mod flow;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The bounds of each sandbox that a gateway serves. Beyond a count, that sandbox waits; nothing is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// TCP connections at once, each of two descriptors and two buffers of 16 KiB. At least 1.
+    /// TCP connections at once, each of two descriptors and two buffers of 2 to 16 KiB; few have larger ones. At least 1.
     pub flows: usize,
     /// DNS questions over UDP at once, each of one descriptor. At least 1.
     pub queries: usize,

@@ -1,16 +1,16 @@
 //! Bytes between a sandbox and the outside, both ways, in constant memory.
 
-use crate::observer::{Counter, Ledger, Outcome};
+use crate::{
+    buffer::Buffer,
+    observer::{Counter, Ledger, Outcome},
+};
 use agentkernel_backend::ByteStream;
 use std::{io, pin::pin};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
     net::TcpStream,
-    sync::watch,
+    sync::{Semaphore, watch},
 };
-
-/// Per direction. Larger ones gain nothing measurable: the sockets have buffers of their own.
-const BUFFER: usize = 16 * 1024;
 
 /// Why one direction broke off.
 enum Fault {
@@ -24,12 +24,13 @@ pub(crate) async fn pump(
     inside: Box<dyn ByteStream>,
     mut outside: TcpStream,
     ledger: &Ledger,
+    wide: &Semaphore,
     mut ended: watch::Receiver<bool>,
 ) -> Outcome {
     let (inside_read, inside_write) = split(inside);
     let (outside_read, outside_write) = outside.split();
-    let mut upload = pin!(copy(inside_read, outside_write, &ledger.sent));
-    let mut download = pin!(copy(outside_read, inside_write, &ledger.received));
+    let mut upload = pin!(copy(inside_read, outside_write, &ledger.sent, Buffer::new(wide)));
+    let mut download = pin!(copy(outside_read, inside_write, &ledger.received, Buffer::new(wide)));
     let result = tokio::select! {
         up = &mut upload => match up {
             Ok(()) => tokio::select! {
@@ -55,14 +56,15 @@ async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     counter: &Counter,
+    mut buffer: Buffer<'_>,
 ) -> Result<(), Fault> {
-    let mut buffer = vec![0; BUFFER];
     loop {
-        let count = from.read(&mut buffer).await.map_err(Fault::Reading)?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        let count = from.read(&mut buffer.bytes).await.map_err(Fault::Reading)?;
+        let Some(bytes) = buffer.bytes.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
         to.write_all(bytes).await.map_err(Fault::Writing)?;
         to.flush().await.map_err(Fault::Writing)?;
         counter.add(count);
+        buffer.adapt(count);
     }
     match to.shutdown().await {
         // The other side is gone already: there is nobody left to tell.
