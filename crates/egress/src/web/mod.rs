@@ -6,6 +6,7 @@ mod account;
 mod answer;
 mod authority;
 mod check;
+mod filled;
 mod headers;
 mod host;
 mod inject;

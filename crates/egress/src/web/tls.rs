@@ -1,7 +1,9 @@
 //! TLS of the sandbox, opened.
 
 use super::{
-    Judge, Place, Visit, Web, refuse,
+    Judge, Place, Visit, Web,
+    filled::Filled,
+    refuse,
     session::{Session, Slot},
     sides::{Counted, Tally},
     upstream::Protocol,
@@ -39,7 +41,7 @@ impl Web {
         // Apart, so that a connection that is open does not hold what only its beginning needs.
         let met = Box::pin(self.meet(tally.count(client), place, judge)).await;
         match met {
-            Ok((client, session, visit)) => self.serve(*client, session, visit).await,
+            Ok((client, session, visit)) => self.serve(Filled::new(*client), session, visit).await,
             Err(outcome) => outcome,
         }
     }

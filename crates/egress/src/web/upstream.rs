@@ -1,6 +1,6 @@
 //! The way to the other side of a place, verified where it is TLS.
 
-use super::{Place, Timeouts, tasks::Spawner, upload::Upload};
+use super::{Place, Timeouts, filled::Filled, tasks::Spawner, upload::Upload};
 use agentkernel_model::{Error, Result};
 use hyper::{
     Request, Response, StatusCode,
@@ -128,7 +128,7 @@ impl Dialer {
         if !offer.is_empty() && !offer.contains(&protocol) {
             return Err(Failure::new(place, io::ErrorKind::Unsupported, "it speaks no HTTP/2"));
         }
-        Ok((speak(stream, protocol, place, tasks).await?, protocol))
+        Ok((speak(Filled::new(stream), protocol, place, tasks).await?, protocol))
     }
 
     async fn dial(&self, place: &Place) -> std::result::Result<TcpStream, Failure> {
