@@ -203,14 +203,15 @@ impl Sink {
         let line = event::line(&clock::rfc3339_millis(clock::now()), &self.host.login, event)?;
         let path = path(&self.host);
         let fail = |e| Error::io(format!("cannot write to '{}'", path.display()), e);
-        match log::append(&path, &line, log::LIMIT) {
+        let written = match log::append(&path, &line, log::LIMIT) {
             // The first event of all may be older than the data directory.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 directories::ensure(&self.host)?;
-                log::append(&path, &line, log::LIMIT).map_err(fail)
+                log::append(&path, &line, log::LIMIT)
             }
-            other => other.map_err(fail),
-        }
+            other => other,
+        };
+        written.map(|_| ()).map_err(fail)
     }
 }
 

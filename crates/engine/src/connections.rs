@@ -5,12 +5,13 @@
 //! it, so that a line that was changed or taken out is seen (`audit verify`), but for those at the end. In the shared
 //! file every sandbox has a chain of its own: writers never wait for each other.
 //!
-//! The gateway is never held up: what it tells waits in a bounded queue for a task that writes, and what finds the queue
-//! full is counted, and the number written.
+//! The gateway is never held up: what it tells waits in a bounded queue for a thread that writes, and what finds no place
+//! is counted, and the number written.
 
 mod entry;
 mod follow;
 mod journal;
+mod queue;
 mod reader;
 mod verify;
 
@@ -26,20 +27,19 @@ use agentkernel_backend::Host;
 use agentkernel_egress::{Connection, Observer, Request};
 use agentkernel_model::{id::SandboxId, name::SandboxName};
 use entry::Entry;
-use journal::{Journal, Start};
+use journal::{Fate, Journal, Start};
+use queue::{Queue, Until};
 use reader::Wanted;
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::BTreeSet,
+    future::pending,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Instant,
 };
-use tokio::{runtime, sync::Notify};
+use tokio::{runtime, sync::Notify, task::spawn_blocking, time::sleep_until};
 
 const NAME: &str = "connections.jsonl";
-/// What waits to be written; what comes when so much does is counted and forgotten.
-const WAITING: usize = 1024;
-/// Lines that are written before others of the runtime have their turn.
-const AT_ONCE: usize = 16;
 /// Blocked destinations of one sandbox that the log of events tells, each once: a sandbox must not flood it.
 const MOST_BLOCKED: usize = 100;
 
@@ -71,12 +71,12 @@ pub(crate) fn shared(host: &Host) -> PathBuf {
 
 /// Who is told about the connections of the named sandbox in `dir`; nobody where the log is turned off. Does no I/O.
 pub(crate) fn observe(engine: &Engine, name: &SandboxName, dir: &SandboxDir) -> Option<Arc<dyn Observer>> {
-    Log::of(engine, name.to_string(), of_sandbox(dir), Start::WhereItEnds)
+    Some(Log::of(engine, name.to_string(), of_sandbox(dir), Start::WhereItEnds)?)
 }
 
 /// As [`observe`], for a sandbox without a name.
 pub(crate) fn observe_unnamed(engine: &Engine, id: SandboxId) -> Option<Arc<dyn Observer>> {
-    Log::of(engine, id.to_string(), shared(&engine.host), Start::Anew)
+    Some(Log::of(engine, id.to_string(), shared(&engine.host), Start::Anew)?)
 }
 
 /// The log of one sandbox.
@@ -86,40 +86,35 @@ struct Log {
     audit: Audit,
     queue: Mutex<Queue>,
     /// Held while lines are written.
-    journal: Mutex<Journal>,
+    pen: Mutex<Pen>,
+    /// There is a task that writes.
+    served: OnceLock<()>,
     wake: Arc<Notify>,
     own: Weak<Self>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Entry>,
-    /// Entries that found no place, or could not be written.
-    lost: u64,
-    /// Whether there is a task that writes.
-    served: bool,
+#[derive(Debug)]
+struct Pen {
+    journal: Journal,
     /// Destinations that the log of events knows.
     blocked: BTreeSet<String>,
 }
 
-/// Whether there may be more to write.
-#[derive(Debug, PartialEq, Eq)]
-enum Left {
-    Nothing,
-    More,
-}
-
 impl Log {
-    fn of(engine: &Engine, sandbox: String, path: PathBuf, start: Start) -> Option<Arc<dyn Observer>> {
+    fn of(engine: &Engine, sandbox: String, path: PathBuf, start: Start) -> Option<Arc<Self>> {
         if engine.audit.is_off() {
             return None;
         }
         let (host, audit) = (engine.host.clone(), engine.audit.clone());
         Some(Arc::new_cyclic(|own| Self {
-            journal: Mutex::new(Journal::new(host, path, sandbox.clone(), start)),
+            pen: Mutex::new(Pen {
+                journal: Journal::new(host, path, sandbox.clone(), start),
+                blocked: BTreeSet::new(),
+            }),
             sandbox,
             audit,
             queue: Mutex::default(),
+            served: OnceLock::new(),
             wake: Arc::default(),
             own: own.clone(),
         }))
@@ -127,61 +122,41 @@ impl Log {
 
     /// Never blocks: the queue is only held for moments, and never while something is written.
     fn push(&self, entry: Entry) {
-        let mut queue = self.queue();
-        if queue.waiting.len() < WAITING {
-            queue.waiting.push_back(entry);
-        } else {
-            queue.lost += 1;
-        }
+        self.queue().push(entry, Instant::now());
         // The first line of all starts the task: most sandboxes never have one. Without a runtime this process is
         // ending, and what is left is written when the log is dropped.
-        if !queue.served
-            && let Ok(runtime) = runtime::Handle::try_current()
+        if let Ok(runtime) = runtime::Handle::try_current()
+            && self.served.set(()).is_ok()
         {
-            queue.served = true;
             runtime.spawn(serve(self.own.clone(), Arc::clone(&self.wake)));
         }
-        drop(queue);
         self.wake.notify_one();
     }
 
-    /// Writes everything that waits.
-    fn flush(&self) {
-        while self.write(usize::MAX) == Left::More {}
-    }
-
-    /// Writes at most so many of what waits.
-    fn write(&self, most: usize) -> Left {
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..most {
-            let (entry, lost) = {
-                let mut queue = self.queue();
-                (queue.waiting.pop_front(), std::mem::take(&mut queue.lost))
-            };
-            let lost = (lost > 0).then(|| Entry::lost(lost));
-            if lost.is_none() && entry.is_none() {
-                return Left::Nothing;
-            }
-            for entry in lost.into_iter().chain(entry) {
-                self.tell_blocked(&entry);
-                if let Err(error) = journal.append(&entry) {
+    /// Writes what there is, until `until`. Blocks.
+    fn write(&self, until: Until) {
+        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            // Not in the condition: the queue would be held while something is written.
+            let next = self.queue().next(until);
+            let Some(entry) = next else { return };
+            self.tell_blocked(&mut pen.blocked, &entry);
+            match pen.journal.append(&entry) {
+                Ok(Fate::Written) => {}
+                Ok(Fate::TooMuch) => self.queue().lose(&entry, Instant::now()),
+                Err(error) => {
                     self.audit.trouble(error);
-                    self.queue().lost += entry.lines();
+                    self.queue().lose(&entry, Instant::now());
                     // The disk may be full for long: what comes later tries again.
-                    return Left::Nothing;
+                    return;
                 }
             }
         }
-        Left::More
     }
 
-    fn tell_blocked(&self, entry: &Entry) {
+    fn tell_blocked(&self, blocked: &mut BTreeSet<String>, entry: &Entry) {
         let Some(to) = entry.blocked() else { return };
-        let is_new = {
-            let blocked = &mut self.queue().blocked;
-            blocked.len() < MOST_BLOCKED && blocked.insert(to.to_owned())
-        };
-        if is_new {
+        if blocked.len() < MOST_BLOCKED && blocked.insert(to.to_owned()) {
             self.audit.network_blocked(&self.sandbox, to, entry.why());
         }
     }
@@ -192,18 +167,28 @@ impl Log {
     }
 }
 
-/// Writes whenever there is something, until the log is gone.
+/// Writes whenever there is something, until the log is gone. The gateway's tasks share this thread, and a disk can be
+/// slow: another thread writes.
 async fn serve(log: Weak<Log>, wake: Arc<Notify>) {
     loop {
-        wake.notified().await;
-        loop {
-            let Some(log) = log.upgrade() else { return };
-            if log.write(AT_ONCE) == Left::Nothing {
-                break;
+        let due = match log.upgrade() {
+            Some(log) => log.queue().due(),
+            None => return,
+        };
+        let is_due = async {
+            match due {
+                Some(due) => sleep_until(due.into()).await,
+                None => pending().await,
             }
-            drop(log);
-            // The gateway's tasks share this thread.
-            tokio::task::yield_now().await;
+        };
+        tokio::select! {
+            () = wake.notified() => {}
+            () = is_due => {}
+        }
+        let Some(log) = log.upgrade() else { return };
+        if spawn_blocking(move || log.write(Until::Now(Instant::now()))).await.is_err() {
+            // The runtime is ending; what is left is written when the log is dropped.
+            return;
         }
     }
 }
@@ -222,13 +207,13 @@ impl Observer for Log {
     }
 
     fn finished(&self) {
-        self.flush();
+        self.write(Until::TheEnd);
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.flush();
+        self.write(Until::TheEnd);
         // The task finds nobody and ends.
         self.wake.notify_one();
     }

@@ -11,7 +11,7 @@ use rustix::{
 use std::{
     fs::{self, File, Metadata, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -27,11 +27,26 @@ pub(crate) fn old(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Appends `line`, which is whole or not there at all.
+/// Which file it is, for as long as it is kept.
+pub(crate) type FileId = (u64, u64);
+
+/// The file that is at `path` now.
+pub(crate) fn current(path: &Path) -> io::Result<Option<FileId>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some((found.dev(), found.ino()))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Appends `line`, with its end, to the file at `path`, and says which one that was.
+///
+/// After an error nothing of it is there; if a part is all the same, because others write to a full disk as well, the
+/// next line begins behind it.
 ///
 /// # Errors
 /// `NotFound` when there is no directory; whatever keeps the file from being written.
-pub(crate) fn append(path: &Path, line: &[u8], limit: u64) -> io::Result<()> {
+pub(crate) fn append(path: &Path, line: &[u8], limit: u64) -> io::Result<FileId> {
     for _ in 0..ATTEMPTS {
         let file = open(path)?;
         let locked = lock(&file, FlockOperation::NonBlockingLockShared)?;
@@ -44,13 +59,41 @@ pub(crate) fn append(path: &Path, line: &[u8], limit: u64) -> io::Result<()> {
         if locked && full && found.len() > 0 && rotate(&file, path)? {
             continue;
         }
-        // One write to a file that is open for appending is one piece, whoever else writes.
-        return match (&file).write(line)? {
-            n if n == line.len() => Ok(()),
-            _ => Err(io::Error::new(io::ErrorKind::WriteZero, "only a part of the line could be written")),
-        };
+        write(&file, found.len(), line)?;
+        return Ok((found.dev(), found.ino()));
     }
     Err(io::Error::other("it is moved away again and again"))
+}
+
+/// Writes `line` to `file`, which was `len` bytes long a moment ago.
+fn write(file: &File, len: u64, line: &[u8]) -> io::Result<()> {
+    let piece = if is_at_an_end(file, len)? { line.to_vec() } else { [b"\n", line].concat() };
+    // One write to a file that is open for appending is one piece, whoever else writes.
+    let written = (&*file).write(&piece)?;
+    if written == piece.len() {
+        return Ok(());
+    }
+    take_back(file, piece.get(..written).unwrap_or_default())?;
+    Err(io::Error::new(io::ErrorKind::StorageFull, "only a part of the line could be written"))
+}
+
+/// Whether a line ended where the file does.
+fn is_at_an_end(file: &File, len: u64) -> io::Result<bool> {
+    let Some(at) = len.checked_sub(1) else { return Ok(true) };
+    let mut last = [0];
+    file.read_exact_at(&mut last, at)?;
+    Ok(last == *b"\n")
+}
+
+/// Takes away `part`, if it is what the file ends with and nobody else writes.
+fn take_back(file: &File, part: &[u8]) -> io::Result<()> {
+    if !lock(file, FlockOperation::NonBlockingLockExclusive)? {
+        return Ok(());
+    }
+    let Some(at) = file.metadata()?.len().checked_sub(part.len() as u64) else { return Ok(()) };
+    let mut last = vec![0; part.len()];
+    file.read_exact_at(&mut last, at)?;
+    if last == part { file.set_len(at) } else { Ok(()) }
 }
 
 /// Moves the file away; `false`: somebody writes to it, and the next line will find it full again.
@@ -75,7 +118,7 @@ fn lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
 
 /// Never waits and follows no link: what is not a plain file of ours is refused.
 fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::WRONLY
+    let flags = OFlags::RDWR
         | OFlags::APPEND
         | OFlags::CREATE
         | OFlags::CLOEXEC
@@ -94,11 +137,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn is_at(found: &Metadata, path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(now) => Ok((now.dev(), now.ino()) == (found.dev(), found.ino())),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e),
-    }
+    Ok(current(path)? == Some((found.dev(), found.ino())))
 }
 
 #[cfg(test)]

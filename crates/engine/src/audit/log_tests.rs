@@ -97,3 +97,31 @@ fn what_is_no_plain_file_is_refused_at_once() {
     }
     assert_eq!(text(&target), "");
 }
+
+#[test]
+fn a_line_begins_behind_half_of_another() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("log");
+    fs::write(&path, "one\nhal").unwrap();
+    append(&path, b"two\n", 100).unwrap();
+    append(&path, b"three\n", 100).unwrap();
+    assert_eq!(text(&path), "one\nhal\ntwo\nthree\n");
+}
+
+#[test]
+fn a_part_of_a_line_is_taken_back_where_it_is_the_end() {
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("log");
+    append(&path, b"one\ntw", 100).unwrap();
+    // Opened anew each time: what has the lock has it until it is closed.
+    let take_back = |part| take_back(&open(&path).unwrap(), part).unwrap();
+    take_back(b"on");
+    assert_eq!(text(&path), "one\ntw", "somebody wrote behind it");
+    let writes = File::open(&path).unwrap();
+    flock(&writes, FlockOperation::LockShared).unwrap();
+    take_back(b"tw");
+    assert_eq!(text(&path), "one\ntw", "somebody writes");
+    drop(writes);
+    take_back(b"tw");
+    assert_eq!(text(&path), "one\n");
+}

@@ -9,6 +9,7 @@ use agentkernel_model::{Error, Result};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::{
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -37,6 +38,15 @@ enum Kind {
 enum Verdict {
     Allowed,
     Blocked,
+}
+
+/// Whether an entry can be crowded out by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Something went out, or was to.
+    Heavy,
+    /// The gateway said no, or answered itself: a sandbox has any number of those for nothing.
+    Light,
 }
 
 /// What happened, before it has a place in a chain.
@@ -77,6 +87,11 @@ pub(super) struct Entry {
     duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<u64>,
+    /// Of a refused name: so many more questions about it, which have no lines of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more: Option<u64>,
+    #[serde(skip)]
+    weight: Weight,
     /// What was blocked, for the log of events.
     #[serde(skip)]
     to: Option<String>,
@@ -101,6 +116,8 @@ impl Entry {
             received: None,
             duration_ms: None,
             lost: None,
+            more: None,
+            weight: Weight::Heavy,
             to: None,
         }
     }
@@ -115,6 +132,7 @@ impl Entry {
     fn blocked_if(mut self, blocked: bool) -> Self {
         self.verdict = Some(if blocked { Verdict::Blocked } else { Verdict::Allowed });
         if blocked {
+            self.weight = Weight::Light;
             let host = self.name.clone().or_else(|| self.address.map(|ip| ip.to_string()));
             let host = host.unwrap_or_default();
             self.to = Some(match self.port {
@@ -136,7 +154,12 @@ impl Entry {
             duration_ms: Some(millis(*lasted)),
             ..Self::new(Kind::Connection, *started)
         };
-        entry.at(name.as_deref(), *destination).blocked_if(matches!(outcome, Outcome::Refused(_)))
+        let entry =
+            entry.at(name.as_deref(), *destination).blocked_if(matches!(outcome, Outcome::Refused(_)));
+        match outcome {
+            Outcome::Resolver => Self { weight: Weight::Light, ..entry },
+            _ => entry,
+        }
     }
 
     pub(super) fn of_name(name: &str) -> Self {
@@ -165,14 +188,38 @@ impl Entry {
         entry.at(Some(&request.host), request.address).blocked_if(request.refused.is_some())
     }
 
+    /// `more` questions about a name that was told as refused before.
+    pub(super) fn of_name_again(name: &str, more: u64) -> Self {
+        Self { more: Some(more), ..Self::of_name(name) }
+    }
+
     /// Stands for `count` others.
-    pub(super) fn lost(count: u64) -> Self {
-        Self { lost: Some(count), ..Self::new(Kind::Lost, SystemTime::now()) }
+    pub(super) fn lost(count: u64, weight: Weight) -> Self {
+        let verdict = match weight {
+            Weight::Heavy => Verdict::Allowed,
+            Weight::Light => Verdict::Blocked,
+        };
+        let entry = Self::new(Kind::Lost, SystemTime::now());
+        Self { lost: Some(count), verdict: Some(verdict), weight, ..entry }
+    }
+
+    pub(super) const fn weight(&self) -> Weight {
+        self.weight
     }
 
     /// How many entries this one is.
     pub(super) fn lines(&self) -> u64 {
-        self.lost.unwrap_or(1)
+        self.lost.or(self.more).unwrap_or(1)
+    }
+
+    /// Whether it says that others are missing.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self.kind, Kind::Lost)
+    }
+
+    /// The name that was asked for, where that was refused.
+    pub(super) fn refused_name(&self) -> Option<&str> {
+        self.name.as_deref().filter(|_| self.kind == Kind::RefusedName)
     }
 
     /// The destination, when it was blocked.
@@ -191,6 +238,9 @@ fn reason(outcome: Outcome) -> Option<String> {
         Outcome::Refused(reason) => Some(reason.to_string()),
         Outcome::Resolver => Some("answered by the gateway".to_owned()),
         Outcome::Unreachable(kind) => Some(format!("nobody was reached: {kind}")),
+        Outcome::Broken(ErrorKind::InvalidData) => {
+            Some("broken off: what came is no HTTP or TLS that can be read".to_owned())
+        }
         Outcome::Broken(kind) => Some(format!("broken off: {kind}")),
         Outcome::Cut => Some("the sandbox or the gateway ended first".to_owned()),
         Outcome::Closed => None,

@@ -1,16 +1,19 @@
 //! Lines at the end of a chain.
 
 use super::{
-    entry::{self, Entry, Link},
+    entry::{self, Entry, Link, Weight},
     reader,
 };
 use crate::{
-    audit::log::{self, LIMIT},
+    audit::log::{self, FileId, LIMIT},
     directories,
 };
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Result};
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Where a chain begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,22 @@ pub(super) enum Start {
     Anew,
     /// Behind the last line of the file, which only this sandbox has.
     WhereItEnds,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Written,
+    /// This sandbox has had its share of the file: nobody's lines are pushed out by a flood of its own.
+    TooMuch,
+}
+
+/// Bytes that a sandbox has written to one file.
+#[derive(Debug, Default)]
+struct Spent {
+    file: Option<FileId>,
+    heavy: u64,
+    light: u64,
 }
 
 /// Writes for one sandbox; nobody else does at the same time.
@@ -31,12 +50,13 @@ pub(super) struct Journal {
     /// The next line's; `None` before the first one.
     link: Option<Link>,
     limit: u64,
+    spent: Spent,
 }
 
 impl Journal {
     /// Does no I/O.
-    pub(super) const fn new(host: Host, path: PathBuf, sandbox: String, start: Start) -> Self {
-        Self { host, path, sandbox, start, link: None, limit: LIMIT }
+    pub(super) fn new(host: Host, path: PathBuf, sandbox: String, start: Start) -> Self {
+        Self { host, path, sandbox, start, link: None, limit: LIMIT, spent: Spent::default() }
     }
 
     /// The same, whose file is moved away when it would be longer than `limit` bytes.
@@ -47,7 +67,7 @@ impl Journal {
     }
 
     /// After an error nothing is written and the chain is where it was.
-    pub(super) fn append(&mut self, entry: &Entry) -> Result<()> {
+    pub(super) fn append(&mut self, entry: &Entry) -> Result<Fate> {
         let link = match &self.link {
             Some(link) => link.clone(),
             None => self.begin()?,
@@ -55,17 +75,38 @@ impl Journal {
         let mut line = entry::line(entry, &self.sandbox, &link)?;
         let next = link.after(&line);
         line.push(b'\n');
-        let fail = |e| Error::io(format!("cannot write to '{}'", self.path.display()), e);
-        match log::append(&self.path, &line, self.limit) {
+        let fail = |path: &Path, e| Error::io(format!("cannot write to '{}'", path.display()), e);
+        if !self.has_share(entry, line.len() as u64).map_err(|e| fail(&self.path, e))? {
+            return Ok(Fate::TooMuch);
+        }
+        let written = match log::append(&self.path, &line, self.limit) {
             // A sandbox may be older than the data directory.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 directories::ensure(&self.host)?;
-                log::append(&self.path, &line, self.limit).map_err(fail)?;
+                log::append(&self.path, &line, self.limit)
             }
-            other => other.map_err(fail)?,
-        }
+            other => other,
+        };
+        self.spent.add(written.map_err(|e| fail(&self.path, e))?, entry, line.len() as u64);
         self.link = Some(next);
-        Ok(())
+        Ok(Fate::Written)
+    }
+
+    /// Whether `entry` may take `bytes` of the file that is there now.
+    fn has_share(&self, entry: &Entry, bytes: u64) -> io::Result<bool> {
+        // Those come once a minute at most.
+        if entry.is_lost() {
+            return Ok(true);
+        }
+        let (spent, share) = match (entry.weight(), self.start) {
+            // The file is its own: what goes out may push out what went.
+            (Weight::Heavy, Start::WhereItEnds) => return Ok(true),
+            (Weight::Light, Start::WhereItEnds) | (Weight::Heavy, Start::Anew) => {
+                (self.spent.of(entry), self.limit / 5)
+            }
+            (Weight::Light, Start::Anew) => (self.spent.of(entry), self.limit / 40),
+        };
+        Ok(spent + bytes <= share || log::current(&self.path)? != self.spent.file)
     }
 
     fn begin(&self) -> Result<Link> {
@@ -74,6 +115,25 @@ impl Journal {
             Start::WhereItEnds => {
                 Ok(reader::last(&self.path)?.map_or_else(Link::first, |(link, line)| link.after(&line)))
             }
+        }
+    }
+}
+
+impl Spent {
+    fn of(&self, entry: &Entry) -> u64 {
+        match entry.weight() {
+            Weight::Heavy => self.heavy,
+            Weight::Light => self.light,
+        }
+    }
+
+    fn add(&mut self, file: FileId, entry: &Entry, bytes: u64) {
+        if self.file != Some(file) {
+            *self = Self { file: Some(file), ..Self::default() };
+        }
+        match entry.weight() {
+            Weight::Heavy => self.heavy += bytes,
+            Weight::Light => self.light += bytes,
         }
     }
 }
