@@ -177,8 +177,11 @@ fn details(entry: &AuditEntry) -> String {
             let status = number("status").map(|status| format!(" {status}")).unwrap_or_default();
             parts.push(format!("{request}{status}"));
         }
-        "refused_name" => parts.push("name asked for".to_owned()),
-        "lost" => parts.push(format!("{} lines could not be written", number("lost").unwrap_or_default())),
+        "refused_name" => parts.push(match number("more") {
+            Some(more) => format!("name asked for {more} more times within a minute"),
+            None => "name asked for".to_owned(),
+        }),
+        "lost" => parts.push(format!("{} lines were not written", number("lost").unwrap_or_default())),
         _ => {}
     }
     if let (Some(_), Some(address)) = (entry.text("name"), entry.text("address")) {
