@@ -34,13 +34,14 @@ const BUNDLE: &str = "ca-bundle.crt";
 const KEYSTORE: &str = "cacerts";
 
 /// What reads one file of certificates in place of the system's.
-const OF_BUNDLE: [&str; 7] = [
+const OF_BUNDLE: [&str; 8] = [
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
     "GIT_SSL_CAINFO",
     "CARGO_HTTP_CAINFO",
     "PIP_CERT",
+    "NPM_CONFIG_CAFILE",
     "AWS_CA_BUNDLE",
 ];
 /// What reads certificates beside its own.

@@ -34,6 +34,8 @@ fn a_secret_has_a_placeholder_and_what_its_gateway_needs() {
     assert_eq!(set["no_proxy"], "localhost,127.0.0.1,::1");
     assert_eq!(set["SSL_CERT_FILE"], "/run/agentkernel/ca-bundle.crt");
     assert_eq!(set["NODE_EXTRA_CA_CERTS"], "/run/agentkernel/ca.crt");
+    // The file of an npmrc is all that npm believes: the variable is in its place.
+    assert_eq!(set["NPM_CONFIG_CAFILE"], "/run/agentkernel/ca-bundle.crt");
     assert!(set["JAVA_TOOL_OPTIONS"].contains("trustStore=/run/agentkernel/cacerts "));
     assert!(!set.contains_key("AGENTKERNEL_SECRETS_PATH"));
 }
