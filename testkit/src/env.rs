@@ -262,12 +262,18 @@ impl TestEnv {
 /// The prefix of every test's place.
 const PLACE: &str = "agentkernel-test-";
 
-/// Empty cgroups that stay. They carry no mark of a test, so they are looked at while no test of this process runs a
-/// command; and other processes of this machine may be at work too, whose cgroups are empty for moments only. Nothing
-/// tells of the end of those, hence the repeated look.
+/// Empty cgroups that stay. They carry no mark of a test, so where there are any they are looked at once more while no test
+/// of this process runs a command; and other processes of this machine may be at work too, whose cgroups are empty for
+/// moments only. Nothing tells of the end of those, hence the repeated look.
 fn lasting_cgroups(ours: impl Fn(&PathBuf) -> bool) -> Vec<PathBuf> {
     let deadline = Instant::now() + SETTLE;
-    let mut lasting = activity::while_quiet(empty_cgroups);
+    let mut lasting = empty_cgroups();
+    lasting.retain(&ours);
+    // What stays is there at each look: nobody has to wait for the commands of others to see that nothing does.
+    if lasting.is_empty() {
+        return lasting;
+    }
+    lasting = activity::while_quiet(empty_cgroups);
     lasting.retain(ours);
     while !lasting.is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));

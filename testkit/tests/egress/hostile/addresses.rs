@@ -52,10 +52,11 @@ fn any_port(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     let trap = world.site.trap(Net::Forbidden, 8022).map_err(|e| e.to_string())?;
     let script = format!(
-        "for port in (1, 22, 25, 53, 80, 443, 853, 3128, {port}, 8443, 65535):
+        "def one(port):
     # The resolver's own port is answered by the gateway itself.
     answer = say('{ip}', port, b'\\x00\\x05EHLO raw\\r\\n')
-    assert answer == b'', (port, answer)",
+    assert answer == b'', (port, answer)
+each(one, [(p,) for p in (1, 22, 25, 53, 80, 443, 853, 3128, {port}, 8443, 65535)])",
         ip = trap.address().ip(),
         port = trap.address().port(),
     );
@@ -68,13 +69,14 @@ fn udp(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     let trap = world.site.trap(Net::Allowed, 8443).map_err(|e| e.to_string())?;
     let script = format!(
-        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
-for target in (('{ip}', {port}), (EVIL_IP, 443), (API_IP, 443)):
+        "def one(ip, port):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(1)
     for _ in range(3):
         try:
-            s.sendto(b'quic', target)
+            s.sendto(b'quic', (ip, port))
             raise SystemExit(s.recv(100))
-        except OSError: pass",
+        except OSError: pass
+each(one, (('{ip}', {port}), (EVIL_IP, 443), (API_IP, 443)))",
         ip = trap.address().ip(),
         port = trap.address().port(),
     );
@@ -96,14 +98,16 @@ evil = [str(number), hex(number), '.'.join('0%o' % o for o in octets), '.'.join(
         '[64:ff9b::{ip}]', '[2002:%x:%x::]' % (number >> 16, number & 0xffff), '[::{ip}]']
 mine = ['2130706433', '0x7f000001', '0177.0.0.1', '0x7f.1', '127.1', '0', '0.0.0.0', '[::1]', '[::]', 'localhost',
         '[::ffff:127.0.0.1]', '[::ffff:7f00:1]', '127.0.0.1', 'LOCALHOST.', '①②⑦.0.0.1']
-for host, port in [(h, {evil_port}) for h in evil] + [(h, loop) for h in mine]:
+def by_proxy(host, port):
     for message in (f'CONNECT {{host}}:{{port}} HTTP/1.1\\r\\nHost: {{host}}:{{port}}\\r\\n\\r\\nhello',
                     f'GET http://{{host}}:{{port}}/ HTTP/1.1\\r\\nHost: {{host}}:{{port}}\\r\\nConnection: close\\r\\n\\r\\n'):
         answer = say(*PROXY, message.encode())
         assert status(answer) in ('403', '400', '502', 'none'), (host, answer)
-for text in evil:
+each(by_proxy, [(h, {evil_port}) for h in evil] + [(h, loop) for h in mine])
+def direct(text):
     answer = say(text.strip('[]'), {evil_port}, b'GET / HTTP/1.0\\r\\n\\r\\n')
     assert status(answer) in ('403', 'none'), (text, answer)
+each(direct, [(text,) for text in evil])
 for ip in ('::ffff:{ip}', '64:ff9b::{ip}', '::{ip}', 'fe80::1', 'fd00::1', 'ff02::1'):
     assert say(ip, {evil_port}, b'raw', socket.AF_INET6) == b'', ip",
         loopback = trap.address().port(),

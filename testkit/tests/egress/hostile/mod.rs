@@ -13,12 +13,13 @@ use agentkernel_testkit::origin::{Certificate, Files, Net, Origin, Trap};
 
 pub(crate) fn tests() -> Vec<Test> {
     let groups: [&[Test]; 6] = [
+        // First, as the others are done before its clients are given up.
+        &exhaustion::tests(),
         &addresses::tests(),
         &names::tests(),
         &requests::tests(),
         &smuggling::tests(),
         &neighbours::tests(),
-        &exhaustion::tests(),
     ];
     groups.concat()
 }

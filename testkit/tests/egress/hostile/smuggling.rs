@@ -56,10 +56,11 @@ fn over_tls(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     let script = format!(
         "{MESSAGES}
-for name, message in messages(API.encode()).items():
+def one(name, message):
     message = message.replace(b'smuggled HTTP/1.1\\r\\nHost: ' + API.encode(), b'smuggled HTTP/1.1\\r\\nHost: ' + EVIL.encode())
     answer = tls(API_IP, API_PORT, API, message)
-    assert b'hello' not in answer.partition(b'hello')[2], (name, answer)"
+    assert b'hello' not in answer.partition(b'hello')[2], (name, answer)
+each(one, messages(API.encode()).items())"
     );
     scene.attack(&script)?;
     arrived_whole(&scene)
@@ -86,11 +87,12 @@ fn by_proxy(world: &World) -> Result<(), String> {
     let script = format!(
         "{MESSAGES}
 host = b'{ip}:{port}'
-for name, message in messages(host).items():
+def one(name, message):
     message = message.replace(b' /outer', b' http://' + host + b'/outer', 1)
     message = message.replace(b' /smuggled', b' http://' + EVIL.encode() + b'/smuggled').replace(
         b'smuggled HTTP/1.1\\r\\nHost: ' + host, b'smuggled HTTP/1.1\\r\\nHost: ' + EVIL.encode())
-    say(*PROXY, message)",
+    say(*PROXY, message)
+each(one, messages(host).items())",
         ip = plain.address().ip(),
         port = plain.address().port(),
     );
