@@ -16,7 +16,8 @@ use crate::{
 };
 use agentkernel_backend::{Host, Process};
 use agentkernel_model::{
-    Error, Kind, Result, command::ExecSpec, name::SandboxName, path::GuestPath, text::printable,
+    Error, Kind, Result, command::ExecSpec, id::SandboxId, name::SandboxName, path::GuestPath,
+    text::printable,
 };
 use agentkernel_store::{Reader, Record};
 use event::Event;
@@ -124,6 +125,11 @@ impl Audit {
     /// Something of the sandbox `name`, or of that uuid, was blocked.
     pub(crate) fn network_blocked(&self, sandbox: &str, to: &str, why: &str) {
         self.write(|| Event::NetworkBlocked { sandbox, to: cut(to, TEXT), why: cut(why, TEXT) });
+    }
+
+    /// The chain of the sandbox `sandbox` in the log of connections has `lines`, and `last` is the hash of the last one.
+    pub(crate) fn connections_written(&self, sandbox: &str, id: SandboxId, lines: u64, last: &str) {
+        self.write(|| Event::ConnectionsWritten { sandbox, id: id.to_string(), lines, last });
     }
 
     pub(crate) fn network_changed(&self, name: &SandboxName, change: &NetworkChange<'_>) {

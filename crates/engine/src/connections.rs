@@ -2,8 +2,8 @@
 //!
 //! A named sandbox has a file in its own directory, which goes with it; those of `run` and of warm sandboxes share one
 //! beside the log of events, by their uuid. The lines of one sandbox are a chain: each holds the SHA-256 of the one before
-//! it, so that a line that was changed or taken out is seen (`audit verify`), but for those at the end. In the shared
-//! file every sandbox has a chain of its own: writers never wait for each other.
+//! it, so that a line that was changed or taken out is seen (`audit verify`). Where a chain ends is an event when the gateway
+//! of its sandbox ends, for lines that are missing at the end, or with the whole file. In the shared file every sandbox has a chain of its own: writers never wait for each other.
 //!
 //! The gateway is never held up: what it tells waits in a bounded queue for a thread that writes, and what finds no place
 //! is counted, and the number written.
@@ -20,7 +20,7 @@ pub use verify::{Broken, Verified};
 
 pub(crate) use follow::follow;
 pub(crate) use reader::read;
-pub(crate) use verify::verify;
+pub(crate) use verify::{Ends, verify};
 
 use crate::{audit::Audit, directories::SandboxDir, engine::Engine};
 use agentkernel_backend::Host;
@@ -70,18 +70,24 @@ pub(crate) fn shared(host: &Host) -> PathBuf {
 }
 
 /// Who is told about the connections of the named sandbox in `dir`; nobody where the log is turned off. Does no I/O.
-pub(crate) fn observe(engine: &Engine, name: &SandboxName, dir: &SandboxDir) -> Option<Arc<dyn Observer>> {
-    Some(Log::of(engine, name.to_string(), of_sandbox(dir), Start::WhereItEnds)?)
+pub(crate) fn observe(
+    engine: &Engine,
+    id: SandboxId,
+    name: &SandboxName,
+    dir: &SandboxDir,
+) -> Option<Arc<dyn Observer>> {
+    Some(Log::of(engine, id, name.to_string(), of_sandbox(dir), Start::WhereItEnds)?)
 }
 
 /// As [`observe`], for a sandbox without a name.
 pub(crate) fn observe_unnamed(engine: &Engine, id: SandboxId) -> Option<Arc<dyn Observer>> {
-    Some(Log::of(engine, id.to_string(), shared(&engine.host), Start::Anew)?)
+    Some(Log::of(engine, id, id.to_string(), shared(&engine.host), Start::Anew)?)
 }
 
 /// The log of one sandbox.
 #[derive(Debug)]
 struct Log {
+    id: SandboxId,
     sandbox: String,
     audit: Audit,
     queue: Mutex<Queue>,
@@ -98,10 +104,12 @@ struct Pen {
     journal: Journal,
     /// Destinations that the log of events knows.
     blocked: BTreeSet<String>,
+    /// Lines of the chain when the log of events was told its end.
+    told: u64,
 }
 
 impl Log {
-    fn of(engine: &Engine, sandbox: String, path: PathBuf, start: Start) -> Option<Arc<Self>> {
+    fn of(engine: &Engine, id: SandboxId, sandbox: String, path: PathBuf, start: Start) -> Option<Arc<Self>> {
         if engine.audit.is_off() {
             return None;
         }
@@ -110,7 +118,9 @@ impl Log {
             pen: Mutex::new(Pen {
                 journal: Journal::new(host, path, sandbox.clone(), start),
                 blocked: BTreeSet::new(),
+                told: 0,
             }),
+            id,
             sandbox,
             audit,
             queue: Mutex::default(),
@@ -151,6 +161,17 @@ impl Log {
                     return;
                 }
             }
+        }
+    }
+
+    /// Writes everything, and tells the log of events where the chain ends.
+    fn end(&self) {
+        self.write(Until::TheEnd);
+        let mut pen = self.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Pen { journal, told, .. } = &mut *pen;
+        if let Some((lines, last)) = journal.end().filter(|(lines, _)| lines != told) {
+            self.audit.connections_written(&self.sandbox, self.id, lines, last);
+            *told = lines;
         }
     }
 
@@ -207,13 +228,13 @@ impl Observer for Log {
     }
 
     fn finished(&self) {
-        self.write(Until::TheEnd);
+        self.end();
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.write(Until::TheEnd);
+        self.end();
         // The task finds nobody and ends.
         self.wake.notify_one();
     }

@@ -5,7 +5,7 @@ use crate::{
     benchmark::{self, BenchmarkReport, BenchmarkRequest},
     build::{self, BuildRequest, Builder, Built},
     clean::{self, CleanReport, Live, Stored},
-    connections::{self, ConnectionQuery, Following, Verified},
+    connections::{self, ConnectionQuery, Ends, Following, Verified},
     copy, create,
     directories::{self, SandboxDir},
     doctor, exec, gc,
@@ -544,14 +544,15 @@ impl Engine {
     /// # Errors
     /// As [`Engine::connections`].
     pub fn verify_connections(&self, sandbox: Option<&SandboxName>) -> Result<Vec<Verified>> {
-        if sandbox.is_some() {
-            let (path, _) = self.connections_of(sandbox)?;
-            return Ok(vec![connections::verify(&path)?]);
+        let ends = Ends::read(&self.host)?;
+        let named = |id| {
+            connections::verify(&connections::of_sandbox(&SandboxDir::of(&self.host, id)), &ends.of_named(id))
+        };
+        if let Some(name) = sandbox {
+            return Ok(vec![named(query::by_name(self, name)?.id)?]);
         }
-        let named = directories::all(&self.host)?.into_iter();
-        let named = named.map(|id| connections::of_sandbox(&SandboxDir::of(&self.host, id)));
-        let all = iter::once(connections::shared(&self.host)).chain(named);
-        all.map(|path| connections::verify(&path)).collect()
+        let shared = connections::verify(&connections::shared(&self.host), &ends.of_unnamed());
+        iter::once(shared).chain(directories::all(&self.host)?.into_iter().map(named)).collect()
     }
 
     fn connections_of(&self, sandbox: Option<&SandboxName>) -> Result<(PathBuf, Option<SandboxDir>)> {

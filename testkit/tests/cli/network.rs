@@ -254,6 +254,14 @@ fn a_line_that_was_changed_is_found() {
     assert!(broken.contains("connections.jsonl:2: broken"), "{broken}");
     let found = env.agentkernel(&["audit", "verify", "--json"]).run().code(1).json();
     assert!(found.to_string().contains(r#""line":2"#), "{found}");
+    // Lines at the end, and the whole file, are missed by what the log of events says.
+    let cut: String = text.split_inclusive('\n').take(2).collect();
+    fs::write(&log, cut).unwrap();
+    let broken = env.agentkernel(&["audit", "verify", "-s", "box"]).run().code(1).out();
+    assert!(broken.contains("the last lines of a sandbox are missing"), "{broken}");
+    fs::remove_file(&log).unwrap();
+    let broken = env.agentkernel(&["audit", "verify"]).run().code(1).out();
+    assert!(broken.contains("all lines of a sandbox are missing"), "{broken}");
     env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
     assert!(!log.exists(), "the log goes with its sandbox");
 }
@@ -366,4 +374,31 @@ fn a_name_that_no_rule_lets_out_is_told_which_rule_it_was() {
     };
     assert!(blocked("refused_name"), "{lines:?}");
     assert!(blocked("connection") || blocked("request"), "{lines:?}");
+}
+
+#[test]
+fn a_run_cannot_flood_the_log_that_it_shares() {
+    let env = TestEnv::new();
+    env.agentkernel(&["run", "-i", "host", "--", "bash", "-c", PRIVATE]).run();
+    let log = env.data().join("connections.jsonl");
+    // What a full disk left.
+    let before = fs::read_to_string(&log).unwrap();
+    fs::write(&log, format!("{before}{{\"timestamp")).unwrap();
+    let flood = "for n in {1..400}; do exec 3<>/dev/tcp/10.1.1.1/80; done 2>/dev/null; getent hosts a.example.com; getent hosts a.example.com";
+    let run = ["run", "-i", "host", "--only-listed", "--", "bash", "-c", flood];
+    env.agentkernel(&run).run();
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    assert_eq!(text.lines().count(), lines.len() + 1, "half a line hides none");
+    let (connections, rest): (Vec<&Value>, Vec<&Value>) =
+        lines[1..].iter().partition(|line| line["type"] == "connection");
+    let lost: u64 = rest.iter().filter_map(|line| line["lost"].as_u64()).sum();
+    let names: u64 = rest
+        .iter()
+        .filter(|line| line["type"] == "refused_name")
+        .map(|line| line["more"].as_u64().unwrap_or(1))
+        .sum();
+    assert!(lost > 0 && connections.len() < 400, "{} {lost}", connections.len());
+    assert!(connections.len() as u64 + lost + names >= 400, "{} {lost} {names}", connections.len());
+    env.assert_nothing_left();
 }

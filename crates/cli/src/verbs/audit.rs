@@ -58,8 +58,9 @@ Examples:
   agentkernel audit verify
   agentkernel audit verify --sandbox my-project
 
-Every line has the SHA-256 of the one before it. Lines that are missing at the end are only seen by who noted the last
-hash, which this prints. The exit code is 1 when a line is broken.";
+Every line has the SHA-256 of the one before it, and the log of events knows the last line of each sandbox that has ended. Who
+may write both can write them anew: that is only seen by who noted the last hash, which this prints. The exit code is 1 when
+a line is broken or missing.";
 
 #[derive(Debug, Args)]
 #[command(after_help = VERIFY)]

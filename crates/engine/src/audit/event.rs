@@ -78,6 +78,14 @@ pub(super) enum Event<'a> {
         to: String,
         why: String,
     },
+    /// The gateway of a sandbox has ended, and its chain in the log of connections has so many lines so far.
+    ConnectionsWritten {
+        sandbox: &'a str,
+        id: String,
+        lines: u64,
+        /// The hash of the last line.
+        last: &'a str,
+    },
     NetworkChanged {
         sandbox: &'a str,
         /// As many as there are; those that were changed stand in `added` and `removed` as far as there is room.

@@ -109,6 +109,11 @@ impl Journal {
         Ok(spent + bytes <= share || log::current(&self.path)? != self.spent.file)
     }
 
+    /// How long the chain is, and the hash of its last line; `None` before this journal's first one.
+    pub(super) fn end(&self) -> Option<(u64, &str)> {
+        self.link.as_ref().map(|link| (link.seq, link.prev.as_str()))
+    }
+
     fn begin(&self) -> Result<Link> {
         match self.start {
             Start::Anew => Ok(Link::first()),

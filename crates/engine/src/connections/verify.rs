@@ -5,15 +5,17 @@ use super::{
     reader::link,
 };
 use crate::audit::{
-    AuditEntry, MAX_LINE,
+    self, AuditEntry, MAX_LINE,
     log::LIMIT,
     reader::{self, LONGEST, Part},
 };
-use agentkernel_model::Result;
+use agentkernel_backend::Host;
+use agentkernel_model::{Result, id::SandboxId};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
     io::{self, BufRead as _, BufReader, Read as _},
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -40,16 +42,71 @@ pub struct Broken {
     pub what: &'static str,
 }
 
-/// Checks the log at `path`, both of its files. Stops at the first broken line.
+/// Where chains ended, as the log of events has it, by the ids of their sandboxes.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(BTreeMap<String, Chain>);
+
+/// The ends that one chain had, each for a time: a later keeper goes on.
+#[derive(Debug, Clone)]
+struct Chain {
+    sandbox: String,
+    /// How many lines there were, and the hash of the last one.
+    ends: Vec<(u64, String)>,
+}
+
+impl Ends {
+    /// To be read before the logs of connections, which grow meanwhile.
+    ///
+    /// # Errors
+    /// When the log of events cannot be read.
+    pub(crate) fn read(host: &Host) -> Result<Self> {
+        let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
+        audit::backwards(host, |entry| {
+            if let Some((id, sandbox, end)) = end(&entry) {
+                chains.entry(id).or_insert(Chain { sandbox, ends: Vec::new() }).ends.push(end);
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(Self(chains))
+    }
+
+    /// Of the log of the named sandbox with this id.
+    pub(crate) fn of_named(&self, id: SandboxId) -> Self {
+        let id = id.to_string();
+        Self(self.0.get(&id).map(|chain| (id, chain.clone())).into_iter().collect())
+    }
+
+    /// Of the log that sandboxes without a name share.
+    pub(crate) fn of_unnamed(&self) -> Self {
+        let unnamed = self.0.iter().filter(|(id, chain)| **id == chain.sandbox);
+        Self(unnamed.map(|(id, chain)| (id.clone(), chain.clone())).collect())
+    }
+
+    fn by_sandbox(&self) -> BTreeMap<String, Chain> {
+        self.0.values().map(|chain| (chain.sandbox.clone(), chain.clone())).collect()
+    }
+}
+
+/// The id, the name in the chain, and the end of it.
+fn end(entry: &AuditEntry) -> Option<(String, String, (u64, String))> {
+    if entry.event() != "connections_written" {
+        return None;
+    }
+    let text = |key| entry.text(key).map(str::to_owned);
+    let lines = entry.fields().get("lines")?.as_u64()?;
+    Some((text("id")?, text("sandbox")?, (lines, text("last")?)))
+}
+
+/// Checks the log at `path`, both of its files, whose chains ended at `ends`. Stops at the first broken line.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub(crate) fn verify(path: &Path) -> Result<Verified> {
-    check(path, LIMIT)
+pub(crate) fn verify(path: &Path, ends: &Ends) -> Result<Verified> {
+    check(path, ends, LIMIT)
 }
 
 /// As [`verify`], of a log whose files are full with `limit` bytes.
-pub(super) fn check(path: &Path, limit: u64) -> Result<Verified> {
+pub(super) fn check(path: &Path, ends: &Ends, limit: u64) -> Result<Verified> {
     let mut parts = reader::both(path)?;
     parts.reverse();
     let mut found = Verified { path: path.to_owned(), lines: 0, last: None, rotated: false, broken: None };
@@ -58,14 +115,19 @@ pub(super) fn check(path: &Path, limit: u64) -> Result<Verified> {
     let mut chains = Chains {
         may_begin_late: parts.first().is_some_and(|p| is_old(p) && p.len + MAX_LINE as u64 > limit),
         next: BTreeMap::new(),
+        ends: ends.by_sandbox(),
     };
+    let mut behind = 1;
     for part in &parts {
         let mut input = BufReader::new((&part.file).take(part.len));
         let mut line = Vec::new();
         for number in 1.. {
             let read = next_line(&mut input, &mut line).map_err(|e| part.fail(e))?;
             let judged = match read {
-                Read::End => break,
+                Read::End => {
+                    behind = number;
+                    break;
+                }
                 Read::TooLong => Err("it is too long"),
                 Read::Line => chains.judge(&line),
             };
@@ -78,6 +140,8 @@ pub(super) fn check(path: &Path, limit: u64) -> Result<Verified> {
             found.last = Some(hash(&line));
         }
     }
+    // Lines that are not there have no number: the next one after those that are.
+    found.broken = chains.missing().map(|what| Broken { path: path.to_owned(), line: behind, what });
     Ok(found)
 }
 
@@ -115,6 +179,7 @@ struct Chains {
     /// Lines before the first ones may have been dropped.
     may_begin_late: bool,
     next: BTreeMap<String, Link>,
+    ends: BTreeMap<String, Chain>,
 }
 
 impl Chains {
@@ -135,7 +200,25 @@ impl Chains {
             None if self.may_begin_late => Judged::BeginsLate,
             None => return Err("lines before it are missing"),
         };
-        self.next.insert(sandbox.to_owned(), own.after(line));
+        let after = own.after(line);
+        let is_another = |(lines, last): &(u64, String)| *lines == after.seq && *last != after.prev;
+        if self.ends.get(sandbox).is_some_and(|chain| chain.ends.iter().any(is_another)) {
+            return Err("the log of events knows another line here");
+        }
+        self.next.insert(sandbox.to_owned(), after);
         Ok(judged)
+    }
+
+    /// What the log of events knows and this one has not. A chain that is gone as a whole may have been dropped with the
+    /// oldest file.
+    fn missing(&self) -> Option<&'static str> {
+        self.ends.iter().find_map(|(sandbox, chain)| match self.next.get(sandbox) {
+            Some(next) => chain
+                .ends
+                .iter()
+                .any(|(lines, _)| next.seq < *lines)
+                .then_some("the last lines of a sandbox are missing"),
+            None => (!self.may_begin_late).then_some("all lines of a sandbox are missing"),
+        })
     }
 }

@@ -95,7 +95,7 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     let rootfs = rootfs::resolve_again(engine, &spec, &origins.facts, origins.image.as_ref())?;
     let listeners = Listeners::bind(&spec.ports).await?;
     let ports = listeners.ports();
-    let observer = || connections::observe(engine, &record.name, &held.dir);
+    let observer = || connections::observe(engine, record.id, &record.name, &held.dir);
     let gateway = outside::gateway(engine, &spec.policy, observer)?;
     let unfinished =
         || Error::new(Kind::Conflict, format!("the sandbox '{}' was never finished", record.name));
