@@ -1,13 +1,11 @@
-//! The image of sandboxes of engines: busybox, and clients of this machine with what they need.
+//! The image of sandboxes of engines: busybox, and what hostile programs are made of.
 
 use crate::{bench::Bench, sample::Sample};
 use std::{fs, path::Path};
 
 pub(crate) const NAME: &str = "clients:1";
 
-const PROGRAMS: [&str; 4] = ["/usr/bin/curl", "/usr/bin/openssl", "/usr/bin/python3", "/usr/bin/wget"];
-/// Libraries of Python beside its own, as Debian's packages lay them.
-const MODULES: &str = "/usr/lib/python3/dist-packages";
+const PROGRAMS: [&str; 2] = ["/usr/bin/curl", "/usr/bin/python3"];
 
 /// Puts it into the store.
 pub(crate) fn import(bench: &Bench) -> Result<(), String> {
@@ -17,26 +15,6 @@ pub(crate) fn import(bench: &Bench) -> Result<(), String> {
     }
     let library = python_library()?;
     tree(&mut sample, Path::new(&library), &|name| !matches!(name, "test" | "__pycache__" | "idlelib"))?;
-    let modules = [
-        "requests",
-        "urllib3",
-        "certifi",
-        "chardet",
-        "idna",
-        "httpx",
-        "httpcore",
-        "h11",
-        "anyio",
-        "sniffio",
-        "rfc3986",
-        "charset_normalizer",
-    ];
-    for module in modules {
-        let path = Path::new(MODULES).join(module);
-        if path.is_dir() {
-            tree(&mut sample, &path, &|name| name != "__pycache__")?;
-        }
-    }
     let roots = "/etc/ssl/certs/ca-certificates.crt";
     let bytes = fs::read(roots).map_err(|e| format!("set-up: {roots}: {e}"))?;
     sample.file(roots.trim_start_matches('/'), 0o644, &bytes)?;

@@ -24,6 +24,14 @@ pub(crate) fn tests() -> Vec<Test> {
     groups.concat()
 }
 
+/// Those about how the traffic of a sandbox comes to the gateway, where the gateway itself is tried elsewhere.
+pub(crate) fn of_the_uplink() -> Vec<Test> {
+    let mut tests = addresses::tests().to_vec();
+    tests.extend(names::tests());
+    tests.extend(neighbours::tests());
+    tests
+}
+
 /// Of the secret in every sandbox here.
 const VALUE: &str = "hidden-secret-93ad41f07be2";
 /// Where it goes.
