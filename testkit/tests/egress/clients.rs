@@ -3,7 +3,7 @@
 use super::{search, world::World};
 use crate::{Test, bench::expect};
 use agentkernel_testkit::origin::{Files, Origin, packages};
-use std::{fs, process::Command};
+use std::fs;
 
 pub(crate) const fn everywhere() -> [Test; 6] {
     [
@@ -199,10 +199,9 @@ fn npm(world: &World) -> Result<(), String> {
 
 /// The project's own cargo: `vendor` fetches as `build` does and needs no compiler.
 fn cargo(world: &World) -> Result<(), String> {
-    let found = Command::new("rustup").args(["which", "cargo"]).output().map_err(|e| e.to_string())?;
-    let program = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-    let program = if found.status.success() { program } else { "/usr/bin/cargo".to_owned() };
-    let bytes = fs::read(&program).map_err(|e| format!("set-up: {program}: {e}"))?;
+    // The one that built this program.
+    let program = env!("CARGO");
+    let bytes = fs::read(program).map_err(|e| format!("set-up: {program}: {e}"))?;
     let tools = world.bench.env.directory("tools");
     let copy = world.bench.env.file("tools/cargo", bytes);
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);

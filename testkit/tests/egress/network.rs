@@ -7,8 +7,12 @@ use std::{convert::Infallible, io, os::unix::process::CommandExt as _, process::
 /// Set in it.
 const MARK: &str = "AGENTKERNEL_EGRESS_NETWORK";
 
-/// 169.254.169.254 is the server of metadata that many clouds have. Low ports are for everybody here.
+/// 169.254.169.254 is the server of metadata that many clouds have. Low ports are for everybody here. The user namespace of a
+/// user's network has one id: a range of subordinate ones could not be mapped from it, so there is none here.
 const SETUP: &str = "set -e
+if [ $(id -u) != 0 ]; then
+  for file in /etc/subuid /etc/subgid; do [ ! -e $file ] || mount --bind /dev/null $file; done
+fi
 ip link set lo up
 for block in 10.77.0.1/16 10.88.0.1/16 169.254.169.254/32; do ip address add $block dev lo; done
 echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
@@ -25,7 +29,7 @@ pub(crate) fn enter() -> io::Result<Infallible> {
     let mut command = Command::new("unshare");
     command.arg("--net");
     if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-current-user", "--keep-caps"]);
+        command.args(["--mount", "--user", "--map-current-user", "--keep-caps"]);
     }
     command.args(["--", "/bin/sh", "-c", SETUP, "sh"]).arg(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).env(MARK, "1");
