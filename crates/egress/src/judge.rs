@@ -41,12 +41,13 @@ impl Judge for RuleJudge {
     fn request(&self, place: &Place, method: &str, path: &str) -> Result<(), String> {
         let (rules, to) = (self.shared.rules(), self.shared.destination(place.address));
         let host = place.name.as_str();
-        if rules.reads_paths_of(host) && is_ambiguous(path) {
+        let names = self.shared.pins.names(place.address.ip(), Instant::now());
+        let mut meant = names.iter().map(AsRef::as_ref).chain([host]);
+        if meant.any(|name| rules.reads_paths_of(name)) && is_ambiguous(path) {
             return Err(format!(
                 "a path of {host} has to mean what it shows: no '..', '//', '\\' or their escapes"
             ));
         }
-        let names = self.shared.pins.names(place.address.ip(), Instant::now());
         let (names, asking) = (names.iter().map(AsRef::as_ref), Some(Asking { method, path }));
         let ruling = if host.parse::<IpAddr>().is_ok() {
             rules.rule_stranger(&to, names, asking)

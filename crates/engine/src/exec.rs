@@ -3,7 +3,7 @@
 use crate::{clock, directories, engine::Engine, query, record};
 use agentkernel_backend::Process;
 use agentkernel_model::{Error, Kind, Result, command::ExecSpec, name::SandboxName};
-use agentkernel_store::Reader;
+use agentkernel_store::{Cached, Reader};
 
 pub(crate) async fn exec(engine: &Engine, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
     let reader = Reader::open(&directories::database(&engine.host))?.ok_or_else(|| record::no_such(name))?;
@@ -13,6 +13,10 @@ pub(crate) async fn exec(engine: &Engine, name: &SandboxName, command: &ExecSpec
     record::check_finished(name, handle.intent)?;
     if handle.expires_at.is_some_and(|at| at <= clock::now()) {
         return Err(record::expired(name));
+    }
+    // One that is being started can be attached to before its secrets, its certificates and its init script are done.
+    if handle.cached != Cached::Running {
+        return Err(not_running(engine, name));
     }
     let backend = engine.backend(engine.registry.find(handle.backend.as_str())?)?;
     let Some(state) = record::decode_state(handle.state.as_deref())? else {

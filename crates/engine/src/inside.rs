@@ -105,6 +105,13 @@ pub(crate) async fn furnish(
     let files = sandbox.files();
     let shared = shared(files, spec).await?;
     keep_apart(&shared)?;
+    let own: GuestPath = EffectivePolicy::OWN_FILES.parse()?;
+    if links::real(files, &own).await?.is_some_and(|real| real != own) {
+        return Err(Error::invalid(format!(
+            "the image has a link on the way to '{own}', which is in memory"
+        ))
+        .with_hint("choose another image"));
+    }
     let mut archive = Archive::new();
     if policy.opens_tls() {
         trust(files, spec, &shared, authority, &mut archive).await?;
@@ -143,15 +150,13 @@ async fn trust(
         Some(bundle) => bundle.text.clone(),
         None => bundle::of_this_machine().unwrap_or_default(),
     };
-    let whole = bundle::with_authority(&known, authority);
+    let whole = bundle::with_authority(&bundle::certificates(&known), authority);
     archive.file(AUTHORITY, 0o644, User::ROOT, authority.as_bytes())?;
     archive.file(BUNDLE, 0o644, User::ROOT, &whole)?;
     archive.file(KEYSTORE, 0o644, User::ROOT, &keystore::write(&whole)?)?;
     match system {
-        Some(Bundle { path, text, is_own: true })
-            if spec.policy.root == RootAccess::ReadWrite && text != whole =>
-        {
-            match files.write(&path, 0o644, &whole).await {
+        Some(Bundle { path, text, is_own: true }) if spec.policy.root == RootAccess::ReadWrite => {
+            match files.write(&path, 0o644, &bundle::with_authority(&text, authority)).await {
                 // A file that the image shows read-only: the variables remain.
                 Err(error) if error.kind() == Kind::Denied => Ok(()),
                 other => other,
@@ -178,7 +183,12 @@ async fn shared(files: &dyn Files, spec: &SandboxSpec) -> Result<Vec<GuestPath>>
     }
     let mut all = targets.clone();
     for target in &targets {
-        all.extend(links::real(files, target).await?);
+        // It is there by now. What cannot be followed could lead anywhere.
+        let real = links::real(files, target).await?.ok_or_else(|| {
+            Error::invalid(format!("it cannot be told where the mount at '{target}' is inside"))
+                .with_hint("choose another place inside for it, such as /data")
+        })?;
+        all.push(real);
     }
     Ok(all)
 }

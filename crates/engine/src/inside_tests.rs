@@ -136,3 +136,13 @@ fn no_mount_is_where_our_files_are() {
         assert!(keep_apart(&[path("/data"), path(target)]).is_err(), "{target}");
     }
 }
+
+#[test]
+fn of_a_bundle_only_certificates_are_shown_again() {
+    let one = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let text = format!(
+        "agentkernel\0run\0--secret\0KEY=value:host\n{one}# a comment\n{one}-----BEGIN CERTIFICATE-----\nhalf"
+    );
+    assert_eq!(bundle::certificates(text.as_bytes()), format!("{one}{one}").as_bytes());
+    assert_eq!(bundle::certificates(b"KEY=value"), b"");
+}

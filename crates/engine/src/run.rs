@@ -23,6 +23,8 @@ pub(crate) async fn run(engine: &Engine, mut request: RunRequest) -> Result<Runn
     loop {
         match attempt(engine, &request, &selected).await {
             Ok(process) => return Ok(Running { process, choice: selected.choice }),
+            // Once values were read, no other process 1 may be cloned off this one.
+            Err(error) if request.values.was_asked() => return Err(error),
             Err(error) => selected = selected.after_failure(engine, &request.spec, error).await?,
         }
     }

@@ -7,7 +7,13 @@ use agentkernel_model::{
     secret::{Secret, SecretGrant, SecretName, Shape},
 };
 use agentkernel_trust::Bound;
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// See the [module](self). Wiped when dropped; `Debug` shows none.
 #[derive(Debug, Clone, Default)]
@@ -63,12 +69,20 @@ impl Values {
 /// Where values come from. It is asked when process 1 of the sandbox is there: one that is a clone of this process would
 /// have in its memory what was looked up before, keys of vaults included.
 #[derive(Clone)]
-pub struct Source(Arc<dyn Fn() -> Result<Values> + Send + Sync>);
+pub struct Source {
+    look_up: Arc<dyn Fn() -> Result<Values> + Send + Sync>,
+    asked: Arc<AtomicBool>,
+}
 
 impl Source {
     /// `look_up` may block, and is called once for each attempt to start the sandbox.
     pub fn new(look_up: impl Fn() -> Result<Values> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(look_up))
+        Self { look_up: Arc::new(look_up), asked: Arc::default() }
+    }
+
+    /// Whether values may be in the memory of this process.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// The values of what `policy` has; nobody is asked where it has none.
@@ -79,7 +93,8 @@ impl Source {
         if policy.secrets.is_empty() && policy.secret_files.is_empty() {
             return Ok(Values::default());
         }
-        let look_up = Arc::clone(&self.0);
+        self.asked.store(true, Ordering::Relaxed);
+        let look_up = Arc::clone(&self.look_up);
         let asking = tokio::task::spawn_blocking(move || look_up());
         let values =
             asking.await.map_err(|e| Error::internal("a look for secrets was cut off").with_source(e))??;

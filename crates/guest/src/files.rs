@@ -52,6 +52,11 @@ fn regular(path: &str, flags: OFlags, mode: Mode) -> Result<OwnedFd, Fault> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Fault::new(format!("{path} is not a regular file: open it"), Errno::INVAL));
     }
+    // A link into /proc shows whoever opens it, who may be a clone of a process outside: its command line, for instance.
+    let system = rustix::fs::fstatfs(&file).map_err(|errno| Fault::new(format!("look at {path}"), errno))?;
+    if system.f_type == rustix::fs::PROC_SUPER_MAGIC && !path.starts_with("/proc/") {
+        return Err(Fault::new(format!("{path} is a link into /proc: open it"), Errno::ACCESS));
+    }
     Ok(file)
 }
 

@@ -52,7 +52,7 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read.
     pub fn handle(&self, name: &SandboxName) -> Result<Option<Handle>> {
-        let sql = "SELECT id, backend, state, expires_at, intent FROM sandboxes WHERE name = ?1";
+        let sql = "SELECT id, backend, state, expires_at, intent, status FROM sandboxes WHERE name = ?1";
         let found = self.conn.query_row(sql, [name.as_str()], |row| {
             Ok(Handle {
                 id: id(row, 0)?,
@@ -60,6 +60,7 @@ impl Reader {
                 state: row.get(2)?,
                 expires_at: row.get(3)?,
                 intent: intent(row, 4)?,
+                cached: cached(row, 5)?,
             })
         });
         self.checked(found.optional())
@@ -127,7 +128,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         expires_at: row.get(10)?,
         intent: intent(row, 11)?,
         intent_by: row.get(12)?,
-        cached: if row.get_ref(13)?.as_str()? == "running" { Cached::Running } else { Cached::Stopped },
+        cached: cached(row, 13)?,
         reason: row.get(14)?,
         boot_id: row.get(15)?,
         ports: json(row, 16)?,
@@ -137,6 +138,10 @@ fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
 
 fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<SandboxId> {
     SandboxId::parse(row.get_ref(column)?.as_str()?).map_err(|e| damaged(column, e))
+}
+
+fn cached(row: &Row<'_>, at: usize) -> rusqlite::Result<Cached> {
+    Ok(if row.get_ref(at)?.as_str()? == "running" { Cached::Running } else { Cached::Stopped })
 }
 
 fn intent(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Intent>> {

@@ -60,6 +60,8 @@ pub struct Handle {
     pub state: Option<String>,
     pub expires_at: Option<i64>,
     pub intent: Option<Intent>,
+    /// Not running before everything is in place that belongs there before the first command.
+    pub cached: Cached,
 }
 
 /// A whole record.

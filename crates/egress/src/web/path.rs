@@ -32,7 +32,8 @@ fn is_plainly_ambiguous(path: &[u8]) -> bool {
     let dots = |segment: &[u8]| {
         // Servers of Java cut parameters off a segment: `..;x` is `..`.
         let name = segment.split(|b| *b == b';').next().unwrap_or_default();
-        matches!(name, b"." | b"..")
+        // An empty name behind them is a slash that is doubled.
+        matches!(name, b"." | b"..") || (name.is_empty() && !segment.is_empty())
     };
     path.windows(2).any(|two| two == b"//")
         || path.iter().any(|b| *b == b'\\' || b.is_ascii_control())

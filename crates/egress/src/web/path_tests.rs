@@ -49,6 +49,8 @@ fn what_some_server_reads_as_another_path_does_not() {
         "/%c0%ae%c0%ae/",
         "/%25252e%25252e/",
         "/%ff",
+        "/;x/admin",
+        "/a/;b/c",
     ] {
         assert!(is_ambiguous(path), "{path}");
     }

@@ -7,6 +7,27 @@ use std::{fs::File, io::Read as _};
 const BEGIN: &[u8] = b"# agentkernel: begin\n";
 const END: &[u8] = b"# agentkernel: end\n";
 
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+const CERTIFICATE_END: &[u8] = b"-----END CERTIFICATE-----";
+
+/// The certificates in `text`, and nothing else that stands there: an image chooses which file that is.
+pub(super) fn certificates(text: &[u8]) -> Vec<u8> {
+    let mut all = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(begin) = find(rest, CERTIFICATE) {
+        let Some(length) = find(&rest[begin..], CERTIFICATE_END) else { break };
+        let end = begin + length + CERTIFICATE_END.len();
+        all.extend_from_slice(&rest[begin..end]);
+        all.push(b'\n');
+        rest = &rest[end..];
+    }
+    all
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|part| part == what)
+}
+
 /// `text` and then `authority`, in place of one that was added before.
 pub(super) fn with_authority(text: &[u8], authority: &str) -> Vec<u8> {
     let mut whole = without_ours(text);
@@ -27,11 +48,9 @@ pub(super) fn with_authority(text: &[u8], authority: &str) -> Vec<u8> {
 
 /// What a sandbox wrote there itself may hold half of our lines: then nothing is taken out.
 fn without_ours(text: &[u8]) -> Vec<u8> {
-    let find = |what: &[u8], from: usize| {
-        text.get(from..)?.windows(what.len()).position(|part| part == what).map(|at| from + at)
-    };
-    let Some(begin) = find(BEGIN, 0) else { return text.to_vec() };
-    let Some(end) = find(END, begin) else { return text.to_vec() };
+    let Some(begin) = find(text, BEGIN) else { return text.to_vec() };
+    let Some(length) = find(&text[begin..], END) else { return text.to_vec() };
+    let end = begin + length;
     [&text[..begin], &text[end + END.len()..]].concat()
 }
 

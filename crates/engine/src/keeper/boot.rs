@@ -14,7 +14,7 @@ use crate::{
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::HostGateway;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId, port::PublishedPort};
-use agentkernel_store::{Cached, Record, Started, Writer};
+use agentkernel_store::{Cached, Record, Started, Stopped, Writer};
 use std::{fs::File, io::Write as _, sync::Arc, time::Duration};
 use tokio::{
     net::UnixListener,
@@ -103,6 +103,9 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     if record.cached == Cached::Running {
         // Its last keeper was killed: let the backend clear away what that one held.
         state = backend.stop(record.id, &state, Duration::ZERO).await?;
+        // Until everything is in place again, no command may run in it.
+        let stopped = Stopped { state: &record::encode_state(&state)?, reason: None };
+        Writer::open(&directories::database(&engine.host))?.set_stopped(record.id, stopped)?;
     }
     // Held by this process for as long as the sandbox runs: its image stays.
     let image = rootfs.clone();

@@ -46,27 +46,49 @@ impl HttpMatch {
             self.methods.is_empty() || self.methods.iter().any(|m| m.eq_ignore_ascii_case(method));
         let below = |prefix: &str| {
             // A directory is meant with and without the slash at its end.
-            let prefix = prefix.to_ascii_lowercase();
-            is_at_or_below(&loosely(path), prefix.strip_suffix('/').unwrap_or(&prefix))
+            is_at_or_below(&loosely(path), &loosely(prefix))
         };
         by_method && self.path.as_deref().is_none_or(below)
     }
 }
 
-/// `path` as servers may read it: decoded, without the parameters of its segments, and in lower case.
+/// How often a path is decoded: servers behind proxies do it more than once.
+const ROUNDS: usize = 4;
+
+/// `path` as servers may read it: decoded, without the parameters of its segments and without empty ones, in lower case.
 fn loosely(path: &str) -> String {
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte = digits.filter(|_| *first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok());
-        decoded.push(byte.unwrap_or(*first).to_ascii_lowercase());
-        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    let mut bytes = path.as_bytes().to_ascii_lowercase();
+    for _ in 0..ROUNDS {
+        let decoded = decoded(&bytes);
+        if decoded == bytes {
+            break;
+        }
+        bytes = decoded;
     }
-    let decoded = String::from_utf8_lossy(&decoded);
-    let plain: Vec<&str> =
-        decoded.split('/').map(|part| part.split(';').next().unwrap_or_default()).collect();
-    plain.join("/")
+    bytes.make_ascii_lowercase();
+    let text = String::from_utf8_lossy(&bytes);
+    let names = text.split('/').map(|part| part.split(';').next().unwrap_or_default());
+    names.filter(|name| !name.is_empty()).fold(String::new(), |path, name| path + "/" + name)
+}
+
+/// Escapes (RFC 3986, section 2.1) as what they stand for; a percent sign that begins none stays.
+fn decoded(path: &[u8]) -> Vec<u8> {
+    let hex = |digit: u8| char::from(digit).to_digit(16);
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, after)) = rest.split_first() {
+        let escaped = match after {
+            [high, low, after @ ..] if *first == b'%' => {
+                let byte = hex(*high).zip(hex(*low)).and_then(|(h, l)| u8::try_from(h << 4 | l).ok());
+                byte.map(|byte| (byte, after))
+            }
+            _ => None,
+        };
+        let (byte, after) = escaped.unwrap_or((*first, after));
+        decoded.push(byte);
+        rest = after;
+    }
+    decoded
 }
 
 fn is_at_or_below(path: &str, prefix: &str) -> bool {

@@ -85,6 +85,9 @@ fn a_request_is_denied_for_what_a_server_could_take_it_for() {
         ("POST", "/v1;a=b/x;c"),
         ("POST", "/V1/X"),
         ("POST", "/%561/%78"),
+        ("POST", "/%2576%2531/x"),
+        ("POST", "/;x/v1/x"),
+        ("POST", "//v1//x"),
     ] {
         assert!(deny.could_mean(method, path), "{method} {path}");
     }
