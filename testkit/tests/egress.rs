@@ -61,6 +61,10 @@ fn main() -> ExitCode {
         }
     };
     let mut tests: Vec<Test> = seed::tests().to_vec();
+    if !rustix::process::geteuid().is_root() {
+        // Nobody but root can look into process 1, which is the point of them.
+        tests.retain(|(title, _)| !title.starts_with("seed/value-not-in-process-1"));
+    }
     tests.extend(bundle::tests());
     tests.extend(if name == "podman" { hostile::of_the_uplink() } else { hostile::tests() });
     if engine::variable(&name).is_some() {

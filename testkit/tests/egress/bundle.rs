@@ -12,7 +12,8 @@ const OURS: &str = "agentkernel: begin";
 const BOUND: &str = "OPENAI_API_KEY:api.openai.com";
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const OTHER: &str = "/etc/pki/tls/certs/ca-bundle.crt";
-const TEXT: &str = "# this machine's\n";
+/// This machine's.
+const TEXT: &str = "-----BEGIN CERTIFICATE-----\nMIIBdGhpcyBtYWNoaW5l\n-----END CERTIFICATE-----\n";
 
 fn mounted(world: &World) -> Result<(), String> {
     let here = world.bench.env.directory("ssl/certs").join("ca-certificates.crt");
@@ -42,7 +43,8 @@ fn linked(world: &World) -> Result<(), String> {
     expect(said.starts_with(&format!("own\n# {OURS}")), || format!("the image's own has none: {said}"))?;
     guest.says(&format!("rm {OTHER} && ln -s /data/bundle.crt {OTHER}"))?;
     again()?;
-    let said = guest.says(&format!("cat {OTHER}; grep -e '{OURS}' -e this $SSL_CERT_FILE"))?;
+    let said =
+        guest.says(&format!("cat {OTHER}; grep -e '{OURS}' -e MIIBdGhpcyBtYWNoaW5l $SSL_CERT_FILE"))?;
     expect(said == format!("{TEXT}# {OURS}\n"), || said.clone())?;
     stays(&here)
 }
