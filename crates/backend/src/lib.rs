@@ -17,7 +17,7 @@ pub use admit::{Admitted, Refusal};
 pub use driver::{Backend, CreateInputs, Driver, Health, Owned, Pooling, Registry};
 pub use gateway::{ByteStream, Datagram, Flow, Gateway, Uplink};
 pub use host::{Host, Surroundings};
-pub use process::{ByteSink, ByteSource, Control, Exit, Process};
+pub use process::{ByteSink, ByteSource, Control, Exit, ExitFuture, Output, Process};
 pub use rootfs::{GeneratedFile, Graft, ImageDefaults, Lease, Owners, Rootfs};
 pub use sandbox::{FileKind, Files, Sandbox, Stats};
 pub use state::DriverState;

@@ -1,7 +1,7 @@
 //! What every verb works with.
 
 use crate::{backends, env::Env, printer::Printer, settings::Settings, terminal};
-use agentkernel_engine::{Engine, audit::Audit};
+use agentkernel_engine::{Engine, audit::Audit, memory};
 use agentkernel_model::{Error, Result};
 use std::future::Future;
 use tokio::runtime::Builder;
@@ -40,6 +40,18 @@ impl Context {
         if let Some(error) = self.audit.take_trouble() {
             self.printer.note(format_args!("not in the audit log: {error}"));
         }
+        result
+    }
+
+    /// Runs `work`, a server, on threads of its own. Nothing is cloned from this process then, and nobody looks into it.
+    pub(crate) fn serve<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        memory::keep_unseen()?;
+        let runtime = Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| Error::io("cannot start the event loop", e))?;
+        let result = runtime.block_on(work);
+        runtime.shutdown_background();
         result
     }
 

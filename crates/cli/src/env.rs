@@ -8,6 +8,7 @@
 //! | `DOCKER_CONFIG` | the directory of Docker's `config.json`, else `~/.docker`: credentials of registries |
 //! | `REGISTRY_AUTH_FILE` | Podman's file of credentials, else `$XDG_RUNTIME_DIR/containers/auth.json` |
 //! | `AGENTKERNEL_AUDIT` | `0` or `false`: nothing is written to the audit log |
+//! | `AGENTKERNEL_API_KEY` | a key of `serve`'s callers |
 //! | `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine the backend `docker` uses |
 //! | `CONTAINER_HOST` | which Podman service the backend `podman` uses |
 //! | `DBUS_SESSION_BUS_ADDRESS` | the message bus on which the keychain is |
@@ -18,11 +19,17 @@
 //! | `TERM` | no colour when it is `dumb`; reaches a command that has a terminal |
 //! | `LANG`, `LC_ALL`, `TERM`, `TZ` | reach the command with the permissive profile |
 
-use agentkernel_model::{command::EnvVar, policy::EnvPassthrough, secret::SecretName};
+use agentkernel_model::{
+    Result,
+    command::EnvVar,
+    policy::EnvPassthrough,
+    secret::{Secret, SecretName},
+};
 use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
 };
 
@@ -80,6 +87,15 @@ impl Env {
                 .collect(),
         }
     }
+}
+
+/// The key of a server's callers.
+///
+/// # Errors
+/// When it is too long.
+pub(crate) fn api_key() -> Result<Option<Secret>> {
+    let key = env::var_os("AGENTKERNEL_API_KEY").filter(|key| !key.is_empty());
+    key.map(|key| Secret::new(key.into_vec())).transpose()
 }
 
 /// A variable that a person named as a secret.

@@ -6,6 +6,7 @@
 mod args;
 mod backends;
 mod branch;
+mod broker;
 mod build;
 mod cli;
 mod completion;

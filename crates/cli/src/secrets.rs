@@ -105,7 +105,7 @@ impl Wanted {
         })
     }
 
-    fn resolved(&self, context: &Context, vault: &VaultArgs) -> Result<Values> {
+    pub(crate) fn resolved(&self, context: &Context, vault: &VaultArgs) -> Result<Values> {
         if self.bindings.is_empty() && self.files.is_empty() {
             return Ok(Values::default());
         }
@@ -252,10 +252,22 @@ pub(crate) async fn keep(
     wanted: &Wanted,
     vault: &VaultArgs,
 ) -> Result<()> {
+    match seal(context, info, wanted, vault)? {
+        Some(sealed) => engine.keep_sealed(&info.name, &sealed).await,
+        None => Ok(()),
+    }
+}
+
+fn seal(
+    context: &Context,
+    info: &SandboxInfo,
+    wanted: &Wanted,
+    vault: &VaultArgs,
+) -> Result<Option<Vec<u8>>> {
     let entries: Vec<Entry> =
         wanted.bindings.iter().map(entry).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     if entries.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let vault = vault.file(context, None);
     let fresh = vault.protection()?.is_none();
@@ -263,7 +275,7 @@ pub(crate) async fn keep(
     if fresh {
         vaults::tell(context, &vault)?;
     }
-    engine.keep_sealed(&info.name, &sealed).await
+    Ok(Some(sealed))
 }
 
 fn entry(binding: &SecretBinding) -> Result<Option<Entry>> {

@@ -19,6 +19,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use agentkernel_image::Silent;
+
 /// How long a registry may take to answer at all, for an image that somebody named.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same for an image that was only detected: the built-in one takes its place.

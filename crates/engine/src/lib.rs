@@ -50,3 +50,8 @@ pub mod values;
 pub mod volumes;
 
 pub use engine::Engine;
+
+/// A command that was started, as [`Engine::run`] and [`Engine::exec`] return it.
+pub mod process {
+    pub use agentkernel_backend::{ByteSink, ByteSource, Control, Exit, ExitFuture, Output, Process};
+}

@@ -16,7 +16,7 @@ fn allowed(role: &Role) -> Option<&'static [&'static str]> {
             "image" => &["model", "backend", "archive"],
             "egress" => &["model", "backend", "trust"],
             "engine" => &["model", "archive", "backend", "config", "store", "trust", "image", "egress"],
-            "server" => &["engine", "model"],
+            "server" => &["engine", "config", "model"],
             "cli" => &[
                 "model", "archive", "backend", "config", "store", "trust", "image", "egress", "engine",
                 "server", "guest", ANY_DRIVER,

@@ -16,6 +16,7 @@ mod report;
 mod run;
 mod sandbox;
 mod secret;
+mod serve;
 mod setup;
 mod stats;
 mod template;
@@ -55,6 +56,8 @@ pub(crate) enum Verb {
     Secret(secret::Verb),
     /// Let a configuration that was found in a project take full effect
     Trust(trust::Trust),
+    /// Serve the HTTP API
+    Serve(Box<serve::Serve>),
     /// Keep sandboxes warm: start, status, stop
     #[command(subcommand)]
     Daemon(daemon::Verb),
@@ -136,6 +139,7 @@ impl Verb {
             Self::Init(_) => false,
             Self::Volume(verb) => verb.json(),
             Self::Secret(verb) => verb.json(),
+            Self::Serve(verb) => verb.json,
             Self::Daemon(verb) => verb.json(),
             Self::Trust(verb) => verb.json,
             Self::Older(Older::Create(verb)) => verb.json,
@@ -162,6 +166,7 @@ impl Verb {
             Self::Images(verb) => verb.execute(context),
             Self::Volume(verb) => verb.execute(context),
             Self::Secret(verb) => verb.execute(context),
+            Self::Serve(verb) => verb.execute(context),
             Self::Daemon(verb) => verb.execute(context),
             Self::Trust(verb) => verb.execute(context),
             Self::Setup(verb) => verb.execute(context),

@@ -1,0 +1,60 @@
+//! What every request works with.
+
+use crate::{execution::Slots, keys::ApiKeys, options::Options, secrets::SecretBroker};
+use agentkernel_engine::Engine;
+use agentkernel_model::Result;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// One server: the engine, who may call it, and how much at once. Shared by the HTTP API and MCP.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) secrets: Arc<dyn SecretBroker>,
+    pub(crate) keys: ApiKeys,
+    pub(crate) options: Options,
+    pub(crate) commands: Slots,
+    started: Instant,
+}
+
+impl App {
+    /// `engine` runs commands apart from this process, which holds what no sandbox may see.
+    ///
+    /// # Errors
+    /// As [`ApiKeys::load`].
+    pub fn new(engine: Engine, secrets: Arc<dyn SecretBroker>, options: Options) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            engine: Arc::new(engine),
+            secrets,
+            keys: ApiKeys::load(options.keys.clone())?,
+            commands: Slots::new(options.limits.commands),
+            options,
+            started: Instant::now(),
+        }))
+    }
+
+    /// Reads the file of keys again; requests from then on need one of it.
+    ///
+    /// # Errors
+    /// As [`ApiKeys::reload`]; then nothing changed.
+    pub fn reload_keys(&self) -> Result<()> {
+        self.keys.reload()
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Runs `work`, which blocks, beside the event loop.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let engine = Arc::clone(&self.engine);
+        tokio::task::spawn_blocking(move || work(&engine)).await.map_err(|e| {
+            agentkernel_model::Error::internal("a look at the records was cut off").with_source(e)
+        })?
+    }
+}

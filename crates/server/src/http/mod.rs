@@ -1,0 +1,11 @@
+//! The HTTP API: routes, who may use them, and the connections that they come over.
+
+mod body;
+mod envelope;
+mod guard;
+mod listen;
+mod peer;
+mod routes;
+mod sse;
+
+pub use listen::{Bound, serve};

@@ -1,0 +1,43 @@
+//! What there is, and which handler answers it.
+
+mod exec;
+mod meta;
+mod run;
+mod sandboxes;
+
+use super::{envelope, guard};
+use crate::App;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{get, post},
+};
+use std::sync::Arc;
+
+/// Whether `path` is of the page, which holds nothing of anybody's.
+pub(super) fn is_page(_path: &str) -> bool {
+    false
+}
+
+/// Every route, behind the guard.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/health", get(meta::health))
+        .route("/status", get(meta::status))
+        .route("/stats", get(meta::stats))
+        .route("/gc", post(meta::gc))
+        .route("/run", post(run::run))
+        .route("/run/stream", post(run::stream))
+        .route("/batch/run", post(run::batch))
+        .route("/sandboxes", get(sandboxes::list).post(sandboxes::create))
+        .route("/sandboxes/{name}", get(sandboxes::get).delete(sandboxes::remove))
+        .route("/sandboxes/{name}/start", post(sandboxes::start))
+        .route("/sandboxes/{name}/stop", post(sandboxes::stop))
+        .route("/sandboxes/{name}/exec", post(exec::exec))
+        .fallback(async || envelope::not_found())
+        .method_not_allowed_fallback(async || envelope::wrong_method())
+        .layer(DefaultBodyLimit::max(app.options.limits.body))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check))
+        .with_state(Arc::clone(app))
+}

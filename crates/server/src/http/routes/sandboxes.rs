@@ -1,0 +1,206 @@
+//! Named sandboxes.
+
+use super::run::{backend, each, parsed};
+use crate::{
+    App,
+    create::{CreateWish, Source},
+    http::{
+        body::{Body, Search, Segment},
+        envelope::{Data, Reply, ok},
+    },
+    secrets::Wanted,
+    wish::Wish,
+};
+use agentkernel_engine::request::{Filter, SandboxInfo};
+use agentkernel_model::{
+    Error, Kind, Result,
+    command::EnvVar,
+    egress::EgressRule,
+    image::ImageRef,
+    name::{Label, SandboxName},
+    path::GuestPath,
+    policy::Profile,
+    port::PublishedPort,
+    secret::{SecretBinding, SecretName},
+    size,
+};
+use axum::extract::State;
+use serde::Deserialize;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use utoipa::ToSchema;
+
+/// What stands behind the `?` of a list; repeated labels are given once, joined by commas.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    project: Option<String>,
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Search(query): Search<ListQuery>,
+    uri: axum::http::Uri,
+) -> Reply<Vec<SandboxInfo>> {
+    let labels = labels(uri.query().unwrap_or_default())?;
+    ok(app.engine.list(&Filter { labels, project: query.project }).await?)
+}
+
+/// Every `label=KEY:VALUE` of a query.
+fn labels(query: &str) -> Result<Vec<Label>> {
+    let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(
+        &format!("/?{query}").parse().map_err(|_| Error::invalid("the query is no query of a URL"))?,
+    );
+    let axum::extract::Query(pairs) = pairs.map_err(|_| Error::invalid("the query is no query of a URL"))?;
+    let labels = pairs.iter().filter(|(key, _)| key == "label");
+    labels
+        .map(|(_, text)| {
+            let (key, value) = text.split_once(':').ok_or_else(|| {
+                Error::invalid("a label of the query is no KEY:VALUE").with_hint("write ?label=env:prod")
+            })?;
+            Label::new(key, value)
+        })
+        .collect()
+}
+
+/// A new named sandbox, which is started.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateBody {
+    name: String,
+    #[serde(default)]
+    backend: Option<String>,
+    #[serde(default)]
+    image: Option<String>,
+    #[serde(default)]
+    host_fallback: Option<bool>,
+    #[serde(default)]
+    vcpus: Option<u16>,
+    #[serde(default)]
+    memory_mb: Option<u32>,
+    #[serde(default)]
+    profile: Option<String>,
+    /// Whether it has a network.
+    #[serde(default)]
+    network: Option<bool>,
+    #[serde(default)]
+    rules: Option<Vec<String>>,
+    #[serde(default)]
+    only_listed: Option<bool>,
+    #[serde(default)]
+    env: Option<Vec<String>>,
+    #[serde(default)]
+    workdir: Option<String>,
+    #[serde(default)]
+    ports: Option<Vec<String>>,
+    #[serde(default)]
+    volumes: Option<Vec<String>>,
+    /// An https URL that is cloned to `/workspace`, with git inside.
+    #[serde(default)]
+    source_url: Option<String>,
+    #[serde(default)]
+    source_ref: Option<String>,
+    #[serde(default)]
+    secrets: Option<Vec<String>>,
+    #[serde(default)]
+    secret_files: Option<Vec<String>>,
+    /// Bound secrets are always placeholders inside.
+    #[serde(default)]
+    placeholder_secrets: Option<bool>,
+    #[serde(default)]
+    init_script: Option<String>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    description: Option<String>,
+    /// Such as `1h`; `0` for none.
+    #[serde(default)]
+    ttl: Option<String>,
+    /// Whether it is started; `true` without it.
+    #[serde(default)]
+    start: Option<bool>,
+}
+
+impl CreateBody {
+    fn wish(self) -> Result<CreateWish> {
+        if self.placeholder_secrets == Some(false) {
+            return Err(Error::new(Kind::Unsupported, "placeholder_secrets: no secret is shown inside")
+                .with_hint("leave it out"));
+        }
+        let labels = self.labels.unwrap_or_default();
+        let source = match (&self.source_url, &self.source_ref) {
+            (Some(url), reference) => Some(Source::new(url, reference.as_deref())?),
+            (None, Some(_)) => return Err(Error::invalid("source_ref without source_url")),
+            (None, None) => None,
+        };
+        Ok(CreateWish {
+            name: parsed("name", &self.name)?,
+            backend: backend(self.backend),
+            labels: labels.iter().map(|(key, value)| Label::new(key, value)).collect::<Result<_>>()?,
+            description: self.description,
+            ttl: self.ttl.map(|text| duration("ttl", &text)).transpose()?,
+            source,
+            start: self.start.unwrap_or(true),
+            wish: Wish {
+                program: None,
+                image: self.image.map(|text| parsed::<ImageRef>("image", &text)).transpose()?,
+                host_fallback: self.host_fallback.unwrap_or_default(),
+                profile: self.profile.map(|text| parsed::<Profile>("profile", &text)).transpose()?,
+                network: self.network,
+                rules: each::<EgressRule>("rules", self.rules)?,
+                only_listed: self.only_listed.unwrap_or_default(),
+                env: each::<EnvVar>("env", self.env)?,
+                workdir: self.workdir.map(|text| parsed::<GuestPath>("workdir", &text)).transpose()?,
+                vcpus: self.vcpus,
+                memory_mb: self.memory_mb,
+                ports: each::<PublishedPort>("ports", self.ports)?,
+                volumes: self.volumes.unwrap_or_default(),
+                secrets: Wanted {
+                    bindings: each::<SecretBinding>("secrets", self.secrets)?,
+                    files: each::<SecretName>("secret_files", self.secret_files)?,
+                },
+                init_script: self.init_script,
+            },
+        })
+    }
+}
+
+fn duration(field: &str, text: &str) -> Result<Duration> {
+    size::parse_duration(text).map_err(|e| Error::invalid(format!("{field}: {}", e.message())))
+}
+
+pub(super) async fn create(State(app): State<Arc<App>>, Body(body): Body<CreateBody>) -> Reply<SandboxInfo> {
+    let wish = body.wish()?;
+    Ok(Data::created(app.create(wish).await?))
+}
+
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+) -> Reply<SandboxInfo> {
+    ok(app.engine.info(&name).await?)
+}
+
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+) -> Reply<&'static str> {
+    app.engine.remove(&name).await?;
+    ok("Sandbox removed")
+}
+
+pub(super) async fn start(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+) -> Reply<SandboxInfo> {
+    ok(app.start(&name).await?)
+}
+
+/// How long a sandbox has to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub(super) async fn stop(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+) -> Reply<SandboxInfo> {
+    ok(app.engine.stop(&name, GRACE).await?)
+}

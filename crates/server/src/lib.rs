@@ -1,0 +1,15 @@
+//! Inbound adapters: the HTTP API, the MCP server and the page. They turn requests into calls of the engine and its
+//! answers into messages; they know no backend by name and print nothing.
+#![forbid(unsafe_code)]
+
+mod app;
+mod create;
+mod execution;
+mod http;
+pub mod keys;
+pub mod options;
+pub mod secrets;
+mod wish;
+
+pub use app::App;
+pub use http::{Bound, serve};
