@@ -11,7 +11,7 @@ use crate::{
     request::{BackendReport, Check, CheckStatus, Status},
 };
 use agentkernel_backend::{Driver, Health};
-use agentkernel_model::{Error, Result, id::BackendId};
+use agentkernel_model::{Error, Result, capabilities::Capabilities, id::BackendId};
 use std::{collections::BTreeMap, fs};
 
 /// Less free space than this on the data directory's disk is worth a word, in bytes.
@@ -27,11 +27,12 @@ pub(crate) async fn backends(engine: &Engine) -> Result<Vec<BackendReport>> {
     let mut reports = Vec::with_capacity(drivers.len());
     for (driver, built) in drivers.into_iter().zip(built) {
         // One health for each that could be built, in this order.
-        let health = match built {
+        let health = match &built {
             Ok(_) => healths.next(),
-            Err(error) => Some(of_error(&error)),
+            Err(error) => Some(of_error(error)),
         };
-        reports.extend(health.map(|health| report(driver, health)));
+        let able = built.ok().map(|backend| backend.capabilities());
+        reports.extend(health.map(|health| report(driver, health, able)));
     }
     if let Some(best) = reports.iter_mut().find(|report| report.healthy && report.rank.is_some()) {
         best.selected = true;
@@ -48,14 +49,15 @@ fn of_error(error: &Error) -> Health {
     }
 }
 
-fn report(driver: &Driver, health: Health) -> BackendReport {
+fn report(driver: &Driver, health: Health, able: Option<Capabilities>) -> BackendReport {
     let (healthy, reason, hint, attributes) = match health {
         Health::Healthy { attributes } => (true, "works".to_owned(), None, attributes),
         Health::Unhealthy { reason, hint } => (false, reason, Some(hint), BTreeMap::new()),
         Health::Undetected { reason } => (false, reason, None, BTreeMap::new()),
     };
     let (id, rank) = (driver.id.to_owned(), driver.auto_rank);
-    BackendReport { id, healthy, selected: false, rank, reason, hint, attributes }
+    let capabilities = able.filter(|_| healthy);
+    BackendReport { id, healthy, selected: false, rank, reason, hint, attributes, capabilities }
 }
 
 pub(crate) async fn doctor(engine: &Engine) -> Result<Vec<Check>> {

@@ -54,12 +54,17 @@ pub(crate) fn info(record: &Record, host: &Host, answers: &Answers) -> Result<Sa
         Some(silence) => (Status::Unknown, Some(silence.to_string())),
         None => status(record, host, clock::now())?,
     };
-    let (image, ports) = match record.spec() {
-        Ok(spec) => (spec.image.to_string(), spec.ports),
+    let (image, ports, vcpus, memory_mb) = match record.spec() {
+        Ok(spec) => {
+            let limits = spec.policy.limits;
+            let vcpus = limits.cpus.map(|limit| limit.value().milli().div_ceil(1000));
+            let memory = limits.memory.map(|limit| limit.value().bytes() / (1024 * 1024));
+            (spec.image.to_string(), spec.ports, vcpus, memory)
+        }
         Err(e) => {
             status = Status::Unknown;
             reason = Some(e.to_string());
-            ("unknown".to_owned(), Vec::new())
+            ("unknown".to_owned(), Vec::new(), None, None)
         }
     };
     let ports = if status == Status::Running { record.ports.clone() } else { ports };
@@ -70,6 +75,8 @@ pub(crate) fn info(record: &Record, host: &Host, answers: &Answers) -> Result<Sa
         reason,
         backend: record.backend.clone(),
         image,
+        vcpus,
+        memory_mb,
         ip: None,
         created_at: clock::rfc3339(record.created_at),
         expires_at: record.expires_at.map(clock::rfc3339),

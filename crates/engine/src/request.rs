@@ -3,6 +3,7 @@
 use crate::values::Source;
 use agentkernel_backend::Process;
 use agentkernel_model::{
+    capabilities::Capabilities,
     command::ExecSpec,
     id::{BackendId, SandboxId},
     name::{Label, SandboxName, VolumeName},
@@ -71,6 +72,12 @@ pub struct SandboxInfo {
     pub reason: Option<String>,
     pub backend: BackendId,
     pub image: String,
+    /// Processors that it may use, whole ones; `None` without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vcpus: Option<u32>,
+    /// In MiB; `None` without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mb: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
     /// RFC 3339, UTC.
@@ -208,6 +215,9 @@ pub struct BackendReport {
     pub hint: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// What it can do; only of one that works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
 }
 
 impl BackendReport {

@@ -1,6 +1,6 @@
 //! What every request works with.
 
-use crate::{execution::Slots, keys::ApiKeys, options::Options, secrets::SecretBroker};
+use crate::{execution::Slots, keys::ApiKeys, machine::Machine, options::Options, secrets::SecretBroker};
 use agentkernel_engine::Engine;
 use agentkernel_model::Result;
 use std::{
@@ -16,6 +16,7 @@ pub struct App {
     pub(crate) keys: ApiKeys,
     pub(crate) options: Options,
     pub(crate) commands: Slots,
+    pub(crate) machine: Machine,
     started: Instant,
 }
 
@@ -31,6 +32,7 @@ impl App {
             keys: ApiKeys::load(options.keys.clone())?,
             commands: Slots::new(options.limits.commands),
             options,
+            machine: Machine::new(),
             started: Instant::now(),
         }))
     }

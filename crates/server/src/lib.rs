@@ -7,6 +7,7 @@ mod create;
 mod execution;
 mod http;
 pub mod keys;
+mod machine;
 pub mod options;
 pub mod secrets;
 mod wish;

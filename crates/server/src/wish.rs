@@ -3,7 +3,7 @@
 
 use crate::{app::App, secrets::Wanted};
 use agentkernel_config::{
-    Ingredients,
+    Account, Ingredients,
     detect::{self, ProjectFiles},
     ingredients::Surroundings,
 };
@@ -13,42 +13,22 @@ use agentkernel_engine::{
 };
 use agentkernel_model::{
     Error, Kind, Result,
-    command::EnvVar,
-    egress::{EgressRule, Otherwise},
     image::ImageRef,
     mount::{Mount, VolumeArg, Workspace},
-    path::GuestPath,
-    policy::{NetworkSwitch, Profile},
-    port::PublishedPort,
-    size::{ByteSize, Cpus},
     spec::{Lifetime, SandboxSpec},
+    text::printable,
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 /// Everything about a new sandbox that a caller may choose. What is left out is the profile's and the image's.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Wish {
-    pub(crate) image: Option<ImageRef>,
     /// The first word of the command, from which an image is detected where none is named.
     pub(crate) program: Option<String>,
     /// Whether the built-in image may take the place of a detected one that cannot be had.
     pub(crate) host_fallback: bool,
-    pub(crate) profile: Option<Profile>,
-    pub(crate) network: Option<bool>,
-    pub(crate) rules: Vec<EgressRule>,
-    pub(crate) only_listed: bool,
-    pub(crate) env: Vec<EnvVar>,
-    pub(crate) workdir: Option<GuestPath>,
-    pub(crate) vcpus: Option<u16>,
-    pub(crate) memory_mb: Option<u32>,
-    pub(crate) ports: Vec<PublishedPort>,
-    /// As `--volume`; host paths only below the directories that the server was told of.
-    pub(crate) volumes: Vec<String>,
-    pub(crate) secrets: Wanted,
-    pub(crate) init_script: Option<String>,
+    /// Host paths of volumes only below the directories that the server was told of.
+    pub(crate) ingredients: Ingredients,
 }
 
 /// A spec, and what was decided on the way to it.
@@ -96,28 +76,20 @@ fn grant(
     wish: Wish,
     lifetime: Lifetime,
 ) -> Result<Granted> {
-    if !wish.secrets.files.is_empty() && !allow_files {
+    let (image, note) = image(engine, &wish)?;
+    let mut ingredients = wish.ingredients;
+    if !ingredients.secret_files.is_empty() && !allow_files {
         return Err(Error::new(Kind::Denied, "this server shows no secrets of the vault inside sandboxes")
             .with_hint("bind it to a host with secrets, or start the server with --allow-secret-files"));
     }
-    let mounts =
-        wish.volumes.iter().map(|text| mount(engine, allow_paths, text)).collect::<Result<Vec<_>>>()?;
-    let (image, note) = image(engine, &wish)?;
-    let ingredients = Ingredients {
-        init_script: wish.init_script,
-        workdir: wish.workdir,
-        env: wish.env,
-        cpus: wish.vcpus.map(Cpus::from_whole),
-        memory: wish.memory_mb.map(ByteSize::from_mib),
-        ports: wish.ports,
-        profile: wish.profile,
-        network: wish.network.map(|on| if on { NetworkSwitch::On } else { NetworkSwitch::Off }),
-        rules: wish.rules,
-        otherwise: wish.only_listed.then_some(Otherwise::Deny),
-        secrets: wish.secrets.bindings.clone(),
-        secret_files: wish.secrets.files.clone(),
-        ..Ingredients::default()
-    };
+    if let Some(Account::Named(name)) = &ingredients.user {
+        ingredients.user = Some(Account::Numbered(engine.user_of(&image, name)?));
+    }
+    ingredients.read_sources(|path| Err(not_here(path)))?;
+    let volumes = std::mem::take(&mut ingredients.volumes);
+    let mounts = volumes.iter().map(|volume| mount(engine, allow_paths, volume)).collect::<Result<_>>()?;
+    let secrets = Wanted { bindings: ingredients.secrets.clone(), files: ingredients.secret_files.clone() };
+    let allow_write = std::mem::take(&mut ingredients.allow_write);
     let mut spec = ingredients.into_spec(Surroundings {
         image,
         workspace: Workspace::None,
@@ -127,13 +99,19 @@ fn grant(
         locale: Vec::new(),
         lifetime,
     })?;
-    guard::keep_read_only(&mut spec, &[])?;
-    Ok(Granted { spec, secrets: wish.secrets, notes: note.into_iter().collect() })
+    guard::keep_read_only(&mut spec, &allow_write)?;
+    Ok(Granted { spec, secrets, notes: note.into_iter().collect() })
+}
+
+fn not_here(path: &str) -> Error {
+    Error::new(Kind::Denied, format!("the file '{}' is of another machine", printable(path))).with_hint(
+        "give its content in the configuration, or put it inside with PUT /sandboxes/NAME/files/PATH",
+    )
 }
 
 /// The image, which is on this machine then, and what led to it where nobody named it.
 fn image(engine: &Engine, wish: &Wish) -> Result<(ImageRef, Option<String>)> {
-    if let Some(image) = &wish.image {
+    if let Some(image) = &wish.ingredients.image {
         let obtained = engine.obtain_image(image, &Origin::Named, None, &Silent)?;
         return Ok((obtained.image, obtained.note));
     }
@@ -156,10 +134,10 @@ fn image(engine: &Engine, wish: &Wish) -> Result<(ImageRef, Option<String>)> {
     Ok((obtained.image, obtained.note))
 }
 
-/// What `text` mounts, where a caller may.
-fn mount(engine: &Engine, allow_paths: &[PathBuf], text: &str) -> Result<Mount> {
-    let mount = match VolumeArg::parse(text, Path::new("/"))? {
-        VolumeArg::Managed { name, target, access } => engine.volume_mount(&name, &target, access)?,
+/// What `volume` mounts, where a caller may.
+fn mount(engine: &Engine, allow_paths: &[PathBuf], volume: &VolumeArg) -> Result<Mount> {
+    let mount = match volume {
+        VolumeArg::Managed { name, target, access } => engine.volume_mount(name, target, *access)?,
         VolumeArg::Host(mount) => {
             let refused = || {
                 Error::new(Kind::Denied, "this server does not let callers mount that path").with_hint(
@@ -171,7 +149,7 @@ fn mount(engine: &Engine, allow_paths: &[PathBuf], text: &str) -> Result<Mount> 
             if !allow_paths.iter().any(|root| source.starts_with(root)) {
                 return Err(refused());
             }
-            Mount { source, ..mount }
+            Mount { source, ..mount.clone() }
         }
     };
     Ok(mount)

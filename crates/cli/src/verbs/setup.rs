@@ -76,6 +76,7 @@ mod tests {
             reason: reason.to_owned(),
             hint: hint.map(str::to_owned),
             attributes: BTreeMap::new(),
+            capabilities: None,
         }
     }
 

@@ -1,9 +1,13 @@
 //! What there is, and which handler answers it.
 
+mod config;
 mod exec;
+mod images;
 mod meta;
+mod records;
 mod run;
 mod sandboxes;
+mod secrets;
 
 use super::{envelope, guard};
 use crate::App;
@@ -11,7 +15,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use std::sync::Arc;
 
@@ -27,10 +31,21 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/status", get(meta::status))
         .route("/stats", get(meta::stats))
         .route("/gc", post(meta::gc))
+        .route("/backends", get(records::backends))
+        .route("/doctor", get(records::doctor))
+        .route("/audit", get(records::audit))
+        .route("/images", get(images::list))
+        .route("/images/pull", post(images::pull))
+        .route("/images/prune", post(images::prune))
+        .route("/secrets", get(secrets::list).post(secrets::set))
+        .route("/secrets/{name}", delete(secrets::delete))
         .route("/run", post(run::run))
         .route("/run/stream", post(run::stream))
         .route("/batch/run", post(run::batch))
         .route("/sandboxes", get(sandboxes::list).post(sandboxes::create))
+        .route("/sandboxes/import-config", post(config::import))
+        .route("/sandboxes/{name}/config", get(config::export))
+        .route("/sandboxes/{name}/logs", get(records::logs))
         .route("/sandboxes/{name}", get(sandboxes::get).delete(sandboxes::remove))
         .route("/sandboxes/{name}/start", post(sandboxes::start))
         .route("/sandboxes/{name}/stop", post(sandboxes::stop))

@@ -8,9 +8,9 @@ use crate::{
         envelope::{Failure, Reply, ok},
         sse::{self, Chunks},
     },
-    secrets::Wanted,
     wish::Wish,
 };
+use agentkernel_config::Ingredients;
 use agentkernel_engine::{
     process::{ByteSource, Exit},
     request::{RunRequest, Running},
@@ -19,12 +19,14 @@ use agentkernel_engine::{
 use agentkernel_model::{
     Error, Result,
     command::{Argv, EnvVar, ExecSpec, Stdio},
-    egress::EgressRule,
+    egress::{EgressRule, Otherwise},
     image::ImageRef,
+    mount::VolumeArg,
     path::GuestPath,
-    policy::Profile,
+    policy::{NetworkSwitch, Profile},
     port::PublishedPort,
     secret::{SecretBinding, SecretName},
+    size::{ByteSize, Cpus},
     spec::Lifetime,
 };
 use axum::{
@@ -37,7 +39,7 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use std::{convert::Infallible, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, path::Path, str::FromStr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     sync::{OwnedSemaphorePermit, mpsc},
@@ -118,6 +120,11 @@ pub(super) fn each<T: FromStr<Err = Error>>(field: &str, texts: Option<Vec<Strin
     texts.unwrap_or_default().iter().map(|text| parsed(field, text)).collect()
 }
 
+/// What `--volume` says; a relative path is of nobody's directory.
+pub(super) fn volumes(texts: Option<Vec<String>>) -> Result<Vec<VolumeArg>> {
+    texts.unwrap_or_default().iter().map(|text| VolumeArg::parse(text, Path::new("/"))).collect()
+}
+
 /// What the clients of the reference implementation send for no choice.
 pub(super) fn backend(text: Option<String>) -> Option<String> {
     text.filter(|name| !matches!(name.as_str(), "" | "auto" | "automatic"))
@@ -136,26 +143,24 @@ impl RunBody {
     fn prepare(self) -> Result<Prepared> {
         let argv = Argv::new(self.command)?;
         let stdin = self.stdin.unwrap_or_default().into_bytes();
-        let wish = Wish {
-            program: Some(argv.program().to_owned()),
+        let program = Some(argv.program().to_owned());
+        let ingredients = Ingredients {
             image: self.image.map(|text| parsed::<ImageRef>("image", &text)).transpose()?,
-            host_fallback: self.host_fallback.unwrap_or_default(),
             profile: self.profile.map(|text| parsed::<Profile>("profile", &text)).transpose()?,
-            network: self.network,
+            network: self.network.map(|on| if on { NetworkSwitch::On } else { NetworkSwitch::Off }),
             rules: each::<EgressRule>("rules", self.rules)?,
-            only_listed: self.only_listed.unwrap_or_default(),
+            otherwise: self.only_listed.unwrap_or_default().then_some(Otherwise::Deny),
             env: each::<EnvVar>("env", self.env)?,
             workdir: self.workdir.map(|text| parsed::<GuestPath>("workdir", &text)).transpose()?,
-            vcpus: self.vcpus,
-            memory_mb: self.memory_mb,
+            cpus: self.vcpus.map(Cpus::from_whole),
+            memory: self.memory_mb.map(ByteSize::from_mib),
             ports: each::<PublishedPort>("ports", self.ports)?,
-            volumes: self.volumes.unwrap_or_default(),
-            secrets: Wanted {
-                bindings: each::<SecretBinding>("secrets", self.secrets)?,
-                files: each::<SecretName>("secret_files", self.secret_files)?,
-            },
-            init_script: None,
+            volumes: volumes(self.volumes)?,
+            secrets: each::<SecretBinding>("secrets", self.secrets)?,
+            secret_files: each::<SecretName>("secret_files", self.secret_files)?,
+            ..Ingredients::default()
         };
+        let wish = Wish { program, host_fallback: self.host_fallback.unwrap_or_default(), ingredients };
         let stdio = if stdin.is_empty() { Stdio::NoInput } else { Stdio::Pipes };
         Ok(Prepared {
             command: ExecSpec { argv, env: Vec::new(), workdir: None, user: None, stdio },

@@ -1,6 +1,6 @@
 //! Named sandboxes.
 
-use super::run::{backend, each, parsed};
+use super::run::{backend, each, parsed, volumes};
 use crate::{
     App,
     create::{CreateWish, Source},
@@ -8,21 +8,21 @@ use crate::{
         body::{Body, Search, Segment},
         envelope::{Data, Reply, ok},
     },
-    secrets::Wanted,
     wish::Wish,
 };
+use agentkernel_config::Ingredients;
 use agentkernel_engine::request::{Filter, SandboxInfo};
 use agentkernel_model::{
     Error, Kind, Result,
     command::EnvVar,
-    egress::EgressRule,
+    egress::{EgressRule, Otherwise},
     image::ImageRef,
     name::{Label, SandboxName},
     path::GuestPath,
-    policy::Profile,
+    policy::{NetworkSwitch, Profile},
     port::PublishedPort,
     secret::{SecretBinding, SecretName},
-    size,
+    size::{self, ByteSize, Cpus},
 };
 use axum::extract::State;
 use serde::Deserialize;
@@ -142,23 +142,24 @@ impl CreateBody {
             start: self.start.unwrap_or(true),
             wish: Wish {
                 program: None,
-                image: self.image.map(|text| parsed::<ImageRef>("image", &text)).transpose()?,
                 host_fallback: self.host_fallback.unwrap_or_default(),
-                profile: self.profile.map(|text| parsed::<Profile>("profile", &text)).transpose()?,
-                network: self.network,
-                rules: each::<EgressRule>("rules", self.rules)?,
-                only_listed: self.only_listed.unwrap_or_default(),
-                env: each::<EnvVar>("env", self.env)?,
-                workdir: self.workdir.map(|text| parsed::<GuestPath>("workdir", &text)).transpose()?,
-                vcpus: self.vcpus,
-                memory_mb: self.memory_mb,
-                ports: each::<PublishedPort>("ports", self.ports)?,
-                volumes: self.volumes.unwrap_or_default(),
-                secrets: Wanted {
-                    bindings: each::<SecretBinding>("secrets", self.secrets)?,
-                    files: each::<SecretName>("secret_files", self.secret_files)?,
+                ingredients: Ingredients {
+                    image: self.image.map(|text| parsed::<ImageRef>("image", &text)).transpose()?,
+                    profile: self.profile.map(|text| parsed::<Profile>("profile", &text)).transpose()?,
+                    network: self.network.map(|on| if on { NetworkSwitch::On } else { NetworkSwitch::Off }),
+                    rules: each::<EgressRule>("rules", self.rules)?,
+                    otherwise: self.only_listed.unwrap_or_default().then_some(Otherwise::Deny),
+                    env: each::<EnvVar>("env", self.env)?,
+                    workdir: self.workdir.map(|text| parsed::<GuestPath>("workdir", &text)).transpose()?,
+                    cpus: self.vcpus.map(Cpus::from_whole),
+                    memory: self.memory_mb.map(ByteSize::from_mib),
+                    ports: each::<PublishedPort>("ports", self.ports)?,
+                    volumes: volumes(self.volumes)?,
+                    secrets: each::<SecretBinding>("secrets", self.secrets)?,
+                    secret_files: each::<SecretName>("secret_files", self.secret_files)?,
+                    init_script: self.init_script,
+                    ..Ingredients::default()
                 },
-                init_script: self.init_script,
             },
         })
     }

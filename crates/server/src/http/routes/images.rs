@@ -1,0 +1,59 @@
+//! Images on this machine.
+
+use super::run::parsed;
+use crate::{
+    App,
+    http::{
+        body::Body,
+        envelope::{Reply, ok},
+    },
+};
+use agentkernel_engine::{
+    images::{Freed, ImageRow, Prune, Silent},
+    request::Effect,
+};
+use agentkernel_model::image::Reference;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+pub(super) async fn list(State(app): State<Arc<App>>) -> Reply<Vec<ImageRow>> {
+    ok(app.blocking(|engine| engine.list_images()).await?)
+}
+
+/// An image of a registry.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PullBody {
+    image: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PullData {
+    image: String,
+}
+
+pub(super) async fn pull(State(app): State<Arc<App>>, Body(body): Body<PullBody>) -> Reply<PullData> {
+    let reference: Reference = parsed("image", &body.image)?;
+    let image = reference.to_string();
+    app.blocking(move |engine| engine.pull_image(&reference, &Silent)).await?;
+    ok(PullData { image })
+}
+
+/// What may go; everything that nothing uses, without a body's word.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PruneBody {
+    /// Only images that agentkernel built.
+    #[serde(default)]
+    agentkernel_only: Option<bool>,
+    #[serde(default)]
+    dry_run: Option<bool>,
+}
+
+pub(super) async fn prune(State(app): State<Arc<App>>, Body(body): Body<PruneBody>) -> Reply<Freed> {
+    let which = if body.agentkernel_only.unwrap_or_default() { Prune::Built } else { Prune::Unused };
+    let effect = if body.dry_run.unwrap_or_default() { Effect::DryRun } else { Effect::Apply };
+    ok(app.blocking(move |engine| engine.prune_images(which, effect)).await?)
+}
