@@ -2,8 +2,8 @@
 
 use crate::{clock, directories, engine::Engine, query, record, request::Effect};
 use agentkernel_image::{
-    Effect as Removal, Image, ImageInfo, Patience, Progress, Prune as Extent, PruneReport, PullOptions,
-    PullPolicy, Pulled, Registries, host_user,
+    Effect as Removal, Image, ImageInfo, Patience, Prune as Extent, PruneReport, PullOptions, PullPolicy,
+    Pulled, Registries, host_user,
 };
 use agentkernel_model::{
     Error, Kind, Result,
@@ -19,7 +19,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use agentkernel_image::Silent;
+pub use agentkernel_image::{LayerState, Progress, Silent};
 
 /// How long a registry may take to answer at all, for an image that somebody named.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 use crate::{App, wish::Wish};
 use agentkernel_engine::{
+    images::Progress,
     request::{CreateRequest, SandboxInfo, Status},
     values::Values,
 };
@@ -103,12 +104,17 @@ fn is_reference(text: &str) -> bool {
 }
 
 impl App {
-    /// Makes the sandbox and, unless the caller says no, starts it. After an error it is gone.
+    /// Makes the sandbox and, unless the caller says no, starts it. After an error it is gone. `progress` hears of an image
+    /// that has to be pulled first.
     ///
     /// # Errors
     /// As [`agentkernel_engine::Engine::create`] and `start`; what git says when a source cannot be cloned.
-    pub(crate) async fn create(self: &Arc<Self>, wanted: CreateWish) -> Result<SandboxInfo> {
-        let granted = self.grant(wanted.wish, Lifetime::Named).await?;
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        wanted: CreateWish,
+        progress: impl Progress + Send + 'static,
+    ) -> Result<SandboxInfo> {
+        let granted = self.grant(wanted.wish, Lifetime::Named, progress).await?;
         // What is missing is said before anything is made.
         let values = self.values(granted.secrets.clone()).await?;
         let request = CreateRequest {

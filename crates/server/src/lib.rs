@@ -5,10 +5,12 @@
 mod app;
 mod create;
 mod execution;
+mod fields;
 mod http;
 pub mod keys;
 mod machine;
 pub mod options;
+mod running;
 pub mod secrets;
 mod wish;
 

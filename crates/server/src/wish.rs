@@ -9,7 +9,7 @@ use agentkernel_config::{
 };
 use agentkernel_engine::{
     Engine, guard,
-    images::{Origin, Silent},
+    images::{Origin, Progress},
 };
 use agentkernel_model::{
     Error, Kind, Result,
@@ -21,7 +21,7 @@ use agentkernel_model::{
 use std::{path::PathBuf, sync::Arc};
 
 /// Everything about a new sandbox that a caller may choose. What is left out is the profile's and the image's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Wish {
     /// The first word of the command, from which an image is detected where none is named.
     pub(crate) program: Option<String>,
@@ -29,6 +29,8 @@ pub(crate) struct Wish {
     pub(crate) host_fallback: bool,
     /// Host paths of volumes only below the directories that the server was told of.
     pub(crate) ingredients: Ingredients,
+    /// What `/workspace` is; a directory of this machine only where the server was told of it.
+    pub(crate) workspace: Workspace,
 }
 
 /// A spec, and what was decided on the way to it.
@@ -54,15 +56,20 @@ impl ProjectFiles for NoProject {
 }
 
 impl App {
-    /// The spec of `wish`, whose image is on this machine afterwards.
+    /// The spec of `wish`, whose image is on this machine afterwards. `progress` hears of a pull.
     ///
     /// # Errors
     /// What the caller wrote that cannot be or that the server does not allow, and an image that cannot be had.
-    pub(crate) async fn grant(&self, wish: Wish, lifetime: Lifetime) -> Result<Granted> {
+    pub(crate) async fn grant(
+        &self,
+        wish: Wish,
+        lifetime: Lifetime,
+        progress: impl Progress + Send + 'static,
+    ) -> Result<Granted> {
         let engine = Arc::clone(&self.engine);
         let (allow_paths, allow_files) = (self.options.allow_paths.clone(), self.options.allow_secret_files);
         // Pulling blocks for as long as it takes.
-        let granting = move || grant(&engine, &allow_paths, allow_files, wish, lifetime);
+        let granting = move || grant(&engine, &allow_paths, allow_files, wish, lifetime, &progress);
         tokio::task::spawn_blocking(granting)
             .await
             .map_err(|e| Error::internal("the preparation of a sandbox was cut off").with_source(e))?
@@ -75,8 +82,10 @@ fn grant(
     allow_files: bool,
     wish: Wish,
     lifetime: Lifetime,
+    progress: &dyn Progress,
 ) -> Result<Granted> {
-    let (image, note) = image(engine, &wish)?;
+    let (image, note) = image(engine, &wish, progress)?;
+    let workspace = wish.workspace;
     let mut ingredients = wish.ingredients;
     if !ingredients.secret_files.is_empty() && !allow_files {
         return Err(Error::new(Kind::Denied, "this server shows no secrets of the vault inside sandboxes")
@@ -92,7 +101,7 @@ fn grant(
     let allow_write = std::mem::take(&mut ingredients.allow_write);
     let mut spec = ingredients.into_spec(Surroundings {
         image,
-        workspace: Workspace::None,
+        workspace,
         mounts,
         // What the profile permissive grants is of whoever runs the server, and no caller's.
         home: None,
@@ -110,9 +119,9 @@ fn not_here(path: &str) -> Error {
 }
 
 /// The image, which is on this machine then, and what led to it where nobody named it.
-fn image(engine: &Engine, wish: &Wish) -> Result<(ImageRef, Option<String>)> {
+fn image(engine: &Engine, wish: &Wish, progress: &dyn Progress) -> Result<(ImageRef, Option<String>)> {
     if let Some(image) = &wish.ingredients.image {
-        let obtained = engine.obtain_image(image, &Origin::Named, None, &Silent)?;
+        let obtained = engine.obtain_image(image, &Origin::Named, None, progress)?;
         return Ok((obtained.image, obtained.note));
     }
     let found = match &wish.program {
@@ -121,10 +130,10 @@ fn image(engine: &Engine, wish: &Wish) -> Result<(ImageRef, Option<String>)> {
     };
     let why = found.why.to_string();
     if wish.host_fallback {
-        let obtained = engine.obtain_image(&found.image, &Origin::Detected { why }, None, &Silent)?;
+        let obtained = engine.obtain_image(&found.image, &Origin::Detected { why }, None, progress)?;
         return Ok((obtained.image, obtained.note));
     }
-    let obtained = engine.obtain_image(&found.image, &Origin::Named, None, &Silent).map_err(|e| {
+    let obtained = engine.obtain_image(&found.image, &Origin::Named, None, progress).map_err(|e| {
         let kind = e.kind();
         Error::new(kind, format!("the image {} (from {why}) cannot be had: {e}", found.image)).with_hint(
             "name another image; \"image\": \"host\" is this machine's own programs, and \"host_fallback\": true takes it \

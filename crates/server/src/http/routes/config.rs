@@ -1,6 +1,6 @@
 //! Sandboxes as configurations: exported, and made again from one.
 
-use super::run::{backend, parsed};
+use crate::fields::{backend, parsed};
 use crate::{
     App,
     create::CreateWish,
@@ -11,9 +11,10 @@ use crate::{
     wish::Wish,
 };
 use agentkernel_config::{Config, Ingredients, Share, export};
-use agentkernel_engine::request::SandboxInfo;
+use agentkernel_engine::{images::Silent, request::SandboxInfo};
 use agentkernel_model::{
     Error, Kind, Result,
+    mount::Workspace,
     name::{Label, SandboxName},
 };
 use axum::extract::State;
@@ -64,7 +65,7 @@ pub(super) struct ImportBody {
 }
 
 pub(super) async fn import(State(app): State<Arc<App>>, Body(body): Body<ImportBody>) -> Reply<SandboxInfo> {
-    Ok(Data::created(app.create(body.wish()?).await?))
+    Ok(Data::created(app.create(body.wish()?, Silent).await?))
 }
 
 impl ImportBody {
@@ -88,7 +89,7 @@ impl ImportBody {
             ttl: config.ttl,
             source: None,
             start: self.start.unwrap_or_default(),
-            wish: Wish { ingredients, ..Wish::default() },
+            wish: Wish { program: None, host_fallback: false, ingredients, workspace: Workspace::None },
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Commands in named sandboxes.
 
-use super::run::{each, failed, parsed};
+use super::run::failed;
 use crate::{
     App,
     execution::{self, CommandReport},
+    fields::{self, each, parsed},
     http::{
         body::{Body, Segment},
         envelope::{Reply, ok},
@@ -17,7 +18,7 @@ use agentkernel_model::{
 };
 use axum::extract::State;
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A command in a named sandbox.
@@ -70,7 +71,7 @@ pub(super) async fn exec(
     let command = body.command(&app)?;
     let seat = app.commands.take()?;
     let process = app.engine.exec(&name, &command).await?;
-    let timeout = body.timeout_ms.map(Duration::from_millis).filter(|limit| !limit.is_zero());
+    let timeout = fields::timeout(body.timeout_ms);
     let stdin = body.stdin.unwrap_or_default().into_bytes();
     let finished = execution::collect(process, stdin, app.options.limits.output, timeout).await?;
     drop(seat);

@@ -1,6 +1,6 @@
 //! Images on this machine.
 
-use super::run::parsed;
+use crate::fields::parsed;
 use crate::{
     App,
     http::{

@@ -7,8 +7,11 @@ use crate::{
     wish::Wish,
 };
 use agentkernel_config::Ingredients;
-use agentkernel_engine::request::{Effect, Filter, GcReport, Stopped};
-use agentkernel_model::{image::ImageRef, spec::Lifetime};
+use agentkernel_engine::{
+    images::Silent,
+    request::{Effect, Filter, GcReport, Stopped},
+};
+use agentkernel_model::{image::ImageRef, mount::Workspace, spec::Lifetime};
 use axum::extract::State;
 use serde::Serialize;
 use std::sync::Arc;
@@ -35,11 +38,9 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Reply<StatusData> {
 }
 
 async fn backend(app: &App) -> agentkernel_model::Result<String> {
-    let wish = Wish {
-        ingredients: Ingredients { image: Some(ImageRef::Host), ..Ingredients::default() },
-        ..Wish::default()
-    };
-    let spec = app.grant(wish, Lifetime::Ephemeral).await?.spec;
+    let ingredients = Ingredients { image: Some(ImageRef::Host), ..Ingredients::default() };
+    let wish = Wish { program: None, host_fallback: false, ingredients, workspace: Workspace::None };
+    let spec = app.grant(wish, Lifetime::Ephemeral, Silent).await?.spec;
     // What is known of backends is asked, and none is tried out for a look.
     Ok(app
         .engine

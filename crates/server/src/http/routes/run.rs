@@ -3,31 +3,32 @@
 use crate::{
     App,
     execution::{self, CommandReport, Parts},
+    fields::{self, backend, each, parsed, volumes},
     http::{
         body::Body,
         envelope::{Failure, Reply, ok},
         sse::{self, Chunks},
     },
+    running::{Begun, Prepared},
     wish::Wish,
 };
 use agentkernel_config::Ingredients;
 use agentkernel_engine::{
+    images::Silent,
     process::{ByteSource, Exit},
-    request::{RunRequest, Running},
-    values::Source,
+    request::Running,
 };
 use agentkernel_model::{
     Error, Result,
     command::{Argv, EnvVar, ExecSpec, Stdio},
     egress::{EgressRule, Otherwise},
     image::ImageRef,
-    mount::VolumeArg,
+    mount::Workspace,
     path::GuestPath,
     policy::{NetworkSwitch, Profile},
     port::PublishedPort,
     secret::{SecretBinding, SecretName},
     size::{ByteSize, Cpus},
-    spec::Lifetime,
 };
 use axum::{
     extract::State,
@@ -39,10 +40,10 @@ use axum::{
 };
 use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use std::{convert::Infallible, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
 };
 use utoipa::ToSchema;
 
@@ -105,40 +106,6 @@ pub(super) struct RunBody {
     timeout_ms: Option<u64>,
 }
 
-/// `text` of the field `field`.
-pub(super) fn parsed<T: FromStr<Err = Error>>(field: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|e: Error| {
-        let error = Error::new(e.kind(), format!("{field}: {}", e.message()));
-        match e.hint() {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        }
-    })
-}
-
-pub(super) fn each<T: FromStr<Err = Error>>(field: &str, texts: Option<Vec<String>>) -> Result<Vec<T>> {
-    texts.unwrap_or_default().iter().map(|text| parsed(field, text)).collect()
-}
-
-/// What `--volume` says; a relative path is of nobody's directory.
-pub(super) fn volumes(texts: Option<Vec<String>>) -> Result<Vec<VolumeArg>> {
-    texts.unwrap_or_default().iter().map(|text| VolumeArg::parse(text, Path::new("/"))).collect()
-}
-
-/// What the clients of the reference implementation send for no choice.
-pub(super) fn backend(text: Option<String>) -> Option<String> {
-    text.filter(|name| !matches!(name.as_str(), "" | "auto" | "automatic"))
-}
-
-/// A request on its way.
-struct Prepared {
-    wish: Wish,
-    command: ExecSpec,
-    backend: Option<String>,
-    stdin: Vec<u8>,
-    timeout: Option<Duration>,
-}
-
 impl RunBody {
     fn prepare(self) -> Result<Prepared> {
         let argv = Argv::new(self.command)?;
@@ -160,45 +127,23 @@ impl RunBody {
             secret_files: each::<SecretName>("secret_files", self.secret_files)?,
             ..Ingredients::default()
         };
-        let wish = Wish { program, host_fallback: self.host_fallback.unwrap_or_default(), ingredients };
+        let host_fallback = self.host_fallback.unwrap_or_default();
+        let wish = Wish { program, host_fallback, ingredients, workspace: Workspace::None };
         let stdio = if stdin.is_empty() { Stdio::NoInput } else { Stdio::Pipes };
         Ok(Prepared {
             command: ExecSpec { argv, env: Vec::new(), workdir: None, user: None, stdio },
             backend: backend(self.backend),
-            timeout: self.timeout_ms.map(Duration::from_millis).filter(|limit| !limit.is_zero()),
+            timeout: fields::timeout(self.timeout_ms),
             stdin,
             wish,
         })
     }
 }
 
-/// A command of a caller that runs.
-struct Begun {
-    running: Running,
-    image: String,
-    notes: Vec<String>,
-    stdin: Vec<u8>,
-    timeout: Option<Duration>,
-    seat: OwnedSemaphorePermit,
-}
-
 async fn begin(app: &Arc<App>, body: RunBody) -> Result<Begun, Failure> {
     let prepared = body.prepare()?;
     let seat = app.commands.take()?;
-    let granted = app.grant(prepared.wish, Lifetime::Ephemeral).await?;
-    let (secrets, wanted) = (Arc::clone(&app.secrets), granted.secrets);
-    let values = match wanted.is_empty() {
-        true => Source::default(),
-        false => Source::new(move || secrets.values(&wanted)),
-    };
-    let image = granted.spec.image.to_string();
-    let request =
-        RunRequest { spec: granted.spec, command: prepared.command, backend: prepared.backend, values };
-    let running = app.engine.run(request).await?;
-    let mut notes = granted.notes;
-    notes.extend(running.choice.notes.iter().cloned());
-    let (stdin, timeout) = (prepared.stdin, prepared.timeout);
-    Ok(Begun { running, image, notes, stdin, timeout, seat })
+    Ok(app.begin(prepared, seat, Silent).await?)
 }
 
 /// A finished command, and what it ran in.

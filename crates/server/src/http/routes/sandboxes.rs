@@ -1,9 +1,9 @@
 //! Named sandboxes.
 
-use super::run::{backend, each, parsed, volumes};
 use crate::{
     App,
     create::{CreateWish, Source},
+    fields::{backend, duration, each, parsed, volumes},
     http::{
         body::{Body, Search, Segment},
         envelope::{Data, Reply, ok},
@@ -11,18 +11,22 @@ use crate::{
     wish::Wish,
 };
 use agentkernel_config::Ingredients;
-use agentkernel_engine::request::{Filter, SandboxInfo};
+use agentkernel_engine::{
+    images::Silent,
+    request::{Filter, SandboxInfo},
+};
 use agentkernel_model::{
     Error, Kind, Result,
     command::EnvVar,
     egress::{EgressRule, Otherwise},
     image::ImageRef,
+    mount::Workspace,
     name::{Label, SandboxName},
     path::GuestPath,
     policy::{NetworkSwitch, Profile},
     port::PublishedPort,
     secret::{SecretBinding, SecretName},
-    size::{self, ByteSize, Cpus},
+    size::{ByteSize, Cpus},
 };
 use axum::extract::State;
 use serde::Deserialize;
@@ -160,18 +164,15 @@ impl CreateBody {
                     init_script: self.init_script,
                     ..Ingredients::default()
                 },
+                workspace: Workspace::None,
             },
         })
     }
 }
 
-fn duration(field: &str, text: &str) -> Result<Duration> {
-    size::parse_duration(text).map_err(|e| Error::invalid(format!("{field}: {}", e.message())))
-}
-
 pub(super) async fn create(State(app): State<Arc<App>>, Body(body): Body<CreateBody>) -> Reply<SandboxInfo> {
     let wish = body.wish()?;
-    Ok(Data::created(app.create(wish).await?))
+    Ok(Data::created(app.create(wish, Silent).await?))
 }
 
 pub(super) async fn get(

@@ -1,6 +1,6 @@
 //! Secrets of the vault, by name. A value comes in and never goes out.
 
-use super::run::{each, parsed};
+use crate::fields::{each, parsed};
 use crate::{
     App,
     http::{
