@@ -87,13 +87,22 @@ impl fmt::Debug for Process {
     }
 }
 
-/// What can be done to a running command. Both are no-ops once it has ended.
+/// What can be done to a running command. All are no-ops once it has ended.
 pub trait Control: Send + Sync {
     /// Sends `signal` to the command, and with a terminal to its foreground process group.
     ///
     /// # Errors
     /// [`Kind::Internal`] when the sandbox cannot be reached.
     fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// Sends `signal` to the command and to what it started, as far as that stayed in its process group. Where the group
+    /// cannot be reached, to the command alone.
+    ///
+    /// # Errors
+    /// As [`Control::signal`].
+    fn signal_group(&self, signal: Signal) -> Result<()> {
+        self.signal(signal)
+    }
 
     /// Tells the terminal its new size; without one, does nothing.
     ///

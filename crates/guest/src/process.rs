@@ -151,6 +151,10 @@ impl Control for RemoteControl {
         ignore_gone(self.0.send(&Request::Signal(signal.number()), &[]))
     }
 
+    fn signal_group(&self, signal: Signal) -> Result<()> {
+        ignore_gone(self.0.send(&Request::SignalGroup(signal.number()), &[]))
+    }
+
     fn resize(&self, size: TerminalSize) -> Result<()> {
         ignore_gone(self.0.send(&Request::Resize { rows: size.rows, columns: size.columns }, &[]))
     }

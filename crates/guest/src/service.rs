@@ -324,6 +324,12 @@ impl Service {
                 }
                 Ok(())
             }
+            Request::SignalGroup(number) => {
+                if let Some(pid) = caller.command {
+                    signal_group(pid, number);
+                }
+                Ok(())
+            }
             Request::Resize { rows, columns } => {
                 caller.terminal.as_ref().map_or(Ok(()), |t| terminal::resize(t, rows, columns))
             }
@@ -494,4 +500,12 @@ fn signal(pid: Pid, number: i32, terminal: Option<&OwnedFd>) {
         Some(group) => rustix::process::kill_process_group(group, signal),
         None => rustix::process::kill_process(pid, signal),
     };
+}
+
+/// To the group that the command leads, or to it alone while it has not made itself one.
+fn signal_group(pid: Pid, number: i32) {
+    let Some(signal) = Signal::from_named_raw(number) else { return };
+    if rustix::process::kill_process_group(pid, signal).is_err() {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
 }

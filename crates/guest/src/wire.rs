@@ -43,6 +43,8 @@ pub enum Request {
     Exec(Exec),
     /// To the command that this connection started.
     Signal(i32),
+    /// The same, to its whole process group.
+    SignalGroup(i32),
     Resize {
         rows: u16,
         columns: u16,

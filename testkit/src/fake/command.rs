@@ -239,23 +239,41 @@ impl Control for Handle {
     fn signal(&self, signal: Signal) -> Result<()> {
         let alive = crate::proc::stat(self.session).is_some_and(|s| s.start_time == self.start_time);
         let (Some(pid), true) = (Pid::from_raw(self.session), alive) else { return Ok(()) };
-        let number = rustix::process::Signal::from_named_raw(signal.number())
-            .ok_or_else(|| Error::internal(format!("signal {} has no name here", signal.number())))?;
+        let number = number(signal)?;
         let foreground = self.terminal.as_ref().and_then(|t| tcgetpgrp(t).ok()).filter(|group| *group != pid);
         let sent = match foreground {
             Some(group) => kill_process_group(group, number).and_then(|()| kill_process(pid, number)),
             None if self.terminal.is_some() => kill_process_group(pid, number),
             None => kill_process(pid, number),
         };
-        match sent {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(e) => Err(Error::internal("cannot signal a command of a fake sandbox").with_source(e)),
-        }
+        told(sent)
+    }
+
+    fn signal_group(&self, signal: Signal) -> Result<()> {
+        let alive = crate::proc::stat(self.session).is_some_and(|s| s.start_time == self.start_time);
+        let (Some(pid), true) = (Pid::from_raw(self.session), alive) else { return Ok(()) };
+        let number = number(signal)?;
+        // It has not made itself a group yet.
+        let sent = kill_process_group(pid, number).or_else(|_| kill_process(pid, number));
+        told(sent)
     }
 
     fn resize(&self, size: TerminalSize) -> Result<()> {
         let Some(terminal) = &self.terminal else { return Ok(()) };
         tcsetwinsize(terminal, winsize(size))
             .map_err(|e| Error::internal("cannot resize the terminal of a fake sandbox").with_source(e))
+    }
+}
+
+fn number(signal: Signal) -> Result<rustix::process::Signal> {
+    rustix::process::Signal::from_named_raw(signal.number())
+        .ok_or_else(|| Error::internal(format!("signal {} has no name here", signal.number())))
+}
+
+/// That the command is gone is no error.
+fn told(sent: rustix::io::Result<()>) -> Result<()> {
+    match sent {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(e) => Err(Error::internal("cannot signal a command of a fake sandbox").with_source(e)),
     }
 }

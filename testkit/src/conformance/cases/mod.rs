@@ -102,6 +102,7 @@ fn of_sandboxes() -> Vec<Case> {
         both signals::terminate_reaches_a_handler [];
         both signals::each_signal_arrives_as_itself [];
         both signals::kill_cannot_be_caught [];
+        both signals::a_signal_to_the_group_reaches_children [];
         both signals::after_the_end_a_signal_does_nothing [];
         both signals::sixteen_commands_at_once [];
 

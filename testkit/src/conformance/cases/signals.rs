@@ -55,6 +55,17 @@ pub(super) async fn kill_cannot_be_caught(b: Bench) -> Verdict {
     Ok(())
 }
 
+pub(super) async fn a_signal_to_the_group_reaches_children(b: Bench) -> Verdict {
+    // The shell ends by itself on the first signal; the child holds the output open until it gets one too.
+    let script = "sleep 600 & trap 'wait; exit 7' TERM; echo ready; wait; exit 8";
+    let mut process = b.open(&plain_spec(), &sh(script)).await??;
+    let mut output = stdout_of(&mut process)?;
+    read_until(&mut output, "ready\n").await?;
+    process.control.signal_group(Signal::Terminate)?;
+    same!(process.exit.await?, Exit::Code(7), "the exit of a shell that waits for its child");
+    Ok(())
+}
+
 pub(super) async fn after_the_end_a_signal_does_nothing(b: Bench) -> Verdict {
     let process = b.open(&plain_spec(), &sh("exit 0")).await??;
     let control = process.control;
