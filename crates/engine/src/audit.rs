@@ -6,7 +6,7 @@ mod event;
 pub(crate) mod log;
 pub(crate) mod reader;
 
-pub(crate) use event::{MAX_LINE, cut};
+pub(crate) use event::{MAX_LINE, cut, words_within};
 pub use reader::{AuditEntry, AuditPage, AuditQuery};
 pub(crate) use reader::{backwards, read};
 

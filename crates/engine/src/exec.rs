@@ -3,9 +3,22 @@
 use crate::{clock, directories, engine::Engine, query, record};
 use agentkernel_backend::Process;
 use agentkernel_model::{Error, Kind, Result, command::ExecSpec, name::SandboxName};
-use agentkernel_store::{Cached, Reader};
+use agentkernel_store::{Cached, Handle, Reader};
 
 pub(crate) async fn exec(engine: &Engine, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
+    let handle = running(engine, name)?;
+    let backend = engine.backend(engine.registry.find(handle.backend.as_str())?)?;
+    let Some(state) = record::decode_state(handle.state.as_deref())? else {
+        return Err(Error::internal(format!("the record of the sandbox '{name}' has no state")));
+    };
+    match backend.attach(handle.id, &state).await? {
+        Some(sandbox) => sandbox.exec(command).await,
+        None => Err(not_running(engine, name)),
+    }
+}
+
+/// The sandbox of that name, as far as its record says that commands may run in it.
+pub(crate) fn running(engine: &Engine, name: &SandboxName) -> Result<Handle> {
     let reader = Reader::open(&directories::database(&engine.host))?.ok_or_else(|| record::no_such(name))?;
     let handle = reader.handle(name)?.ok_or_else(|| record::no_such(name))?;
     // Closed before anything is started: no connection lives on across a fork.
@@ -18,17 +31,10 @@ pub(crate) async fn exec(engine: &Engine, name: &SandboxName, command: &ExecSpec
     if handle.cached != Cached::Running {
         return Err(not_running(engine, name));
     }
-    let backend = engine.backend(engine.registry.find(handle.backend.as_str())?)?;
-    let Some(state) = record::decode_state(handle.state.as_deref())? else {
-        return Err(Error::internal(format!("the record of the sandbox '{name}' has no state")));
-    };
-    match backend.attach(handle.id, &state).await? {
-        Some(sandbox) => sandbox.exec(command).await,
-        None => Err(not_running(engine, name)),
-    }
+    Ok(handle)
 }
 
-fn not_running(engine: &Engine, name: &SandboxName) -> Error {
+pub(crate) fn not_running(engine: &Engine, name: &SandboxName) -> Error {
     let why = query::info(engine, name).ok().and_then(|info| info.reason);
     let because = why.map(|why| format!(": {why}")).unwrap_or_default();
     Error::new(Kind::Conflict, format!("the sandbox '{name}' is not running{because}"))

@@ -14,6 +14,7 @@ pub mod connections;
 mod copy;
 mod create;
 pub mod daemon;
+pub mod detached;
 mod directories;
 mod doctor;
 pub mod engine;

@@ -39,12 +39,16 @@ pub(crate) fn status(record: &Record, host: &Host, now: i64) -> Result<(Status, 
         if SandboxDir::of(host, record.id).is_kept()? {
             return Ok((Status::Running, None));
         }
-        let rebooted = record.boot_id.is_some() && record.boot_id != boot::id();
-        let text = if rebooted { reason::REBOOT } else { reason::KEEPER_ENDED };
-        return Ok((Status::Stopped, why(text)));
+        return Ok((Status::Stopped, why(lost(record))));
     }
     let reason = if record.is_expired(now) { why(reason::EXPIRED) } else { record.reason.clone() };
     Ok((Status::Stopped, reason))
+}
+
+/// Why a sandbox runs no more whose record says that it does.
+pub(crate) fn lost(record: &Record) -> &'static str {
+    let rebooted = record.boot_id.is_some() && record.boot_id != boot::id();
+    if rebooted { reason::REBOOT } else { reason::KEEPER_ENDED }
 }
 
 /// What callers see. A record that this version cannot read, and one whose backend does not answer, is shown as unknown,

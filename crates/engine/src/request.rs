@@ -5,12 +5,12 @@ use agentkernel_backend::Process;
 use agentkernel_model::{
     capabilities::Capabilities,
     command::ExecSpec,
-    id::{BackendId, SandboxId},
+    id::{BackendId, DetachedId, SandboxId},
     name::{Label, SandboxName, VolumeName},
     port::PublishedPort,
     spec::SandboxSpec,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// One ephemeral run.
@@ -137,6 +137,72 @@ impl SandboxInfo {
     #[must_use]
     pub fn ttl(&self) -> Option<Duration> {
         self.ttl_seconds.map(Duration::from_secs)
+    }
+}
+
+/// How a detached command fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DetachedStatus {
+    Running,
+    /// It ended with code 0.
+    Completed,
+    /// It ended in another way; [`DetachedInfo::exit_code`] and [`DetachedInfo::reason`] say how.
+    Failed,
+}
+
+/// A command that a sandbox's keeper looks after. Field names are those of the HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DetachedInfo {
+    pub id: DetachedId,
+    pub sandbox: SandboxName,
+    pub command: Vec<String>,
+    /// Words are missing, or the last one is not whole: it was longer than is remembered.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub command_cut: bool,
+    /// Its number inside the sandbox, where the backend tells it.
+    pub pid: Option<u32>,
+    pub status: DetachedStatus,
+    /// As shells report it, 128 and the signal's number for a signal; `None` while it runs, and when nobody saw its end.
+    pub exit_code: Option<u8>,
+    /// Why it ended, where the code does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    pub ended_at: Option<String>,
+    /// Bytes of its output that the log does not have any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stdout_dropped: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stderr_dropped: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// One of the two outputs of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DetachedStream {
+    Stdout,
+    Stderr,
+}
+
+impl DetachedStream {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
     }
 }
 

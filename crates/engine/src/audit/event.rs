@@ -172,9 +172,14 @@ pub(super) fn texts(all: &[String]) -> Vec<String> {
     all.iter().take_while(fits).cloned().collect()
 }
 
-/// The words of a command as far as there is room, and whether something of them is missing.
+/// The words of a command as far as there is room for them in a line, and whether something of them is missing.
 pub(super) fn words(all: &[String]) -> (Vec<String>, bool) {
-    let mut room = COMMAND;
+    words_within(all, COMMAND)
+}
+
+/// The words of a command as far as they take at most `budget` bytes of JSON, and whether something of them is missing.
+pub(crate) fn words_within(all: &[String], budget: usize) -> (Vec<String>, bool) {
+    let mut room = budget;
     let mut kept = Vec::new();
     for word in all {
         // Quotes and a comma.

@@ -3,6 +3,7 @@
 use super::{handover::Incoming, socket};
 use crate::{
     boot as machine, clock, connections,
+    detached::Place,
     directories::{self, SandboxDir},
     engine::Engine,
     guard, initscript, inside,
@@ -13,7 +14,7 @@ use crate::{
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::HostGateway;
-use agentkernel_model::{Error, Kind, Result, id::SandboxId, port::PublishedPort};
+use agentkernel_model::{Error, Kind, Result, id::SandboxId, name::SandboxName, port::PublishedPort};
 use agentkernel_store::{Cached, Record, Started, Stopped, Writer};
 use std::{fs::File, io::Write as _, sync::Arc, time::Duration};
 use tokio::{
@@ -26,6 +27,7 @@ use tokio::{
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) id: SandboxId,
+    pub(super) name: SandboxName,
     pub(super) dir: SandboxDir,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) state: DriverState,
@@ -85,6 +87,8 @@ struct Held {
 }
 
 async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
+    // Nothing runs in it: what its last keeper did not see end has ended with that one.
+    Place::of(&held.dir).settle(record::lost(&record))?;
     let mut spec = record.spec()?;
     guard::look_again(&mut spec)?;
     private::cover(&engine.host, &mut spec)?;
@@ -128,6 +132,7 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     }
     Ok(Kept {
         id: record.id,
+        name: record.name,
         dir: held.dir,
         ports: listeners.serve(&sandbox),
         backend,

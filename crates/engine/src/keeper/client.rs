@@ -1,11 +1,11 @@
 //! Talking to the keeper of a running sandbox. Only for the holder of the lock on the sandbox's operations.
 
 use super::{
-    protocol::{self, Hello, Phase, Reply, Request, Stop},
+    protocol::{self, Detach, Hello, Kill, Phase, Reply, Request, Stop},
     socket,
 };
 use crate::{directories::SandboxDir, lock};
-use agentkernel_model::{Error, Kind, Result};
+use agentkernel_model::{Error, Kind, Result, command::ExecSpec, id::DetachedId};
 use std::{io, time::Duration};
 use tokio::{
     io::BufReader,
@@ -16,6 +16,8 @@ use tokio::{
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long a stop that somebody else asked for may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a sandbox may take to begin a command.
+const BEGIN: Duration = Duration::from_secs(30);
 /// How long a keeper that does not talk any more may take to let go of its lock: it has nothing else to do.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -67,13 +69,55 @@ pub(crate) async fn rules(dir: &SandboxDir) -> Result<()> {
     }
 }
 
+/// Has the keeper begin `command` and look after it; `None` when the sandbox ended instead. Nobody has to hold the lock on
+/// the sandbox's operations for this.
+///
+/// # Errors
+/// As [`stop`]; [`Kind::Conflict`] when the keeper is of an older version; why the command could not be begun.
+pub(crate) async fn detach(dir: &SandboxDir, command: &ExecSpec) -> Result<Option<DetachedId>> {
+    let body =
+        serde_json::to_vec(command).map_err(|e| Error::internal("cannot encode a command").with_source(e))?;
+    let length = u32::try_from(body.len()).ok().filter(|_| body.len() <= protocol::MAX_BODY);
+    let length = length.ok_or_else(|| {
+        Error::new(Kind::NotRunnable, "the arguments and the environment are too long together")
+            .with_hint("pass them in a file: agentkernel sandbox cp")
+    })?;
+    match talk_at_length(dir, &Request::Detach(Detach { length }), &body, BEGIN).await? {
+        Some(Reply::Detached(id)) => Ok(Some(id)),
+        None | Some(Reply::Done) => Ok(None),
+        Some(_) => Err(misunderstood()),
+    }
+}
+
+/// Ends a command that was begun by [`detach`]. That it has ended, or the sandbox has, is no error. For anybody, as that.
+///
+/// # Errors
+/// As [`stop`]; [`Kind::Timeout`] when the command does not end.
+pub(crate) async fn kill(dir: &SandboxDir, id: DetachedId, grace: Duration) -> Result<()> {
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    match talk(dir, &Request::Kill(Kill { id, grace_ms }), grace).await? {
+        None | Some(Reply::Done) => Ok(()),
+        Some(_) => Err(misunderstood()),
+    }
+}
+
 fn misunderstood() -> Error {
     Error::internal("the keeper of the sandbox answered something else")
 }
 
 /// The keeper's answer; `None` when it ended before it could give one, and has let go of its lock.
 async fn talk(dir: &SandboxDir, request: &Request, work: Duration) -> Result<Option<Reply>> {
-    let failed = match attempt(dir, request, work).await {
+    talk_at_length(dir, request, &[], work).await
+}
+
+/// As [`talk`], of something that `body` is a part of.
+async fn talk_at_length(
+    dir: &SandboxDir,
+    request: &Request,
+    body: &[u8],
+    work: Duration,
+) -> Result<Option<Reply>> {
+    let failed = match attempt(dir, request, body, work).await {
         Ok(Some(Reply::Error(error))) => return Err(error.into()),
         Ok(Some(reply)) => return Ok(Some(reply)),
         Ok(None) => deaf(dir, None),
@@ -92,7 +136,12 @@ enum Failure {
     Cut(Error),
 }
 
-async fn attempt(dir: &SandboxDir, request: &Request, work: Duration) -> Result<Option<Reply>, Failure> {
+async fn attempt(
+    dir: &SandboxDir,
+    request: &Request,
+    body: &[u8],
+    work: Duration,
+) -> Result<Option<Reply>, Failure> {
     let stream = socket::connect(&dir.path).await.map_err(|e| Failure::Cut(deaf(dir, Some(e))))?;
     if !socket::is_own_user(&stream) {
         return Err(Failure::Told(Error::new(
@@ -102,26 +151,38 @@ async fn attempt(dir: &SandboxDir, request: &Request, work: Duration) -> Result<
     }
     let (from, to) = stream.into_split();
     let mut client = Client { from: BufReader::new(from), to, pid: 0 };
-    match client.ask(&Request::Hello(Hello::ours()), Duration::ZERO).await? {
+    match client.ask(&Request::Hello(Hello::ours()), &[], Duration::ZERO).await? {
         Some(Reply::Hello(theirs)) => {
             protocol::check_version(&theirs).map_err(Failure::Told)?;
-            if *request == Request::Rules && !theirs.rules {
-                return Err(Failure::Told(older()));
-            }
+            check_ability(&theirs, request).map_err(Failure::Told)?;
             client.pid = theirs.pid;
         }
         Some(_) => return Err(Failure::Told(misunderstood())),
         None => return Ok(None),
     }
-    client.ask(request, work).await
+    client.ask(request, body, work).await
 }
 
-fn older() -> Error {
-    Error::new(
-        Kind::Conflict,
-        "the sandbox is kept by an older agentkernel, which cannot change its network rules",
-    )
-    .with_hint("stop it with 'agentkernel sandbox stop NAME', change them, and start it again")
+/// Refuses what `theirs` does not understand.
+fn check_ability(theirs: &Hello, request: &Request) -> Result<()> {
+    let (able, what, hint) = match request {
+        Request::Rules => (
+            theirs.rules,
+            "change its network rules",
+            "stop it with 'agentkernel sandbox stop NAME', change them, and start it again",
+        ),
+        Request::Detach(_) | Request::Kill(_) => (
+            theirs.detached,
+            "look after detached commands",
+            "stop it with 'agentkernel sandbox stop NAME', and start it again",
+        ),
+        _ => return Ok(()),
+    };
+    if able {
+        return Ok(());
+    }
+    let message = format!("the sandbox is kept by an older agentkernel, which cannot {what}");
+    Err(Error::new(Kind::Conflict, message).with_hint(hint))
 }
 
 /// A conversation with a keeper.
@@ -134,9 +195,15 @@ struct Client {
 
 impl Client {
     /// The answer; `None` when the keeper ended instead.
-    async fn ask(&mut self, request: &Request, work: Duration) -> Result<Option<Reply>, Failure> {
+    async fn ask(
+        &mut self,
+        request: &Request,
+        body: &[u8],
+        work: Duration,
+    ) -> Result<Option<Reply>, Failure> {
         let conversation = async {
             protocol::send(&mut self.to, request).await?;
+            protocol::send_body(&mut self.to, body).await?;
             protocol::receive(&mut self.from).await
         };
         match tokio::time::timeout(work.saturating_add(ANSWER), conversation).await {

@@ -34,6 +34,20 @@ async fn a_keeper_that_does_not_know_new_rules_is_not_asked() {
 }
 
 #[tokio::test]
+async fn a_keeper_that_does_not_know_detached_commands_is_not_asked() {
+    let hello: Hello = serde_json::from_str(r#"{"version":1,"pid":7,"rules":true}"#).unwrap();
+    for request in
+        [Request::Detach(Detach { length: 2 }), Request::Kill(Kill { id: DetachedId::new(), grace_ms: 0 })]
+    {
+        let error = check_ability(&hello, &request).unwrap_err();
+        assert_eq!(error.kind(), Kind::Conflict);
+        assert!(error.message().contains("older agentkernel") && error.hint().is_some(), "{error}");
+        check_ability(&Hello::ours(), &request).unwrap();
+    }
+    check_ability(&hello, &Request::Status).unwrap();
+}
+
+#[tokio::test]
 async fn a_keeper_that_knows_them_is_asked_and_heard() {
     let hello = r#"{"hello":{"version":1,"pid":7,"rules":true,"more":[]}}"#;
     let (heard, told) = ask(hello, "\"done\"").await;

@@ -1,10 +1,12 @@
 //! The keeper: one small process per running named sandbox. It holds what must outlive the command that started the
-//! sandbox: the lock that says that it runs, its gateway, its published ports and the timer of its expiry.
+//! sandbox: the lock that says that it runs, its gateway, its published ports, its detached commands and the timer of its
+//! expiry.
 //!
 //! When a keeper ends for whatever reason, its sandbox ends with it, and the kernel lets go of the lock.
 
 mod boot;
 mod client;
+mod commands;
 mod expiry;
 mod handover;
 mod launch;
@@ -13,7 +15,7 @@ mod serve;
 mod socket;
 mod visitors;
 
-pub(crate) use client::{rules, stays, stop};
+pub(crate) use client::{detach, kill, rules, stays, stop};
 pub(crate) use launch::launch;
 
 use crate::engine::Engine;

@@ -3,7 +3,7 @@
 //! The first line of either side is a hello with the version of the protocol. Keepers live as long as their sandboxes,
 //! so both sides may be of another release than the other: versions that differ are refused with words, not misread.
 
-use agentkernel_model::{Error, Kind, Result};
+use agentkernel_model::{Error, Kind, Result, id::DetachedId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 pub(crate) const VERSION: u32 = 1;
 /// The longest line, its end included.
 pub(crate) const MAX_LINE: usize = 64 * 1024;
+/// The longest command, as JSON: arguments and environment of Linux's own maximum (2 MiB) and JSON's escapes.
+pub(crate) const MAX_BODY: usize = 8 << 20;
 /// The longest text of an error that is passed on.
 const MAX_TEXT: usize = 8 * 1024;
 
@@ -32,6 +34,11 @@ pub(crate) enum Request {
     /// The rules of the network in the record are other ones: obey them. Answered when what begins from then on is decided
     /// by them. Only for a keeper whose hello says that it can.
     Rules,
+    /// Begin a command and look after it: as many bytes of JSON follow the line. Answered with its id when it has begun.
+    /// Only for a keeper whose hello says that it can, as the next one.
+    Detach(Detach),
+    /// End a command that was begun so: SIGTERM, and SIGKILL after the grace. Answered when it has ended.
+    Kill(Kill),
 }
 
 /// What a keeper answers.
@@ -41,6 +48,7 @@ pub(crate) enum Reply {
     Hello(Hello),
     Status(Status),
     Done,
+    Detached(DetachedId),
     Error(WireError),
 }
 
@@ -52,11 +60,14 @@ pub(crate) struct Hello {
     /// Whether it understands [`Request::Rules`]. Older ones do not say.
     #[serde(default)]
     pub(crate) rules: bool,
+    /// Whether it understands [`Request::Detach`] and [`Request::Kill`]. Older ones do not say.
+    #[serde(default)]
+    pub(crate) detached: bool,
 }
 
 impl Hello {
     pub(crate) fn ours() -> Self {
-        Self { version: VERSION, pid: std::process::id(), rules: true }
+        Self { version: VERSION, pid: std::process::id(), rules: true, detached: true }
     }
 }
 
@@ -67,10 +78,34 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// A grace of more than a day is a day.
     pub(crate) fn grace(self) -> Duration {
-        Duration::from_millis(self.grace_ms).min(Duration::from_secs(86_400))
+        bounded(self.grace_ms)
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Detach {
+    /// How many bytes follow, at most [`MAX_BODY`].
+    pub(crate) length: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kill {
+    pub(crate) id: DetachedId,
+    pub(crate) grace_ms: u64,
+}
+
+impl Kill {
+    pub(crate) fn grace(self) -> Duration {
+        bounded(self.grace_ms)
+    }
+}
+
+/// A grace of more than a day is a day.
+fn bounded(grace_ms: u64) -> Duration {
+    Duration::from_millis(grace_ms).min(Duration::from_secs(86_400))
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +205,11 @@ pub(crate) async fn send(to: &mut (impl AsyncWrite + Unpin), message: &impl Seri
     to.flush().await.map_err(fail)
 }
 
+/// Writes what follows a message.
+pub(crate) async fn send_body(to: &mut (impl AsyncWrite + Unpin), body: &[u8]) -> Result<()> {
+    to.write_all(body).await.map_err(|e| Error::io("cannot talk to the other side of a keeper's socket", e))
+}
+
 /// The next message; `None` at the end of the stream.
 ///
 /// # Errors
@@ -184,6 +224,24 @@ pub(crate) async fn receive<T: DeserializeOwned>(
         return Ok(None);
     }
     parse(&bytes).map(Some)
+}
+
+/// What follows a line: `length` bytes of JSON.
+///
+/// # Errors
+/// [`Kind::Invalid`] for what is too long, is cut off, or is something else.
+pub(crate) async fn receive_body<T: DeserializeOwned>(
+    from: &mut (impl AsyncBufRead + Unpin),
+    length: u32,
+) -> Result<T> {
+    let length = usize::try_from(length).ok().filter(|length| *length <= MAX_BODY);
+    let length = length.ok_or_else(|| Error::invalid("a command is longer than 8 MiB"))?;
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)
+        .await
+        .map_err(|e| Error::invalid("a message of the keeper protocol is cut off").with_source(e))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::invalid("a command of the keeper protocol cannot be understood").with_source(e))
 }
 
 /// One line, its end included.

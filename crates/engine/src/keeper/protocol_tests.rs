@@ -11,14 +11,19 @@ fn messages_keep_their_spelling() {
     // Keepers of earlier releases speak exactly this.
     let spelled = [
         (
-            Request::Hello(Hello { version: 1, pid: 7, rules: false }),
-            r#"{"hello":{"version":1,"pid":7,"rules":false}}"#,
+            Request::Hello(Hello { version: 1, pid: 7, rules: false, detached: false }),
+            r#"{"hello":{"version":1,"pid":7,"rules":false,"detached":false}}"#,
         ),
         (Request::Status, r#""status""#),
         (Request::Stop(Stop { grace_ms: 5 }), r#"{"stop":{"grace_ms":5}}"#),
         (Request::Shutdown, r#""shutdown""#),
         (Request::Stay, r#""stay""#),
         (Request::Rules, r#""rules""#),
+        (Request::Detach(Detach { length: 9 }), r#"{"detach":{"length":9}}"#),
+        (
+            Request::Kill(Kill { id: "0000002a".parse().unwrap(), grace_ms: 5 }),
+            r#"{"kill":{"id":"0000002a","grace_ms":5}}"#,
+        ),
     ];
     for (request, text) in spelled {
         assert_eq!(line(&request).unwrap(), format!("{text}\n").into_bytes());
@@ -34,16 +39,17 @@ fn a_hello_of_the_future_is_understood_and_refused() {
     assert_eq!(error.kind(), Kind::Conflict);
     assert!(error.message().contains("newer"), "{error}");
     assert!(error.hint().unwrap().contains("kill 42"));
-    let older = check_version(&Hello { version: 0, pid: 1, rules: false }).unwrap_err();
+    let older = check_version(&Hello { version: 0, pid: 1, rules: false, detached: false }).unwrap_err();
     assert!(older.message().contains("older"), "{older}");
 }
 
 #[test]
-fn a_keeper_that_does_not_say_so_changes_no_rules() {
+fn a_keeper_that_does_not_say_so_can_do_nothing_new() {
     let Some(Request::Hello(hello)) = read(b"{\"hello\":{\"version\":1,\"pid\":42}}\n").unwrap() else {
         panic!("no hello")
     };
     assert!(!hello.rules && Hello::ours().rules);
+    assert!(!hello.detached && Hello::ours().detached);
 }
 
 #[test]
@@ -53,6 +59,18 @@ fn what_is_too_long_or_cut_off_is_refused() {
     assert_eq!(read(&long).unwrap_err().kind(), Kind::Invalid);
     assert_eq!(read(b"\"status\"").unwrap_err().kind(), Kind::Invalid);
     assert_eq!(read(b"").unwrap(), None);
+}
+
+#[test]
+fn a_body_is_bounded_and_whole() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let read = |bytes: &[u8], length| -> Result<Vec<u32>> {
+        runtime.block_on(receive_body(&mut std::io::Cursor::new(bytes.to_vec()), length))
+    };
+    assert_eq!(read(b"[1,2]rest", 5).unwrap(), [1, 2]);
+    for (bytes, length) in [(&b"[1"[..], 5), (b"[1,2]", u32::MAX), (b"[1,\"]", 5), (b"", 0)] {
+        assert_eq!(read(bytes, length).unwrap_err().kind(), Kind::Invalid, "{bytes:?}");
+    }
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use super::{
     boot::Kept,
+    commands::{Commands, Site},
     expiry,
     protocol::Phase,
     socket,
     visitors::{self, Heard, Order, Reception, StopRequest},
 };
-use crate::{directories, engine::Engine, query, record, record::reason};
+use crate::{detached::Place, directories, engine::Engine, query, record, record::reason};
 use agentkernel_backend::DriverState;
 use agentkernel_egress::HostGateway;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId, policy::Network};
@@ -41,6 +42,7 @@ enum End {
 pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     let Kept {
         id,
+        name,
         dir,
         backend,
         state,
@@ -59,7 +61,16 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     let (demands, mut demanded) = mpsc::channel(MAX_VISITORS);
     let (phase, watched) = watch::channel(Phase::Running);
     let mut door = JoinSet::new();
-    door.spawn(receive_all(listener, Reception { visitor: 0, demands, phase: watched }));
+    let commands = Commands::new(Site {
+        name,
+        place: Place::of(&dir),
+        sandbox: Arc::clone(&sandbox),
+        audit: engine.audit.clone(),
+        database: directories::database(&engine.host),
+        phase: watched.clone(),
+    });
+    let reception = Reception { visitor: 0, demands, phase: watched, commands: commands.clone() };
+    door.spawn(receive_all(listener, reception));
     let watched = Arc::clone(&sandbox);
     let mut gone = watched.gone();
     let mut expired = Box::pin(expiry::reached(expires_at));
@@ -96,6 +107,7 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
         }
     };
     drop((ports, image));
+    commands.finish().await;
     if let Some(gateway) = gateway {
         gateway.finish().await;
     }

@@ -1,10 +1,11 @@
 //! Those who connect to a keeper's socket.
 
 use super::{
-    protocol::{self, Hello, Phase, Reply, Request, Status, WireError},
+    commands::Commands,
+    protocol::{self, Detach, Hello, Phase, Reply, Request, Status, WireError},
     socket,
 };
-use agentkernel_model::{Error, Kind, Result};
+use agentkernel_model::{Error, Kind, Result, command::ExecSpec};
 use std::time::Duration;
 use tokio::{
     io::BufReader,
@@ -83,6 +84,7 @@ pub(super) struct Reception {
     pub(super) visitor: u64,
     pub(super) demands: mpsc::Sender<Demand>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) commands: Commands,
 }
 
 /// Serves one visitor until they leave or the keeper is done. Whatever they do harms nobody but them.
@@ -126,6 +128,8 @@ impl Visitor {
                 Request::Shutdown => self.stop(Duration::ZERO).await,
                 Request::Stay => self.stay().await,
                 Request::Rules => self.rules().await,
+                Request::Detach(Detach { length }) => self.detach(length).await?,
+                Request::Kill(kill) => done(self.reception.commands.kill(kill.id, kill.grace()).await),
             };
             protocol::send(&mut self.to, &reply).await?;
         }
@@ -143,15 +147,12 @@ impl Visitor {
     }
 
     async fn stop(&self, grace: Duration) -> Reply {
-        let (done, answer) = oneshot::channel();
+        let (told, answer) = oneshot::channel();
         // Either failure means that the keeper is done already, which is what was asked for.
-        if !self.demand(Wish::Stop(StopRequest { grace, done })).await {
+        if !self.demand(Wish::Stop(StopRequest { grace, done: told })).await {
             return Reply::Done;
         }
-        match answer.await {
-            Ok(Ok(())) | Err(_) => Reply::Done,
-            Ok(Err(error)) => Reply::Error(WireError::from(&error)),
-        }
+        done(answer.await.unwrap_or(Ok(())))
     }
 
     async fn stay(&self) -> Reply {
@@ -163,19 +164,35 @@ impl Visitor {
     }
 
     async fn rules(&self) -> Reply {
-        let (done, answer) = oneshot::channel();
-        if !self.demand(Wish::Rules(done)).await {
+        let (told, answer) = oneshot::channel();
+        if !self.demand(Wish::Rules(told)).await {
             return Reply::Done;
         }
-        match answer.await {
-            Ok(Ok(())) | Err(_) => Reply::Done,
-            Ok(Err(error)) => Reply::Error(WireError::from(&error)),
-        }
+        done(answer.await.unwrap_or(Ok(())))
+    }
+
+    /// After an error nobody knows where in the conversation the other side is.
+    async fn detach(&mut self, length: u32) -> Result<Reply> {
+        let body = protocol::receive_body::<ExecSpec>(&mut self.from, length);
+        let Ok(command) = tokio::time::timeout(HELLO, body).await else {
+            return Err(Error::new(Kind::Timeout, "the command did not come"));
+        };
+        Ok(match self.reception.commands.begin(command?).await {
+            Ok(id) => Reply::Detached(id),
+            Err(error) => Reply::Error(WireError::from(&error)),
+        })
     }
 
     /// Whether the keeper is there to hear it.
     async fn demand(&self, wish: Wish) -> bool {
         self.reception.demands.send(Demand { visitor: self.reception.visitor, wish }).await.is_ok()
+    }
+}
+
+fn done(result: Result<()>) -> Reply {
+    match result {
+        Ok(()) => Reply::Done,
+        Err(error) => Reply::Error(WireError::from(&error)),
     }
 }
 

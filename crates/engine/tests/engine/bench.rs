@@ -339,6 +339,9 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
                 output(engine.run(request).await?.process).await.map(drop)
             }
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
+            ["detach", sandbox, script] => {
+                engine.exec_detached(&name(sandbox), &shell(script)).await.map(drop)
+            }
             ["create", sandbox] => engine.create(request(sandbox)).await.map(drop),
             ["start", sandbox] => engine.start(&name(sandbox), &Values::default()).await.map(drop),
             ["stop", sandbox] => engine.stop(&name(sandbox), Duration::from_secs(2)).await.map(drop),

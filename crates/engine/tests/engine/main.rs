@@ -10,6 +10,7 @@ mod backends;
 mod bench;
 mod crashes;
 mod daemon;
+mod detached;
 mod lifecycle;
 mod runs;
 mod selection;
@@ -32,9 +33,16 @@ fn main() -> ExitCode {
         let words: Vec<String> = args.collect();
         return bench::play(program, &words.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    let tests =
-        [lifecycle::TESTS, crashes::TESTS, daemon::TESTS, runs::TESTS, selection::TESTS, backends::TESTS]
-            .concat();
+    let tests = [
+        lifecycle::TESTS,
+        crashes::TESTS,
+        daemon::TESTS,
+        detached::TESTS,
+        runs::TESTS,
+        selection::TESTS,
+        backends::TESTS,
+    ]
+    .concat();
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             catch_unwind(AssertUnwindSafe(test)).map_err(|cause| {
