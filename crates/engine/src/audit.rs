@@ -3,10 +3,13 @@
 //! The value of an environment variable never gets into it. That a line cannot be written never fails what was done.
 
 mod event;
+mod follow;
 pub(crate) mod log;
 pub(crate) mod reader;
 
 pub(crate) use event::{MAX_LINE, cut, words_within};
+pub use follow::Following;
+pub(crate) use follow::follow;
 pub use reader::{AuditEntry, AuditPage, AuditQuery};
 pub(crate) use reader::{backwards, read};
 
@@ -33,6 +36,13 @@ const TEXT: usize = 1024;
 /// The file of events.
 pub(crate) fn path(host: &Host) -> PathBuf {
     host.data.join("audit.jsonl")
+}
+
+/// The events that `query` wants, and those that come.
+pub(crate) fn follow_events(host: &Host, query: &AuditQuery) -> Result<(AuditPage, Following)> {
+    directories::ensure(host)?;
+    let wanted = query.clone();
+    follow(path(host), None, |parts| reader::page(parts, query), Box::new(move |entry| wanted.wants(entry)))
 }
 
 /// Where events go. Cheap to clone; all clones are one.

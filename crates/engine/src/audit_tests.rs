@@ -140,3 +140,36 @@ async fn switched_off_it_touches_nothing() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     assert!(audit.take_trouble().is_none());
 }
+
+#[tokio::test]
+async fn whoever_follows_hears_of_what_comes() {
+    let dir = tempdir().unwrap();
+    let host = host(dir.path());
+    let audit = Audit::of(&host);
+    let (mine, other): (SandboxName, SandboxName) = ("mine".parse().unwrap(), "other".parse().unwrap());
+    audit.stopped(&mine, None);
+    let query = AuditQuery { sandbox: Some(mine.clone()), limit: 10 };
+    let (page, mut following) = follow_events(&host, &query).unwrap();
+    assert_eq!(page.entries.iter().map(AuditEntry::lifecycle).collect::<Vec<_>>(), [Some("sandbox.stopped")]);
+    let heard = async {
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            heard.extend(following.next().await.unwrap().unwrap());
+        }
+        heard
+    };
+    let happens = async {
+        audit.removed("other");
+        audit.session(&mine);
+        audit.stopped(&other, None);
+        tokio::task::yield_now().await;
+        audit.removed("mine");
+    };
+    let (heard, ()) = tokio::join!(heard, happens);
+    let heard: Vec<_> = heard.iter().map(|entry| (entry.lifecycle(), entry.sandbox())).collect();
+    assert_eq!(heard, [(Some("sandbox.attached"), Some("mine")), (Some("sandbox.deleted"), Some("mine"))]);
+    // One that is there before the first event of all.
+    let empty = tempdir().unwrap();
+    let host = super::Host { data: empty.path().join("data"), ..host };
+    assert!(follow_events(&host, &AuditQuery { limit: 0, ..query }).unwrap().0.entries.is_empty());
+}

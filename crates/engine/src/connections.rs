@@ -9,23 +9,24 @@
 //! is counted, and the number written.
 
 mod entry;
-mod follow;
 mod journal;
 mod queue;
 mod reader;
 mod verify;
 
-pub use follow::Following;
 pub use verify::{Broken, Verified};
 
-pub(crate) use follow::follow;
 pub(crate) use reader::read;
 pub(crate) use verify::{Ends, verify};
 
-use crate::{audit::Audit, directories::SandboxDir, engine::Engine};
+use crate::{
+    audit::{self, Audit, AuditPage, Following},
+    directories::SandboxDir,
+    engine::Engine,
+};
 use agentkernel_backend::Host;
 use agentkernel_egress::{Connection, Observer, Request};
-use agentkernel_model::{id::SandboxId, name::SandboxName};
+use agentkernel_model::{Result, id::SandboxId, name::SandboxName};
 use entry::Entry;
 use journal::{Fate, Journal, Start};
 use queue::{Queue, Until};
@@ -67,6 +68,15 @@ pub(crate) fn of_sandbox(dir: &SandboxDir) -> PathBuf {
 /// The file of all others.
 pub(crate) fn shared(host: &Host) -> PathBuf {
     host.data.join(NAME)
+}
+
+/// The newest lines of the log at `path`, and what comes. With `kept` it ends with that sandbox.
+pub(crate) fn follow(
+    path: PathBuf,
+    kept: Option<SandboxDir>,
+    wanted: Wanted,
+) -> Result<(AuditPage, Following)> {
+    audit::follow(path, kept, |parts| reader::page(parts, wanted), Box::new(move |entry| wanted.wants(entry)))
 }
 
 /// Who is told about the connections of the named sandbox in `dir`; nobody where the log is turned off. Does no I/O.

@@ -1,11 +1,11 @@
 //! The engine: one value per process, cheap to make, safe to share.
 
 use crate::{
-    audit::{self, Audit, AuditPage, AuditQuery},
+    audit::{self, Audit, AuditPage, AuditQuery, Following},
     benchmark::{self, BenchmarkReport, BenchmarkRequest},
     build::{self, BuildRequest, Builder, Built},
     clean::{self, CleanReport, Live, Stored},
-    connections::{self, ConnectionQuery, Ends, Following, Verified},
+    connections::{self, ConnectionQuery, Ends, Verified},
     copy, create,
     directories::{self, SandboxDir},
     doctor, exec, gc,
@@ -509,6 +509,16 @@ impl Engine {
     /// When the log cannot be read.
     pub fn events(&self, query: &AuditQuery) -> Result<AuditPage> {
         audit::read(&self.host, query)
+    }
+
+    /// As [`Engine::events`], and the events that come, of all processes that write to the log. Must be called within the
+    /// runtime. Each follower takes one of the inotify instances of which a user has few: hand one out to many readers.
+    ///
+    /// # Errors
+    /// As [`Engine::events`]; [`Kind::Unsupported`](agentkernel_model::Kind::Unsupported) where the system does not tell when
+    /// a file grows.
+    pub fn follow_events(&self, query: &AuditQuery) -> Result<(AuditPage, Following)> {
+        audit::follow_events(&self.host, query)
     }
 
     /// Where the log of events is, or would be.

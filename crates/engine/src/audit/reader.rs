@@ -26,6 +26,12 @@ pub struct AuditQuery {
     pub limit: usize,
 }
 
+impl AuditQuery {
+    pub(super) fn wants(&self, entry: &AuditEntry) -> bool {
+        self.sandbox.as_ref().is_none_or(|name| entry.sandbox() == Some(name.as_str()))
+    }
+}
+
 /// What was found.
 #[derive(Debug, Clone, Default)]
 pub struct AuditPage {
@@ -68,6 +74,30 @@ impl AuditEntry {
         self.text("type").unwrap_or_default()
     }
 
+    /// What happened to a sandbox, as the HTTP API calls it, such as `sandbox.exec.completed`; `None` for what is no step of
+    /// a sandbox's life.
+    #[must_use]
+    pub fn lifecycle(&self) -> Option<&'static str> {
+        Some(match self.event() {
+            "sandbox_created" => "sandbox.created",
+            "sandbox_started" => "sandbox.started",
+            "sandbox_stopped" => "sandbox.stopped",
+            "sandbox_removed" => "sandbox.deleted",
+            "sandbox_updated" => "sandbox.updated",
+            "sandbox_extended" => "sandbox.extended",
+            "sandbox_resized" => "sandbox.resized",
+            "sandbox_error" => "sandbox.error",
+            "command_executed" => "sandbox.exec.completed",
+            "session_attached" => "sandbox.attached",
+            "file_read" => "sandbox.file.read",
+            "file_written" => "sandbox.file.written",
+            "network_changed" => "sandbox.network.changed",
+            "network_blocked" => "sandbox.network.blocked",
+            "policy_violation" => "sandbox.policy.violation",
+            _ => return None,
+        })
+    }
+
     /// The named sandbox that it happened to.
     #[must_use]
     pub fn sandbox(&self) -> Option<&str> {
@@ -89,19 +119,22 @@ impl AuditEntry {
 
 /// The newest events that `query` wants.
 pub(crate) fn read(host: &Host, query: &AuditQuery) -> Result<AuditPage> {
-    let mut entries = Vec::new();
+    page(&both(&path(host))?, query)
+}
+
+pub(super) fn page(parts: &[Part], query: &AuditQuery) -> Result<AuditPage> {
+    let mut found = Vec::new();
     if query.limit == 0 {
         return Ok(AuditPage::default());
     }
-    let broken = backwards(host, |entry| {
-        let wanted = query.sandbox.as_ref().is_none_or(|name| entry.sandbox() == Some(name.as_str()));
-        if wanted {
-            entries.push(entry);
+    let broken = entries(parts, |entry| {
+        if query.wants(&entry) {
+            found.push(entry);
         }
-        if entries.len() < query.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if found.len() < query.limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    entries.reverse();
-    Ok(AuditPage { entries, broken })
+    found.reverse();
+    Ok(AuditPage { entries: found, broken })
 }
 
 /// Hands out events, the newest first, until `each` has enough; the result is how many lines were broken.

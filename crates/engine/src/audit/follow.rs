@@ -1,14 +1,10 @@
-//! The log of connections as it grows.
+//! A log as it grows.
 
-use super::reader::{self, Wanted};
-use crate::{
-    audit::{
-        AuditEntry, AuditPage,
-        reader::{self as files, LONGEST},
-    },
-    directories::SandboxDir,
-    lock,
+use super::{
+    AuditEntry, AuditPage,
+    reader::{self, LONGEST, Part},
 };
+use crate::{directories::SandboxDir, lock};
 use agentkernel_model::{Error, Result};
 use std::{
     fs::File,
@@ -27,19 +23,24 @@ const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 type Ending = Pin<Box<dyn Future<Output = Result<bool>> + Send>>;
 
-/// What is in the log at `path` now, and what comes. With `kept` it ends with that sandbox.
+/// Which lines are handed out.
+pub(crate) type Pick = Box<dyn Fn(&AuditEntry) -> bool + Send + Sync>;
+
+/// What `page` makes of the log at `path` as it is now, and what comes that `pick` wants. With `kept` it ends with that
+/// sandbox.
 ///
 /// # Errors
 /// When the log or its directory cannot be read, or this system does not tell when a file grows.
 pub(crate) fn follow(
     path: PathBuf,
     kept: Option<SandboxDir>,
-    wanted: Wanted,
+    page: impl FnOnce(&[Part]) -> Result<AuditPage>,
+    pick: Pick,
 ) -> Result<(AuditPage, Following)> {
     // Before the first look, so that nothing falls between.
     let changes = Changes::of(path.parent().unwrap_or(&path))?;
-    let mut parts = files::both(&path)?;
-    let page = reader::page(&parts, wanted)?;
+    let mut parts = reader::both(&path)?;
+    let page = page(&parts)?;
     let ending: Ending = match kept {
         Some(dir) => Box::pin(async move { lock::is_released(&dir.keeping(), FOR_EVER).await }),
         None => Box::pin(pending()),
@@ -47,7 +48,7 @@ pub(crate) fn follow(
     let newest = parts.drain(..).next().filter(|part| part.path == path);
     let (file, read) = newest.map_or((None, 0), |part| (Some(part.file), part.len));
     let tail = Tail { path, file, read, rest: Vec::new() };
-    Ok((page, Following { changes, tail, ending: Some(ending), wanted }))
+    Ok((page, Following { changes, tail, ending: Some(ending), pick }))
 }
 
 /// The lines that come.
@@ -56,7 +57,7 @@ pub struct Following {
     tail: Tail,
     /// `None` when the sandbox has ended.
     ending: Option<Ending>,
-    wanted: Wanted,
+    pick: Pick,
 }
 
 impl std::fmt::Debug for Following {
@@ -76,7 +77,7 @@ impl Following {
             let entries: Vec<AuditEntry> = lines
                 .iter()
                 .filter_map(|line| AuditEntry::parse(line))
-                .filter(|entry| self.wanted.wants(entry))
+                .filter(|entry| (self.pick)(entry))
                 .collect();
             if !entries.is_empty() {
                 return Ok(Some(entries));
@@ -112,7 +113,7 @@ impl Tail {
         let mut lines = Vec::new();
         loop {
             self.read_rest(&mut lines).map_err(|e| fail(&self.path, e))?;
-            let newest = files::open(&self.path).map_err(|e| fail(&self.path, e))?;
+            let newest = reader::open(&self.path).map_err(|e| fail(&self.path, e))?;
             let Some(newest) = newest else { return Ok(lines) };
             if self.is_open(&newest).map_err(|e| fail(&self.path, e))? {
                 return Ok(lines);
