@@ -25,6 +25,7 @@ use agentkernel_model::{
 use agentkernel_store::{Reader, Record};
 use event::Event;
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
@@ -122,6 +123,14 @@ impl Audit {
     /// `reason` is what ended it when nobody asked for that.
     pub(crate) fn stopped(&self, name: &SandboxName, reason: Option<&str>) {
         self.write(|| Event::SandboxStopped { name: name.as_str(), reason });
+    }
+
+    pub(crate) fn updated(&self, name: &SandboxName, labels: &BTreeMap<String, String>) {
+        self.write(|| Event::SandboxUpdated { name: name.as_str(), labels: event::labels(labels) });
+    }
+
+    pub(crate) fn extended(&self, name: &SandboxName, expires_at: &str) {
+        self.write(|| Event::SandboxExtended { name: name.as_str(), expires_at });
     }
 
     pub(crate) fn removed(&self, name: &str) {

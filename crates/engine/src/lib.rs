@@ -8,6 +8,7 @@ pub mod audit;
 pub mod benchmark;
 mod boot;
 pub mod build;
+mod change;
 pub mod clean;
 pub mod clock;
 pub mod connections;

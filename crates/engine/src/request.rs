@@ -52,6 +52,15 @@ pub struct CreateRequest {
     pub description: Option<String>,
 }
 
+/// What becomes other about a sandbox. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SandboxUpdate {
+    /// In the place of all labels that there are.
+    pub labels: Option<Vec<Label>>,
+    /// `Some(None)`: it has none any more.
+    pub description: Option<Option<String>>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {

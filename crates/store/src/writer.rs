@@ -7,7 +7,11 @@ use crate::{
     schema,
 };
 use agentkernel_model::{
-    Error, Kind, Result, id::SandboxId, name::SandboxName, port::PublishedPort, spec::SandboxSpec,
+    Error, Kind, Result,
+    id::SandboxId,
+    name::{Label, SandboxName},
+    port::PublishedPort,
+    spec::SandboxSpec,
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, params};
 use serde::Serialize;
@@ -66,8 +70,6 @@ impl Writer {
     /// # Errors
     /// [`Kind::AlreadyExists`] when the name is taken.
     pub fn insert_intent(&mut self, new: &NewRecord<'_>) -> Result<()> {
-        let labels: BTreeMap<&str, &str> =
-            new.labels.iter().map(|l| (l.key.as_str(), l.value.as_str())).collect();
         let ttl = new.ttl.map(|ttl| i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX));
         let expires_at = new
             .ttl
@@ -76,7 +78,7 @@ impl Writer {
                    ttl_seconds, expires_at, intent, intent_by, status, ports) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 'create', ?12, 'stopped', '[]')";
         let spec = encode(new.spec)?;
-        let labels = encode(&labels)?;
+        let labels = encode(&by_key(new.labels))?;
         let unenforced = encode(&new.unenforced)?;
         let inserted = self.write(|tx| {
             tx.execute(
@@ -133,6 +135,36 @@ impl Writer {
         self.update("UPDATE sandboxes SET spec = ?2 WHERE id = ?1", params![id.to_string(), spec])
     }
 
+    /// From now on it has these labels and no others.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when the record is gone.
+    pub fn set_labels(&mut self, id: SandboxId, labels: &[Label]) -> Result<()> {
+        let labels = encode(&by_key(labels))?;
+        self.update("UPDATE sandboxes SET labels = ?2 WHERE id = ?1", params![id.to_string(), labels])
+    }
+
+    /// From now on this is said of it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when the record is gone.
+    pub fn set_description(&mut self, id: SandboxId, description: Option<&str>) -> Result<()> {
+        self.update(
+            "UPDATE sandboxes SET description = ?2 WHERE id = ?1",
+            params![id.to_string(), description],
+        )
+    }
+
+    /// From now on it expires at `at`, in milliseconds since 1970-01-01 UTC, which is `ttl` after it was created.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when the record is gone.
+    pub fn set_expiry(&mut self, id: SandboxId, at: i64, ttl: Duration) -> Result<()> {
+        let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+        let sql = "UPDATE sandboxes SET expires_at = ?2, ttl_seconds = ?3 WHERE id = ?1";
+        self.update(sql, params![id.to_string(), at, ttl])
+    }
+
     /// It no longer runs.
     ///
     /// # Errors
@@ -184,6 +216,10 @@ impl Writer {
         tx.commit()?;
         Ok(done)
     }
+}
+
+fn by_key(labels: &[Label]) -> BTreeMap<&str, &str> {
+    labels.iter().map(|label| (label.key.as_str(), label.value.as_str())).collect()
 }
 
 fn taken(name: &SandboxName) -> Error {

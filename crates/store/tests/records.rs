@@ -112,6 +112,31 @@ fn a_record_goes_through_its_life() {
 }
 
 #[test]
+fn what_people_say_of_it_and_its_end_change() {
+    let bench = bench();
+    let mut writer = Writer::open(&bench.db).unwrap();
+    let id = bench.insert(&mut writer, "one").unwrap();
+    let other = bench.insert(&mut writer, "two").unwrap();
+    let before = writer.by_id(other).unwrap().unwrap();
+    writer.set_labels(id, &[Label::new("a", "1").unwrap(), Label::new("b", "2").unwrap()]).unwrap();
+    writer.set_description(id, Some("new")).unwrap();
+    writer.set_expiry(id, 90_000, Duration::from_secs(89)).unwrap();
+    let record = writer.by_id(id).unwrap().unwrap();
+    assert_eq!(
+        record.labels.into_iter().collect::<Vec<_>>(),
+        [("a".into(), "1".into()), ("b".into(), "2".into())]
+    );
+    assert_eq!((record.description.as_deref(), record.expires_at), (Some("new"), Some(90_000)));
+    assert_eq!(record.ttl, Some(Duration::from_secs(89)));
+    writer.set_labels(id, &[]).unwrap();
+    writer.set_description(id, None).unwrap();
+    let record = writer.by_id(id).unwrap().unwrap();
+    assert!(record.labels.is_empty() && record.description.is_none());
+    assert_eq!(format!("{:?}", writer.by_id(other).unwrap().unwrap()), format!("{before:?}"));
+    assert_eq!(writer.set_expiry(SandboxId::new(), 0, Duration::ZERO).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
 fn a_taken_name_is_refused_and_changes_nothing() {
     let bench = bench();
     let mut writer = Writer::open(&bench.db).unwrap();

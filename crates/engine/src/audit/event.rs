@@ -37,6 +37,15 @@ pub(super) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },
+    SandboxUpdated {
+        name: &'a str,
+        /// Those that it has now.
+        labels: BTreeMap<&'a str, &'a str>,
+    },
+    SandboxExtended {
+        name: &'a str,
+        expires_at: &'a str,
+    },
     SandboxRemoved {
         name: &'a str,
     },

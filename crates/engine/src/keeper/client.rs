@@ -69,6 +69,17 @@ pub(crate) async fn rules(dir: &SandboxDir) -> Result<()> {
     }
 }
 
+/// Has the sandbox end when the record says that it expires. That it ended meanwhile is no error.
+///
+/// # Errors
+/// As [`stop`]; [`Kind::Conflict`] when the keeper is of an older version.
+pub(crate) async fn expiry(dir: &SandboxDir) -> Result<()> {
+    match talk(dir, &Request::Expiry, Duration::ZERO).await? {
+        None | Some(Reply::Done) => Ok(()),
+        Some(_) => Err(misunderstood()),
+    }
+}
+
 /// Has the keeper begin `command` and look after it; `None` when the sandbox ended instead. Nobody has to hold the lock on
 /// the sandbox's operations for this.
 ///
@@ -170,6 +181,11 @@ fn check_ability(theirs: &Hello, request: &Request) -> Result<()> {
             theirs.rules,
             "change its network rules",
             "stop it with 'agentkernel sandbox stop NAME', change them, and start it again",
+        ),
+        Request::Expiry => (
+            theirs.expiry,
+            "give it more time",
+            "stop it with 'agentkernel sandbox stop NAME', do this again, and start it",
         ),
         Request::Detach(_) | Request::Kill(_) => (
             theirs.detached,

@@ -15,7 +15,7 @@ mod serve;
 mod socket;
 mod visitors;
 
-pub(crate) use client::{detach, kill, rules, stays, stop};
+pub(crate) use client::{detach, expiry, kill, rules, stays, stop};
 pub(crate) use launch::launch;
 
 use crate::engine::Engine;

@@ -34,6 +34,9 @@ pub(crate) enum Request {
     /// The rules of the network in the record are other ones: obey them. Answered when what begins from then on is decided
     /// by them. Only for a keeper whose hello says that it can.
     Rules,
+    /// The moment in the record at which the sandbox expires is another one: obey it. Only for a keeper whose hello says that
+    /// it can.
+    Expiry,
     /// Begin a command and look after it: as many bytes of JSON follow the line. Answered with its id when it has begun.
     /// Only for a keeper whose hello says that it can, as the next one.
     Detach(Detach),
@@ -63,11 +66,14 @@ pub(crate) struct Hello {
     /// Whether it understands [`Request::Detach`] and [`Request::Kill`]. Older ones do not say.
     #[serde(default)]
     pub(crate) detached: bool,
+    /// Whether it understands [`Request::Expiry`]. Older ones do not say.
+    #[serde(default)]
+    pub(crate) expiry: bool,
 }
 
 impl Hello {
     pub(crate) fn ours() -> Self {
-        Self { version: VERSION, pid: std::process::id(), rules: true, detached: true }
+        Self { version: VERSION, pid: std::process::id(), rules: true, detached: true, expiry: true }
     }
 }
 

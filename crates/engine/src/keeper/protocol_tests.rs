@@ -11,14 +11,15 @@ fn messages_keep_their_spelling() {
     // Keepers of earlier releases speak exactly this.
     let spelled = [
         (
-            Request::Hello(Hello { version: 1, pid: 7, rules: false, detached: false }),
-            r#"{"hello":{"version":1,"pid":7,"rules":false,"detached":false}}"#,
+            Request::Hello(Hello { version: 1, pid: 7, rules: false, detached: false, expiry: false }),
+            r#"{"hello":{"version":1,"pid":7,"rules":false,"detached":false,"expiry":false}}"#,
         ),
         (Request::Status, r#""status""#),
         (Request::Stop(Stop { grace_ms: 5 }), r#"{"stop":{"grace_ms":5}}"#),
         (Request::Shutdown, r#""shutdown""#),
         (Request::Stay, r#""stay""#),
         (Request::Rules, r#""rules""#),
+        (Request::Expiry, r#""expiry""#),
         (Request::Detach(Detach { length: 9 }), r#"{"detach":{"length":9}}"#),
         (
             Request::Kill(Kill { id: "0000002a".parse().unwrap(), grace_ms: 5 }),
@@ -39,7 +40,8 @@ fn a_hello_of_the_future_is_understood_and_refused() {
     assert_eq!(error.kind(), Kind::Conflict);
     assert!(error.message().contains("newer"), "{error}");
     assert!(error.hint().unwrap().contains("kill 42"));
-    let older = check_version(&Hello { version: 0, pid: 1, rules: false, detached: false }).unwrap_err();
+    let older = check_version(&Hello { version: 0, pid: 1, rules: false, detached: false, expiry: false })
+        .unwrap_err();
     assert!(older.message().contains("older"), "{older}");
 }
 
@@ -50,6 +52,7 @@ fn a_keeper_that_does_not_say_so_can_do_nothing_new() {
     };
     assert!(!hello.rules && Hello::ours().rules);
     assert!(!hello.detached && Hello::ours().detached);
+    assert!(!hello.expiry && Hello::ours().expiry);
 }
 
 #[test]

@@ -6,13 +6,13 @@ use super::{
     expiry,
     protocol::Phase,
     socket,
-    visitors::{self, Heard, Order, Reception, StopRequest},
+    visitors::{self, Demands, Heard, Order, Reception, StopRequest},
 };
 use crate::{detached::Place, directories, engine::Engine, query, record, record::reason};
 use agentkernel_backend::DriverState;
 use agentkernel_egress::HostGateway;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId, policy::Network};
-use agentkernel_store::{Stopped, Writer};
+use agentkernel_store::{Record, Stopped, Writer};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     net::UnixListener,
@@ -74,13 +74,18 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     let watched = Arc::clone(&sandbox);
     let mut gone = watched.gone();
     let mut expired = Box::pin(expiry::reached(expires_at));
-    let mut order = Order::default();
+    let mut order = Demands::default();
     let (state, request, reason) = loop {
         let end = tokio::select! {
             Some(demand) = demanded.recv() => match order.hear(demand) {
                 Some(Heard::Stop(request)) => End::Asked(request),
-                Some(Heard::Rules(done)) => {
+                Some(Heard::Obey(Order::Rules, done)) => {
                     let _left = done.send(obey(engine, id, gateway.as_deref(), trusts_gateway));
+                    continue;
+                }
+                Some(Heard::Obey(Order::Expiry, done)) => {
+                    let now = of_record(engine, id);
+                    let _left = done.send(now.map(|now| expired.set(expiry::reached(now.expires_at))));
                     continue;
                 }
                 None => continue,
@@ -128,12 +133,14 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     Ok(())
 }
 
+fn of_record(engine: &Engine, id: SandboxId) -> Result<Record> {
+    query::by_id(engine, id)?.ok_or_else(|| Error::new(Kind::NotFound, "the sandbox was removed meanwhile"))
+}
+
 /// Has `gateway` decide by the rules that the record has now. Only a sandbox that `trusts_gateway` can have its requests
 /// read.
 fn obey(engine: &Engine, id: SandboxId, gateway: Option<&HostGateway>, trusts_gateway: bool) -> Result<()> {
-    let Some(record) = query::by_id(engine, id)? else {
-        return Err(Error::new(Kind::NotFound, "the sandbox was removed meanwhile"));
-    };
+    let record = of_record(engine, id)?;
     let (Network::Rules(rules), Some(gateway)) = (record.spec()?.policy.network, gateway) else {
         return Err(Error::new(Kind::Conflict, "the sandbox runs without a gateway")
             .with_hint("stop it and start it again"));

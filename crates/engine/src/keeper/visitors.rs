@@ -32,8 +32,16 @@ pub(super) enum Wish {
     Stop(StopRequest),
     /// See [`Request::Stay`].
     Stay(oneshot::Sender<()>),
+    Obey(Order, oneshot::Sender<Result<()>>),
+}
+
+/// Which part of the record is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
     /// See [`Request::Rules`].
-    Rules(oneshot::Sender<Result<()>>),
+    Rules,
+    /// See [`Request::Expiry`].
+    Expiry,
 }
 
 /// A wish and the number of the connection that it came in on.
@@ -47,17 +55,17 @@ pub(super) struct Demand {
 #[derive(Debug)]
 pub(super) enum Heard {
     Stop(StopRequest),
-    Rules(oneshot::Sender<Result<()>>),
+    Obey(Order, oneshot::Sender<Result<()>>),
 }
 
 /// Which demands still count.
 #[derive(Debug, Default)]
-pub(super) struct Order {
+pub(super) struct Demands {
     /// The connection on which the sandbox was last asked to stay.
     stays_for: u64,
 }
 
-impl Order {
+impl Demands {
     /// What is left to do for `demand`; a stop counts unless the sandbox was asked to stay since its connection was opened.
     pub(super) fn hear(&mut self, demand: Demand) -> Option<Heard> {
         match demand.wish {
@@ -72,7 +80,7 @@ impl Order {
                 None
             }
             Wish::Stop(request) => Some(Heard::Stop(request)),
-            Wish::Rules(done) => Some(Heard::Rules(done)),
+            Wish::Obey(order, done) => Some(Heard::Obey(order, done)),
         }
     }
 }
@@ -127,7 +135,8 @@ impl Visitor {
                 Request::Stop(stop) => self.stop(stop.grace()).await,
                 Request::Shutdown => self.stop(Duration::ZERO).await,
                 Request::Stay => self.stay().await,
-                Request::Rules => self.rules().await,
+                Request::Rules => self.obey(Order::Rules).await,
+                Request::Expiry => self.obey(Order::Expiry).await,
                 Request::Detach(Detach { length }) => self.detach(length).await?,
                 Request::Kill(kill) => done(self.reception.commands.kill(kill.id, kill.grace()).await),
             };
@@ -163,9 +172,9 @@ impl Visitor {
         }
     }
 
-    async fn rules(&self) -> Reply {
+    async fn obey(&self, order: Order) -> Reply {
         let (told, answer) = oneshot::channel();
-        if !self.demand(Wish::Rules(told)).await {
+        if !self.demand(Wish::Obey(order, told)).await {
             return Reply::Done;
         }
         done(answer.await.unwrap_or(Ok(())))
@@ -207,16 +216,16 @@ mod tests {
 
     #[test]
     fn a_stop_counts_unless_somebody_came_later_who_wants_it_to_stay() {
-        let mut order = Order::default();
-        assert!(matches!(order.hear(stop(1).0), Some(Heard::Stop(_))));
+        let mut demands = Demands::default();
+        assert!(matches!(demands.hear(stop(1).0), Some(Heard::Stop(_))));
         let (told, mut answer) = oneshot::channel();
-        assert!(order.hear(Demand { visitor: 5, wish: Wish::Stay(told) }).is_none());
+        assert!(demands.hear(Demand { visitor: 5, wish: Wish::Stay(told) }).is_none());
         assert!(answer.try_recv().is_ok());
         let (late, mut answer) = stop(4);
-        assert!(order.hear(late).is_none());
+        assert!(demands.hear(late).is_none());
         assert_eq!(answer.try_recv().unwrap().unwrap_err().kind(), Kind::Conflict);
         for visitor in [5, 6] {
-            assert!(order.hear(stop(visitor).0).is_some());
+            assert!(demands.hear(stop(visitor).0).is_some());
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod backends;
 mod bench;
+mod changes;
 mod crashes;
 mod daemon;
 mod detached;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         lifecycle::TESTS,
         crashes::TESTS,
         daemon::TESTS,
+        changes::TESTS,
         detached::TESTS,
         runs::TESTS,
         selection::TESTS,
