@@ -8,6 +8,7 @@
 )]
 
 mod cli {
+    mod agents;
     mod audit;
     mod backends;
     mod clean;

@@ -13,6 +13,7 @@ mod completion;
 mod configuration;
 mod context;
 mod env;
+mod held;
 mod hidden;
 mod image;
 mod printer;

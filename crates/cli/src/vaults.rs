@@ -11,6 +11,7 @@ use agentkernel_trust::{
 use clap::Args;
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
 };
@@ -56,6 +57,43 @@ impl VaultArgs {
             Err(error) => context.printer.note(format_args!("the keychain was not asked: {error}")),
         }
         all
+    }
+}
+
+/// What can be seen of vaults without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum VaultSight {
+    /// There is none.
+    Nothing,
+    /// It would take a passphrase.
+    Closed,
+    /// With these words `secret list` reads them.
+    Open(Vec<OsString>),
+}
+
+impl VaultArgs {
+    /// # Errors
+    /// For a vault that cannot be read.
+    pub(crate) fn sight(&self, context: &Context) -> Result<VaultSight> {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(kind) = self.vault {
+            words.extend(["--vault".into(), kind.as_str().into()]);
+        }
+        let protection = match self.vault {
+            None | Some(VaultKind::File) => self.file(context, None).protection()?,
+            Some(VaultKind::Keychain | VaultKind::Env) => None,
+        };
+        if protection == Some(Protection::Passphrase) {
+            // What is no file on a disk can be read once only.
+            match self.passphrase_file.as_ref().filter(|file| file.is_file()) {
+                Some(file) => words.extend(["--passphrase-file".into(), file.clone().into()]),
+                None => return Ok(VaultSight::Closed),
+            }
+        }
+        if self.vault.is_none() && protection.is_none() && keychain(context).ready().is_err() {
+            return Ok(VaultSight::Nothing);
+        }
+        Ok(VaultSight::Open(words))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     account::Account,
-    agent::{Agent, GitIdentity},
+    author::GitIdentity,
     bound::LONGEST_SCRIPT,
     build::Build,
     document::Document,
@@ -17,6 +17,7 @@ use crate::{
 };
 use agentkernel_model::{
     Error, Kind, Result,
+    agent::Agent,
     command::EnvVar,
     egress::{EgressRule, Verdict},
     guard::GuardedName,

@@ -1,14 +1,13 @@
 //! The `agentkernel.toml` that `agentkernel init` writes.
 
 use crate::{
-    agent::Agent,
     file::Config,
     key,
     render::{self, Block},
     schema::URL,
     template::Template,
 };
-use agentkernel_model::name::SandboxName;
+use agentkernel_model::{agent::Agent, name::SandboxName};
 use std::fmt::Write as _;
 
 /// What stands in the file as a comment where nothing else is said: table, key, value.

@@ -4,8 +4,8 @@
 //! To add a key: one row in [`KEYS`], one field of [`crate::Config`], one line where its table is read, one in
 //! `render.rs`, and its case in `trust.rs`. Tests fail for a row without the rest.
 
-use crate::{agent::Agent, languages::RUNTIMES, workspace::MODES};
-use agentkernel_model::policy::Profile;
+use crate::{languages::RUNTIMES, workspace::MODES};
+use agentkernel_model::{agent::Agent, policy::Profile};
 
 /// What a value looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
-mod agent;
+mod author;
 mod bound;
 mod build;
 pub mod detect;
@@ -34,7 +34,7 @@ mod validate;
 mod workspace;
 
 pub use account::Account;
-pub use agent::{Agent, GitIdentity};
+pub use author::GitIdentity;
 pub use build::Build;
 pub use detect::{Detected, ProjectFiles, Why};
 pub use entry::{FileBody, FileEntry};

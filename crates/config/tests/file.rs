@@ -1,9 +1,10 @@
 //! agentkernel.toml: what is read, and what each mistake says.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use agentkernel_config::{Account, Agent, Config, FileBody, GitIdentity, Share};
+use agentkernel_config::{Account, Config, FileBody, GitIdentity, Share};
 use agentkernel_model::{
     Kind,
+    agent::Agent,
     command::{EnvVar, User},
     image::ImageRef,
     mount::Access,

@@ -4,6 +4,7 @@
 //! knows no backend by name, prints nothing and reads no environment variable.
 #![forbid(unsafe_code)]
 
+pub mod agents;
 pub mod audit;
 pub mod benchmark;
 mod boot;

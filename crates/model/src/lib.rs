@@ -4,6 +4,7 @@
 //! its types has been parsed: past this crate nothing is a raw string.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod capabilities;
 pub mod capset;
 pub mod cidr;

@@ -2,10 +2,10 @@
 
 use crate::{context::Context, project::FOUND, settings, templates::Library};
 use agentkernel_config::{
-    Agent, init,
+    init,
     template::{self, Specifier},
 };
-use agentkernel_model::{Error, Kind, Result, name::SandboxName};
+use agentkernel_model::{Error, Kind, Result, agent::Agent, name::SandboxName};
 use clap::Args;
 use std::{
     fs::OpenOptions,

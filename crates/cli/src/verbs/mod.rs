@@ -1,5 +1,6 @@
 //! The verbs: one file each, holding its flags, its help and its one call of the engine.
 
+mod agents;
 mod attach;
 mod audit;
 mod benchmark;
@@ -58,6 +59,8 @@ pub(crate) enum Verb {
     Trust(trust::Trust),
     /// Serve the HTTP API
     Serve(Box<serve::Serve>),
+    /// See which coding agents are here, and whether there is a key for them
+    Agents(agents::Agents),
     /// Keep sandboxes warm: start, status, stop
     #[command(subcommand)]
     Daemon(daemon::Verb),
@@ -126,6 +129,7 @@ impl Verb {
         let json = match self {
             Self::Run(verb) => verb.json,
             Self::Exec(verb) => verb.json,
+            Self::Agents(verb) => verb.json,
             Self::Doctor(verb) => verb.json,
             Self::Setup(verb) => verb.json,
             Self::Policy(verb) => verb.json(),
@@ -170,6 +174,7 @@ impl Verb {
             Self::Daemon(verb) => verb.execute(context),
             Self::Trust(verb) => verb.execute(context),
             Self::Setup(verb) => verb.execute(context),
+            Self::Agents(verb) => verb.execute(context),
             Self::Doctor(verb) => verb.execute(context),
             Self::Policy(verb) => verb.execute(context),
             Self::Audit(verb) => verb.execute(context),

@@ -1,51 +1,6 @@
-//! The coding agent of a project, and the author of what it commits.
+//! The author of what is committed inside.
 
-use agentkernel_model::{Error, Result, command::EnvVar, suggest, text::printable};
-use std::{fmt, str::FromStr};
-
-/// A coding agent that a project prefers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Agent {
-    Claude,
-    Gemini,
-    Codex,
-    OpenCode,
-}
-
-impl Agent {
-    pub const NAMES: [&'static str; 4] = ["claude", "gemini", "codex", "opencode"];
-
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Claude => "claude",
-            Self::Gemini => "gemini",
-            Self::Codex => "codex",
-            Self::OpenCode => "opencode",
-        }
-    }
-}
-
-impl FromStr for Agent {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "claude" => Ok(Self::Claude),
-            "gemini" => Ok(Self::Gemini),
-            "codex" => Ok(Self::Codex),
-            "opencode" => Ok(Self::OpenCode),
-            _ => Err(Error::invalid(format!("'{}' is not an agent", printable(text)))
-                .with_hint(suggest::hint(text, &Self::NAMES))),
-        }
-    }
-}
-
-impl fmt::Display for Agent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+use agentkernel_model::{Error, Result, command::EnvVar, text::printable};
 
 /// The author of commits that are made inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
