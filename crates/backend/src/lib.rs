@@ -6,6 +6,7 @@
 
 pub mod admit;
 pub mod driver;
+pub mod file;
 pub mod gateway;
 pub mod host;
 pub mod process;
@@ -15,9 +16,10 @@ pub mod state;
 
 pub use admit::{Admitted, Refusal};
 pub use driver::{Backend, CreateInputs, Driver, Health, Owned, Pooling, Registry};
+pub use file::{EntryKind, FileEntry, FileKind, FileList, OpenFile};
 pub use gateway::{ByteStream, Datagram, Flow, Gateway, Uplink};
 pub use host::{Host, Surroundings};
 pub use process::{ByteSink, ByteSource, Control, Exit, ExitFuture, Output, Process};
 pub use rootfs::{GeneratedFile, Graft, ImageDefaults, Lease, Owners, Rootfs};
-pub use sandbox::{FileKind, Files, Sandbox, Stats};
+pub use sandbox::{Files, Sandbox, Stats};
 pub use state::DriverState;

@@ -1,10 +1,15 @@
 //! A running sandbox.
 
-use crate::{gateway::ByteStream, process::Process};
+use crate::{
+    file::{FileKind, FileList, OpenFile},
+    gateway::ByteStream,
+    process::Process,
+};
 use agentkernel_model::{Result, command::ExecSpec, path::GuestPath};
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{fmt, os::fd::OwnedFd};
+use tokio::io::AsyncRead;
 
 /// A running sandbox. All methods take `&self`: many commands run at once.
 #[async_trait]
@@ -48,6 +53,40 @@ pub trait Files: Send + Sync {
     /// `NotFound` when the directory does not exist; `Denied` when the policy makes it read-only.
     async fn write(&self, path: &GuestPath, mode: u32, content: &[u8]) -> Result<()>;
 
+    /// Opens a regular file for reading. How much of it is read is the caller's to bound.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when it is not a regular file; `Denied` for what is in /proc.
+    async fn open(&self, path: &GuestPath) -> Result<OpenFile>;
+
+    /// Writes everything that `content` has to a regular file, and says how many bytes that was. Directories on the way
+    /// are made; a link at `path` is followed. Readers see the old content or the new, and an error of `content` leaves
+    /// the old, except where the file cannot be replaced, as when it is itself a mount: there it is written in place.
+    /// A file that is there keeps its mode and its owner; a new one, and each new directory, belongs to whom the
+    /// directory that it is in belongs, and the file has `mode`.
+    ///
+    /// # Errors
+    /// `Invalid` when something else is there; `NotFound` when the way there leads through a link to nothing; `Denied`
+    /// when the policy makes it read-only, and for what is in /proc.
+    async fn store(
+        &self,
+        path: &GuestPath,
+        mode: u32,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64>;
+
+    /// Removes what is at `path`, but not a directory; of a link, the link.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when it is a directory; `Denied` when the policy makes it read-only.
+    async fn remove(&self, path: &GuestPath) -> Result<()>;
+
+    /// What is in the directory `path`, by name: at most [`FileList::MAX`] entries.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when it is not a directory; `Denied` for what is in /proc.
+    async fn list(&self, path: &GuestPath) -> Result<FileList>;
+
     /// What is at `path`, links followed as far as they lead inside; `None` when nothing is.
     ///
     /// # Errors
@@ -71,15 +110,6 @@ pub trait Files: Send + Sync {
     /// `NotFound` when the directory does not exist; `Denied` when the policy makes it read-only; `Invalid` for a broken
     /// archive. What was unpacked before stays.
     async fn unpack(&self, path: &GuestPath, from: OwnedFd) -> Result<()>;
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FileKind {
-    File,
-    Directory,
-    /// A device, pipe, socket, or a link that leads nowhere.
-    Other,
 }
 
 /// Each value is `None` where the backend cannot tell.

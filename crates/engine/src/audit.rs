@@ -101,6 +101,10 @@ impl Audit {
         self.write(|| Event::FileWritten { sandbox: sandbox.as_str(), path: cut(path.as_str(), TEXT) });
     }
 
+    pub(crate) fn file_removed(&self, sandbox: &SandboxName, path: &GuestPath) {
+        self.write(|| Event::FileRemoved { sandbox: sandbox.as_str(), path: cut(path.as_str(), TEXT) });
+    }
+
     pub(crate) fn created(&self, name: &SandboxName, made: &Result<SandboxInfo>) {
         match made {
             Ok(info) => self.write(|| Event::SandboxCreated {

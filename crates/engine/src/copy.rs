@@ -102,7 +102,7 @@ pub(crate) async fn export(engine: &Engine, name: &SandboxName, to: OwnedFd) -> 
 }
 
 /// Does `work` on the running sandbox; one that is stopped is started for it, and stopped again.
-async fn with_sandbox<T>(
+pub(crate) async fn with_sandbox<T>(
     engine: &Engine,
     name: &SandboxName,
     work: impl AsyncFnOnce(Arc<dyn Sandbox>) -> Result<T>,
@@ -124,7 +124,7 @@ async fn with_sandbox<T>(
     result
 }
 
-async fn attach(engine: &Engine, name: &SandboxName) -> Result<Arc<dyn Sandbox>> {
+pub(crate) async fn attach(engine: &Engine, name: &SandboxName) -> Result<Arc<dyn Sandbox>> {
     let record = query::by_name(engine, name)?;
     record::check_finished(name, record.intent)?;
     let backend = engine.backend(engine.registry.find(record.backend.as_str())?)?;

@@ -8,7 +8,9 @@ use crate::{
     connections::{self, ConnectionQuery, Ends, Verified},
     copy, create,
     directories::{self, SandboxDir},
-    doctor, exec, gc,
+    doctor, exec,
+    files::{self, FileContent},
+    gc,
     images::{self, Checked, Freed, ImagePlaces, ImageRow, Obtained, Origin, Prune},
     keeper, lifecycle,
     network::{self, NetworkChange},
@@ -23,7 +25,7 @@ use crate::{
     values::Values,
     volumes,
 };
-use agentkernel_backend::{Backend, Driver, Host, Process, Registry};
+use agentkernel_backend::{Backend, Driver, FileList, Host, Process, Registry};
 use agentkernel_image::{HostFacts, Images, Progress, PullPolicy, Pulled};
 use agentkernel_model::{
     Result,
@@ -45,6 +47,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tokio::io::AsyncRead;
 
 #[derive(Debug)]
 pub struct Engine {
@@ -231,6 +234,56 @@ impl Engine {
         let copied = self.audit.watched(name, copy::copy_out(self, name, from, to).await)?;
         self.audit.file_read(name, &from.path);
         Ok(copied)
+    }
+
+    /// Opens a regular file of a sandbox. Links lead where they lead inside. A stopped sandbox is started for it and
+    /// stopped again; a file of one is 16 MiB long at most.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Invalid` for what is no regular file; `Denied` for what is
+    /// in /proc; `Exhausted`.
+    pub async fn read_file(&self, name: &SandboxName, path: &GuestPath) -> Result<FileContent> {
+        let content = self.audit.watched(name, files::read(self, name, path).await)?;
+        self.audit.file_read(name, path);
+        Ok(content)
+    }
+
+    /// Writes a regular file of a sandbox, and says how many bytes that was. Directories on the way are made. A file that
+    /// is there keeps its mode; it has its old content until the new is whole, and for good when `body` fails or has
+    /// another length than `size`. A stopped sandbox is started for it and stopped again.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](agentkernel_model::Kind::Invalid), `NotFound`, `Denied`, `Exhausted`.
+    pub async fn write_file(
+        &self,
+        name: &SandboxName,
+        path: &GuestPath,
+        body: impl AsyncRead + Send,
+        size: Option<u64>,
+    ) -> Result<u64> {
+        let written = self.audit.watched(name, files::write(self, name, path, body, size).await)?;
+        self.audit.file_written(name, path);
+        Ok(written)
+    }
+
+    /// Removes a file or a link of a sandbox. A stopped one is started for it and stopped again.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Invalid` for a directory; `Denied`.
+    pub async fn remove_file(&self, name: &SandboxName, path: &GuestPath) -> Result<()> {
+        self.audit.watched(name, files::remove(self, name, path).await)?;
+        self.audit.file_removed(name, path);
+        Ok(())
+    }
+
+    /// What is in a directory of a sandbox, by name; at most [`FileList::MAX`] entries. A stopped sandbox is started for
+    /// it and stopped again.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Invalid` for what is no directory; `Denied` for what is in
+    /// /proc.
+    pub async fn list_files(&self, name: &SandboxName, path: &GuestPath) -> Result<FileList> {
+        self.audit.watched(name, files::list(self, name, path).await)
     }
 
     /// Writes the sandbox's own files, not what is mounted, to `to` as a tar archive.

@@ -22,6 +22,7 @@ mod doctor;
 pub mod engine;
 mod entrypoint;
 mod exec;
+pub mod files;
 mod gc;
 pub mod guard;
 mod held;

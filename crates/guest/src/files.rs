@@ -1,6 +1,7 @@
 //! Files of the sandbox, opened by a process inside: links lead where they lead inside, never to the host.
 
 use crate::{
+    entries,
     sys::{self, Forked},
     wire::{Fault, Reply, send},
 };
@@ -97,6 +98,28 @@ pub(crate) fn open_apart(answer: &OwnedFd, path: &str) -> Result<(), Errno> {
 pub(crate) fn look_apart(answer: &OwnedFd, path: &str) -> Result<(), Errno> {
     apart(answer, |answer| {
         let reply = look(path).map_or_else(Reply::Refused, |kind| Reply::Looked { kind });
+        send(answer, &reply, &[])
+    })
+}
+
+/// [`entries::remove`] by a child of init. The answer goes to `answer` directly.
+pub(crate) fn remove_apart(answer: &OwnedFd, path: &str) -> Result<(), Errno> {
+    apart(answer, |answer| {
+        let reply = match entries::remove(&open_inside, path) {
+            Ok(()) => Reply::Removed,
+            Err(errno) => Reply::Refused(Fault::new(format!("remove {path}"), errno)),
+        };
+        send(answer, &reply, &[])
+    })
+}
+
+/// [`entries::list`] by a child of init. The answer goes to `answer` directly.
+pub(crate) fn list_apart(answer: &OwnedFd, path: &str) -> Result<(), Errno> {
+    apart(answer, |answer| {
+        let reply = match entries::list(&open_inside, path) {
+            Ok(list) => Reply::Listed(list),
+            Err(errno) => Reply::Refused(Fault::new(format!("list {path}"), errno)),
+        };
         send(answer, &reply, &[])
     })
 }

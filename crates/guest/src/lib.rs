@@ -11,6 +11,7 @@ pub mod client;
 pub mod command;
 pub mod conversation;
 pub mod defaults;
+pub mod entries;
 pub mod fault;
 mod fileaccess;
 pub mod files;

@@ -347,6 +347,9 @@ impl Service {
             Request::Open { path } => files::open_apart(&caller.socket, &path),
             Request::Write { path, mode } => self.transfer(index, &Task::Write { path, mode }),
             Request::Look { path } => files::look_apart(&caller.socket, &path),
+            Request::Remove { path } => files::remove_apart(&caller.socket, &path),
+            Request::List { path } => files::list_apart(&caller.socket, &path),
+            Request::Store { path, mode } => self.transfer(index, &Task::Store { path, mode }),
             Request::Pack { path, name } => self.transfer(index, &Task::Pack { path, name }),
             Request::Unpack { path } => {
                 let ownership = self.walls.ownership();

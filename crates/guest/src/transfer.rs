@@ -2,6 +2,7 @@
 //! sandbox, and blocks nobody.
 
 use crate::{
+    entries::Incoming,
     fault::Step,
     files,
     sys::{self, Forked},
@@ -31,6 +32,7 @@ pub(crate) enum Task {
     Pack { path: String, name: String },
     Unpack { path: String, ownership: Ownership },
     Write { path: String, mode: u32 },
+    Store { path: String, mode: u32 },
 }
 
 /// Starts a child of init that does `task` with `pipe` and says at `answer` how it went.
@@ -60,6 +62,10 @@ impl Task {
                 Ok(file) => write(pipe, file),
                 Err(fault) => return Reply::Refused(fault),
             },
+            Self::Store { path, mode } => match Incoming::begin(&files::open_inside, path, *mode) {
+                Ok(incoming) => store(pipe, incoming),
+                Err(errno) => return Reply::Refused(Fault::new(format!("write {path}"), errno)),
+            },
             Self::Pack { path, name } => packed(path, name, pipe),
             Self::Unpack { path, ownership } => unpacked(path, *ownership, pipe),
         };
@@ -80,6 +86,27 @@ fn write(mut content: File, file: OwnedFd) -> Result<()> {
             0 => return Ok(()),
             count => file.write_all(&buffer[..count]).map_err(failed)?,
         }
+    }
+}
+
+/// The longest chunk of a file that is stored.
+pub(crate) const MAX_CHUNK: usize = 64 * 1024;
+
+/// The content comes in chunks, a length of four bytes before each, and ends with one of length 0: a pipe that ends
+/// without it is a caller who left.
+fn store(mut content: File, mut incoming: Incoming) -> Result<()> {
+    let failed = |e| Error::io("cannot write the file", e);
+    let mut buffer = vec![0; MAX_CHUNK];
+    loop {
+        let mut length = [0; 4];
+        content.read_exact(&mut length).map_err(failed)?;
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if length == 0 {
+            return incoming.commit().map_err(failed);
+        }
+        let chunk = buffer.get_mut(..length).ok_or_else(|| Error::internal("a chunk is too long"))?;
+        content.read_exact(chunk).map_err(failed)?;
+        incoming.file().write_all(chunk).map_err(failed)?;
     }
 }
 

@@ -4,7 +4,7 @@
 //! Both ends are the same binary or two versions of it, so [`VERSION`] goes first. Init reads from the host only, and
 //! the host reads from an init that no guest can reach; both bound what they read all the same.
 
-use agentkernel_backend::FileKind;
+use agentkernel_backend::{FileKind, FileList};
 use agentkernel_model::{Error, Kind, text::printable};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -70,6 +70,20 @@ pub enum Request {
     Look {
         path: String,
     },
+    /// A regular file's new content, which takes the place of the old when it is whole; the pipe that it comes through, in
+    /// [`chunks`](crate::transfer), comes along.
+    Store {
+        path: String,
+        mode: u32,
+    },
+    /// One file or link is removed.
+    Remove {
+        path: String,
+    },
+    /// What is in this directory.
+    List {
+        path: String,
+    },
     /// What is at `path` as an archive, whose entries are called `name`; the pipe that it goes to comes along.
     Pack {
         path: String,
@@ -132,6 +146,8 @@ pub enum Reply {
     Looked {
         kind: Option<FileKind>,
     },
+    Removed,
+    Listed(FileList),
     /// The archive was written, or read to its end; or the file was written.
     Transferred,
     NotTransferred(Failure),

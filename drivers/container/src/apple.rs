@@ -7,6 +7,7 @@
 
 mod answers;
 mod defaults;
+mod entries;
 mod ephemeral;
 mod files;
 mod images;

@@ -8,7 +8,8 @@ use super::{
 use agentkernel_archive::{
     Bounds, Crossing, Existing, Ownership, PackOptions, UnpackOptions, Whiteouts, pack, unpack,
 };
-use agentkernel_backend::{FileKind, Files};
+use agentkernel_backend::{ByteSource, FileKind, FileList, Files, OpenFile};
+use agentkernel_guest::entries::{self, Incoming};
 use agentkernel_model::{Error, Kind, Result, path::GuestPath};
 use async_trait::async_trait;
 use rustix::{
@@ -20,6 +21,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::fd::{AsFd as _, OwnedFd},
 };
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 #[derive(Debug)]
 pub(super) struct FakeFiles {
@@ -36,6 +38,25 @@ impl FakeFiles {
     /// Without opening it.
     fn find(&self, path: &GuestPath, flags: OFlags) -> io::Result<File> {
         in_root(&self.home.root(), path.relative(), flags | OFlags::PATH, Mode::empty()).map(File::from)
+    }
+}
+
+/// What /proc shows is that of whoever looks.
+fn check_no_process(path: &GuestPath) -> Result<()> {
+    if path.as_str() == "/proc" || path.as_str().starts_with("/proc/") {
+        return Err(Error::new(Kind::Denied, format!("'{path}' is not a file of the sandbox")));
+    }
+    Ok(())
+}
+
+impl FakeFiles {
+    /// As a sandbox's own process 1 opens paths.
+    fn opener(&self) -> impl Fn(&str, OFlags, Mode) -> Result<OwnedFd, Errno> {
+        let root = self.home.root();
+        move |path, flags, mode| {
+            let opened = in_root(&root, path.trim_start_matches('/'), flags, mode);
+            opened.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+        }
     }
 }
 
@@ -74,6 +95,52 @@ impl Files for FakeFiles {
             Err(e) => return Err(fault("write", path, e)),
         };
         file.write_all(content).map_err(|e| fault("write", path, e))
+    }
+
+    async fn open(&self, path: &GuestPath) -> Result<OpenFile> {
+        check_no_process(path)?;
+        self.control.pass(Step::FileRead).await?;
+        let file = self.open(path, OFlags::RDONLY, Mode::empty()).map_err(|e| fault("read", path, e))?;
+        regular(&file, path)?;
+        let size = file.metadata().map_err(|e| fault("read", path, e))?.len();
+        Ok(OpenFile { size: Some(size), content: ByteSource::Fd(file.into()) })
+    }
+
+    async fn store(
+        &self,
+        path: &GuestPath,
+        mode: u32,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64> {
+        self.control.pass(Step::FileWrite).await?;
+        let failed = |e| fault("write", path, e);
+        let incoming = Incoming::begin(&self.opener(), path.as_str(), mode);
+        let mut incoming = incoming.map_err(|e| failed(e.into()))?;
+        let (mut total, mut buffer) = (0, vec![0; 64 * 1024]);
+        loop {
+            let count = content.read(&mut buffer).await.map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            incoming.file().write_all(&buffer[..count]).map_err(failed)?;
+            total += u64::try_from(count).unwrap_or(0);
+        }
+        incoming.commit().map_err(failed)?;
+        Ok(total)
+    }
+
+    async fn remove(&self, path: &GuestPath) -> Result<()> {
+        self.control.pass(Step::FileWrite).await?;
+        entries::remove(&self.opener(), path.as_str()).map_err(|e| fault("remove", path, e.into()))
+    }
+
+    async fn list(&self, path: &GuestPath) -> Result<FileList> {
+        check_no_process(path)?;
+        self.control.pass(Step::FileRead).await?;
+        match entries::list(&self.opener(), path.as_str()) {
+            Err(Errno::NOTDIR) => Err(Error::invalid(format!("'{path}' is not a directory"))),
+            other => other.map_err(|e| fault("list", path, e.into())),
+        }
     }
 
     async fn kind(&self, path: &GuestPath) -> Result<Option<FileKind>> {
@@ -151,9 +218,9 @@ fn fault(verb: &str, path: &GuestPath, error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Kind::NotFound,
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Kind::Denied,
-        // ENXIO: a FIFO without a reader, or a socket.
+        // ENXIO: a FIFO without a reader, or a socket; EINVAL, ELOOP: what is no file.
         io::ErrorKind::IsADirectory => Kind::Invalid,
-        _ if error.raw_os_error() == Some(6) => Kind::Invalid,
+        _ if [Some(6), Some(22), Some(40)].contains(&error.raw_os_error()) => Kind::Invalid,
         _ => return Error::io(message, error),
     };
     Error::new(kind, message).with_source(error)

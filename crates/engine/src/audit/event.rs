@@ -72,6 +72,10 @@ pub(super) enum Event<'a> {
         sandbox: &'a str,
         path: String,
     },
+    FileRemoved {
+        sandbox: &'a str,
+        path: String,
+    },
     SessionAttached {
         sandbox: &'a str,
     },

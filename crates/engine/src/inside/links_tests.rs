@@ -1,6 +1,6 @@
 use super::*;
 use agentkernel_archive::{Crossing, PackOptions, pack};
-use agentkernel_backend::FileKind;
+use agentkernel_backend::{FileKind, FileList, OpenFile};
 use async_trait::async_trait;
 use rustix::fs::{Mode, OFlags};
 use std::{fs, fs::File, os::fd::AsFd as _, os::unix::fs::symlink};
@@ -15,6 +15,27 @@ impl Files for Shown {
     }
 
     async fn write(&self, _: &GuestPath, _: u32, _: &[u8]) -> Result<()> {
+        Err(Error::internal("not asked for"))
+    }
+
+    async fn open(&self, _: &GuestPath) -> Result<OpenFile> {
+        Err(Error::internal("not asked for"))
+    }
+
+    async fn store(
+        &self,
+        _: &GuestPath,
+        _: u32,
+        _: &mut (dyn tokio::io::AsyncRead + Send + Unpin),
+    ) -> Result<u64> {
+        Err(Error::internal("not asked for"))
+    }
+
+    async fn remove(&self, _: &GuestPath) -> Result<()> {
+        Err(Error::internal("not asked for"))
+    }
+
+    async fn list(&self, _: &GuestPath) -> Result<FileList> {
         Err(Error::internal("not asked for"))
     }
 

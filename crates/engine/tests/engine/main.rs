@@ -12,6 +12,7 @@ mod changes;
 mod crashes;
 mod daemon;
 mod detached;
+mod files;
 mod lifecycle;
 mod runs;
 mod selection;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         daemon::TESTS,
         changes::TESTS,
         detached::TESTS,
+        files::TESTS,
         runs::TESTS,
         selection::TESTS,
         backends::TESTS,

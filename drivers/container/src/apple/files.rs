@@ -1,12 +1,13 @@
 //! Files of a running sandbox, by its own `cat` and `tar`: they see what a command would see.
 
 use super::{
+    entries,
     inside::Inside,
     program::{self, MAX_SAID, SLOW},
     renamed,
     scripts::{self, FORBIDDEN, MISSING, MOUNTED, OTHER_KIND},
 };
-use agentkernel_backend::{FileKind, Files};
+use agentkernel_backend::{FileKind, FileList, Files, OpenFile};
 use agentkernel_model::{Error, Kind, Result, path::GuestPath};
 use async_trait::async_trait;
 use std::{
@@ -15,7 +16,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
 };
 
@@ -24,7 +25,7 @@ const NO_PROGRAM: i32 = 127;
 
 impl Inside {
     /// A call of `script`, killed when nobody waits for it, that says on stderr what is the matter.
-    fn call(&self, script: &str, flags: &[&str], arguments: &[&str]) -> Command {
+    pub(super) fn call(&self, script: &str, flags: &[&str], arguments: &[&str]) -> Command {
         let mut call = self.program.call(self.script(script, flags, arguments));
         call.stderr(Stdio::piped()).kill_on_drop(true);
         call
@@ -37,7 +38,7 @@ impl Inside {
     }
 
     /// Waits for the end of `child`, which works on `path`.
-    async fn done(&self, child: &mut Child, path: &GuestPath) -> Result<()> {
+    pub(super) async fn done(&self, child: &mut Child, path: &GuestPath) -> Result<()> {
         let said = child.stderr.take();
         let ended = async { tokio::join!(child.wait(), program::tail(said, MAX_SAID)) };
         let (status, said) = ended.await;
@@ -70,7 +71,7 @@ impl Inside {
         }
     }
 
-    fn spawn(&self, mut call: Command) -> Result<Child> {
+    pub(super) fn spawn(&self, mut call: Command) -> Result<Child> {
         call.spawn().map_err(|e| self.program.not_started(e))
     }
 
@@ -123,6 +124,28 @@ impl Files for Inside {
     async fn write(&self, path: &GuestPath, mode: u32, content: &[u8]) -> Result<()> {
         let writing = tokio::time::timeout(SLOW, self.write_all(path, mode, content)).await;
         writing.unwrap_or_else(|_| Err(program::late("container exec", SLOW)))
+    }
+
+    async fn open(&self, path: &GuestPath) -> Result<OpenFile> {
+        entries::open(self, path).await
+    }
+
+    async fn store(
+        &self,
+        path: &GuestPath,
+        mode: u32,
+        content: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<u64> {
+        entries::store(self, path, mode, content).await
+    }
+
+    async fn remove(&self, path: &GuestPath) -> Result<()> {
+        let mut child = self.spawn(self.call(scripts::REMOVE, &[], &[path.as_str()]))?;
+        self.done(&mut child, path).await
+    }
+
+    async fn list(&self, path: &GuestPath) -> Result<FileList> {
+        entries::list(self, path).await
     }
 
     async fn kind(&self, path: &GuestPath) -> Result<Option<FileKind>> {

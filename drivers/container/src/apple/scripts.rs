@@ -85,6 +85,63 @@ umask 077
 ( : >>\"$1\" ) 2>/dev/null || exit 46
 cat >\"$1\" && { [ -z \"$new\" ] || chmod \"$2\" \"$1\"; }";
 
+/// New content of `$1` into the name `$2` beside what it leads to; says where that is. Nothing has changed for readers yet.
+pub(crate) const STORE: &str = "\
+path=$1 left=40
+while [ -h \"$path\" ] && [ \"$left\" -gt 0 ]; do
+  to=$(readlink \"$path\"; printf x) || exit 127
+  to=${to%x}; to=${to%?}
+  case $to in /*) path=$to ;; *) path=${path%/*}/$to ;; esac
+  left=$((left - 1))
+done
+[ -h \"$path\" ] && exit 45
+parent=${path%/*}
+mkdir -p \"${parent:-/}\" 2>/dev/null || { [ -d \"${parent:-/}\" ] || exit 44; exit 46; }
+if [ -e \"$path\" ]; then
+  [ -f \"$path\" ] || exit 45
+  ( : >>\"$path\" ) 2>/dev/null || exit 46
+fi
+umask 077
+( : >\"$parent/$2\" ) 2>/dev/null || exit 46
+cat >\"$parent/$2\" || { rm -f \"$parent/$2\"; exit 1; }
+printf %s \"$path\"";
+
+/// The content `$2` beside it takes the place of `$1`; `$3` is the mode of a new file.
+pub(crate) const KEEP: &str = "\
+new=${1%/*}/$2
+if [ -f \"$1\" ]; then
+  mode=$(stat -c %a \"$1\") && owner=$(stat -c %u:%g \"$1\") || exit 127
+else
+  mode=$3 owner=$(stat -c %u:%g \"${1%/*}/.\") || exit 127
+fi
+chown \"$owner\" \"$new\" && chmod \"$mode\" \"$new\" && mv -f \"$new\" \"$1\" && exit 0
+rm -f \"$new\"; exit 46";
+
+/// Forgets the content `$2` beside `$1`.
+pub(crate) const FORGET: &str = "rm -f \"${1%/*}/$2\"";
+
+pub(crate) const REMOVE: &str = "\
+[ -h \"$1\" ] || [ -e \"$1\" ] || exit 44
+[ ! -h \"$1\" ] && [ -d \"$1\" ] && exit 45
+rm -f \"$1\" 2>/dev/null || exit 46";
+
+/// At most `$2` entries of the directory `$1`, each as three texts that end with NUL: name, what stat(1) has, and where it
+/// leads.
+pub(crate) const LIST: &str = "\
+[ -e \"$1\" ] || exit 44
+[ -d \"$1\" ] || exit 45
+cd \"$1\" 2>/dev/null || exit 46
+left=$2
+for name in * .[!.]* ..?*; do
+  [ -e \"$name\" ] || [ -h \"$name\" ] || continue
+  [ \"$left\" -gt 0 ] || break
+  left=$((left - 1))
+  facts=$(stat -c '%f %s %Y' \"./$name\") || continue
+  to=
+  [ -h \"$name\" ] && to=$(readlink \"./$name\")
+  printf '%s\\0%s\\0%s\\0' \"$name\" \"$facts\" \"$to\"
+done";
+
 pub(crate) const KIND: &str = "\
 if [ -f \"$1\" ]; then echo file
 elif [ -d \"$1\" ]; then echo directory

@@ -8,6 +8,7 @@ use std::{
     io::{Read as _, Write as _, pipe},
     thread,
 };
+use tokio::io::AsyncReadExt as _;
 
 fn path(text: &str) -> GuestPath {
     text.parse().unwrap()
@@ -129,5 +130,41 @@ async fn a_read_only_root_is_one_and_mounts_are_as_they_were_asked_for() {
     assert!(writable.join("x").exists());
     let denied = up.sandbox.files().write(&path("/bin/new"), 0o600, b"").await.unwrap_err();
     assert_eq!(denied.kind(), Kind::Denied, "{denied}");
+    site.destroy(up).await;
+}
+
+#[tokio::test]
+async fn single_files_are_stored_opened_listed_and_removed() {
+    let site = Site::new();
+    let up = site.up(&spec(Lifetime::Named)).await;
+    let files = up.sandbox.files();
+    let long: Vec<u8> = (0..200_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    assert_eq!(files.store(&path("/srv/a b/$x"), 0o644, &mut long.as_slice()).await.unwrap(), 200_000);
+    let mut content = Vec::new();
+    let opened = files.open(&path("/srv/a b/$x")).await.unwrap();
+    opened.content.into_reader().unwrap().unwrap().read_to_end(&mut content).await.unwrap();
+    assert!(content == long);
+    up.prints("cd '/srv/a b'; chmod 750 '$x'; ln -s '$x' link; ln -s /none dangling; mkdir d").await;
+    files.store(&path("/srv/a b/link"), 0o644, &mut b"short".as_slice()).await.unwrap();
+    assert_eq!(
+        up.prints("cd '/srv/a b'; cat '$x'; stat -c %a '$x'; ls -A").await,
+        "short750\n$x\nd\ndangling\nlink\n"
+    );
+    let list = files.list(&path("/srv/a b")).await.unwrap();
+    let names: Vec<&str> = list.entries.iter().map(|e| e.name.as_str()).collect();
+    assert_eq!(names, ["$x", "d", "dangling", "link"]);
+    assert_eq!((list.entries[0].size, list.entries[0].mode), (5, 0o750));
+    assert_eq!(list.entries[2].target.as_deref(), Some("/none"));
+    files.remove(&path("/srv/a b/dangling")).await.unwrap();
+    let kind = |result: agentkernel_model::Result<()>| result.unwrap_err().kind();
+    assert_eq!(kind(files.remove(&path("/srv/a b/dangling")).await), Kind::NotFound);
+    assert_eq!(kind(files.remove(&path("/srv/a b/d")).await), Kind::Invalid);
+    assert_eq!(files.open(&path("/srv")).await.unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(files.list(&path("/none")).await.unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(files.list(&path("/proc")).await.unwrap_err().kind(), Kind::Denied);
+    assert_eq!(
+        files.store(&path("/srv"), 0o644, &mut b"".as_slice()).await.unwrap_err().kind(),
+        Kind::Invalid
+    );
     site.destroy(up).await;
 }

@@ -3,6 +3,7 @@
 mod admission;
 mod archives;
 mod confinement;
+mod entries;
 mod environment;
 mod exits;
 mod files;
@@ -153,6 +154,14 @@ fn of_trees() -> Vec<Case> {
         named files::faults_have_their_kinds [];
         named files::special_files_are_refused_at_once [];
         named files::links_to_the_outside_stay_inside [];
+
+        named entries::a_file_is_stored_and_opened [];
+        named entries::a_file_keeps_its_mode_and_its_links [];
+        named entries::content_that_breaks_off_changes_nothing [];
+        named entries::entries_are_listed [];
+        named entries::a_long_listing_is_cut [];
+        named entries::faults_of_entries_have_their_kinds [];
+        named entries::entries_behind_links_stay_inside [];
 
         named archives::kinds_are_told [];
         named archives::a_tree_comes_out_and_goes_in [];
