@@ -170,6 +170,6 @@ async fn whoever_follows_hears_of_what_comes() {
     assert_eq!(heard, [(Some("sandbox.attached"), Some("mine")), (Some("sandbox.deleted"), Some("mine"))]);
     // One that is there before the first event of all.
     let empty = tempdir().unwrap();
-    let host = super::Host { data: empty.path().join("data"), ..host };
+    let host = Host { data: empty.path().join("data"), ..host };
     assert!(follow_events(&host, &AuditQuery { limit: 0, ..query }).unwrap().0.entries.is_empty());
 }

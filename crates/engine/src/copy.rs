@@ -43,7 +43,7 @@ pub(crate) async fn copy_in(
 ) -> Result<Copied> {
     let source = open_source(&from.path)?;
     let is_directory = source.is_directory;
-    with_sandbox(engine, name, async |sandbox: Arc<dyn Sandbox>| {
+    with_sandbox(engine, name, |sandbox: Arc<dyn Sandbox>| async move {
         let files = sandbox.files();
         let (directory, entry) = match (files.kind(to).await?, is_directory) {
             (Some(FileKind::Directory), true) if from.contents => (to.clone(), ".".to_owned()),
@@ -80,7 +80,7 @@ pub(crate) async fn copy_out(
     from: &CopySource<GuestPath>,
     to: &Path,
 ) -> Result<Copied> {
-    with_sandbox(engine, name, async |sandbox: Arc<dyn Sandbox>| {
+    with_sandbox(engine, name, |sandbox: Arc<dyn Sandbox>| async move {
         let kind = sandbox.files().kind(&from.path).await?;
         let kind = kind.ok_or_else(|| {
             Error::new(Kind::NotFound, format!("there is no '{}' in the sandbox '{name}'", from.path))
@@ -95,17 +95,17 @@ pub(crate) async fn copy_out(
 
 /// Writes the sandbox's own files to `to` as a tar archive: everything but what is mounted.
 pub(crate) async fn export(engine: &Engine, name: &SandboxName, to: OwnedFd) -> Result<()> {
-    with_sandbox(engine, name, async |sandbox: Arc<dyn Sandbox>| {
+    with_sandbox(engine, name, |sandbox: Arc<dyn Sandbox>| async move {
         sandbox.files().pack(&"/".parse()?, ".", to).await
     })
     .await
 }
 
 /// Does `work` on the running sandbox; one that is stopped is started for it, and stopped again.
-pub(crate) async fn with_sandbox<T>(
+pub(crate) async fn with_sandbox<T, Work: Future<Output = Result<T>>>(
     engine: &Engine,
     name: &SandboxName,
-    work: impl AsyncFnOnce(Arc<dyn Sandbox>) -> Result<T>,
+    work: impl FnOnce(Arc<dyn Sandbox>) -> Work,
 ) -> Result<T> {
     let info = query::info(engine, name)?;
     let started = info.status == Status::Stopped;

@@ -1,7 +1,8 @@
 //! Single files of a sandbox, for programs: read, written, removed, listed.
 
 use crate::{copy, engine::Engine, query, request::Status};
-use agentkernel_backend::{FileList, OpenFile};
+use agentkernel_backend::OpenFile;
+pub use agentkernel_backend::{EntryKind, FileEntry, FileList};
 use agentkernel_model::{Error, Kind, Result, name::SandboxName, path::GuestPath};
 use std::{
     fmt, io,
@@ -41,7 +42,7 @@ pub(crate) async fn read(engine: &Engine, name: &SandboxName, path: &GuestPath) 
         let sandbox = copy::attach(engine, name).await?;
         return FileContent::of(sandbox.files().open(path).await?);
     }
-    copy::with_sandbox(engine, name, async |sandbox| {
+    copy::with_sandbox(engine, name, |sandbox| async move {
         let body = FileContent::of(sandbox.files().open(path).await?)?.body;
         let mut content = Vec::new();
         let read = body.take(MAX_OF_STOPPED + 1).read_to_end(&mut content).await;
@@ -66,9 +67,11 @@ pub(crate) async fn write(
 ) -> Result<u64> {
     let body = std::pin::pin!(body);
     let mut body = Measured { body, size, seen: 0, verdict: None };
-    let written =
-        copy::with_sandbox(engine, name, async |sandbox| sandbox.files().store(path, MODE, &mut body).await)
-            .await;
+    let content = &mut body;
+    let written = copy::with_sandbox(engine, name, |sandbox| async move {
+        sandbox.files().store(path, MODE, content).await
+    })
+    .await;
     match body.verdict {
         Some(verdict) => Err(verdict.into_error(path)),
         None => written,
@@ -76,11 +79,11 @@ pub(crate) async fn write(
 }
 
 pub(crate) async fn remove(engine: &Engine, name: &SandboxName, path: &GuestPath) -> Result<()> {
-    copy::with_sandbox(engine, name, async |sandbox| sandbox.files().remove(path).await).await
+    copy::with_sandbox(engine, name, |sandbox| async move { sandbox.files().remove(path).await }).await
 }
 
 pub(crate) async fn list(engine: &Engine, name: &SandboxName, path: &GuestPath) -> Result<FileList> {
-    copy::with_sandbox(engine, name, async |sandbox| sandbox.files().list(path).await).await
+    copy::with_sandbox(engine, name, |sandbox| async move { sandbox.files().list(path).await }).await
 }
 
 /// A body that has as many bytes as it was said to have, or fails before its end is taken for one.

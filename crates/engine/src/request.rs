@@ -170,6 +170,7 @@ pub struct DetachedInfo {
     #[serde(default, skip_serializing_if = "is_false")]
     pub command_cut: bool,
     /// Its number inside the sandbox, where the backend tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     pub status: DetachedStatus,
     /// As shells report it, 128 and the signal's number for a signal; `None` while it runs, and when nobody saw its end.

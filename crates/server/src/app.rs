@@ -1,6 +1,9 @@
 //! What every request works with.
 
-use crate::{execution::Slots, keys::ApiKeys, machine::Machine, options::Options, secrets::SecretBroker};
+use crate::{
+    events::Events, execution::Slots, keys::ApiKeys, machine::Machine, options::Options,
+    secrets::SecretBroker,
+};
 use agentkernel_engine::Engine;
 use agentkernel_model::Result;
 use std::{
@@ -16,6 +19,7 @@ pub struct App {
     pub(crate) keys: ApiKeys,
     pub(crate) options: Options,
     pub(crate) commands: Slots,
+    pub(crate) events: Arc<Events>,
     pub(crate) machine: Machine,
     started: Instant,
 }
@@ -32,6 +36,7 @@ impl App {
             keys: ApiKeys::load(options.keys.clone())?,
             commands: Slots::new(options.limits.commands),
             options,
+            events: Arc::default(),
             machine: Machine::new(),
             started: Instant::now(),
         }))

@@ -4,6 +4,7 @@
 
 mod app;
 mod create;
+mod events;
 mod execution;
 mod fields;
 mod http;

@@ -18,6 +18,8 @@ pub struct Options {
     pub allow_secret_files: bool,
     /// Whether callers may run commands as root inside.
     pub allow_sudo: bool,
+    /// The directories in which programs of agents are looked for.
+    pub path: Vec<PathBuf>,
     pub limits: ServerLimits,
 }
 

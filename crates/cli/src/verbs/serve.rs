@@ -153,6 +153,7 @@ impl Serve {
             allow_hosts: self.allow_host,
             allow_secret_files: self.allow_secret_files,
             allow_sudo: self.allow_sudo,
+            path: context.settings.host.surroundings.path.clone(),
             limits: ServerLimits { commands: self.max_commands, ..ServerLimits::default() },
         })
     }

@@ -1,6 +1,6 @@
 //! Connections: accepting them, serving requests on them, and letting those that are under way finish at the end.
 
-use super::{peer::Peer, routes};
+use super::{patience::Patient, peer::Peer, routes};
 use crate::{
     App,
     options::{Tcp, Tls},
@@ -228,7 +228,7 @@ impl Hall {
     {
         let router = self.router.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
+            let mut request = request.map(|body| Body::new(Patient::new(body)));
             request.extensions_mut().insert(peer);
             let answer = router.clone().oneshot(request);
             async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }

@@ -4,6 +4,7 @@ mod body;
 mod envelope;
 mod guard;
 mod listen;
+mod patience;
 mod peer;
 mod routes;
 mod sse;

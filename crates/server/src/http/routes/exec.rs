@@ -42,6 +42,18 @@ pub(super) struct ExecBody {
 }
 
 impl ExecBody {
+    /// What only makes sense for a command that is waited for.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`].
+    pub(super) fn refuse_waiting(&self) -> Result<()> {
+        if self.stdin.is_some() || self.timeout_ms.is_some() {
+            return Err(Error::invalid("a detached command has no stdin and no timeout_ms")
+                .with_hint("leave them out; DELETE .../exec/detached/ID ends it"));
+        }
+        Ok(())
+    }
+
     /// The command, and what it reads.
     ///
     /// # Errors

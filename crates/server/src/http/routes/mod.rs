@@ -1,7 +1,10 @@
 //! What there is, and which handler answers it.
 
 mod config;
+mod detached;
+mod events;
 mod exec;
+mod files;
 mod images;
 mod meta;
 mod records;
@@ -46,7 +49,21 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/sandboxes/import-config", post(config::import))
         .route("/sandboxes/{name}/config", get(config::export))
         .route("/sandboxes/{name}/logs", get(records::logs))
-        .route("/sandboxes/{name}", get(sandboxes::get).delete(sandboxes::remove))
+        .route("/sandboxes/by-uuid/{uuid}", get(sandboxes::by_uuid))
+        .route("/sandboxes/{name}", get(sandboxes::get).patch(sandboxes::update).delete(sandboxes::remove))
+        .route("/sandboxes/{name}/extend", post(sandboxes::extend))
+        .route("/sandboxes/{name}/exec/detach", post(detached::start))
+        .route("/sandboxes/{name}/exec/detached", get(detached::list))
+        .route("/sandboxes/{name}/exec/detached/{id}", get(detached::get).delete(detached::kill))
+        .route("/sandboxes/{name}/exec/detached/{id}/logs", get(detached::logs))
+        .route("/sandboxes/{name}/files", get(files::list).post(files::write_all))
+        .route("/sandboxes/{name}/files/{*path}", get(files::read).put(files::write).delete(files::remove))
+        .route(
+            "/sandboxes/{name}/raw/{*path}",
+            get(files::download).put(files::upload).layer(DefaultBodyLimit::disable()),
+        )
+        .route("/events", get(events::events))
+        .route("/agents", get(records::agents))
         .route("/sandboxes/{name}/start", post(sandboxes::start))
         .route("/sandboxes/{name}/stop", post(sandboxes::stop))
         .route("/sandboxes/{name}/exec", post(exec::exec))

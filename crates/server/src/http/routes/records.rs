@@ -8,10 +8,11 @@ use crate::{
     },
 };
 use agentkernel_engine::{
+    agents::{self, AgentReport},
     audit::{AuditEntry, AuditQuery},
     request::{BackendReport, Check, CheckStatus},
 };
-use agentkernel_model::{Error, Result, name::SandboxName};
+use agentkernel_model::{Error, Result, name::SandboxName, secret::SecretName};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -164,6 +165,14 @@ impl From<BackendReport> for BackendData {
         let readiness_reason = if healthy { "ready".to_owned() } else { reason };
         Self { backend: id, configured: true, usable: healthy, readiness_reason, hint, capabilities }
     }
+}
+
+pub(super) async fn agents(State(app): State<Arc<App>>) -> Reply<Vec<AgentReport>> {
+    let secrets = Arc::clone(&app.secrets);
+    // Keys of the vault alone: the server's environment is nobody's.
+    let kept = app.blocking(move |_| secrets.list()).await?;
+    let has_key = |name: &SecretName| kept.iter().any(|about| about.name == *name);
+    ok(agents::agents(&app.options.path, has_key))
 }
 
 pub(super) async fn backends(State(app): State<Arc<App>>) -> Reply<BackendsData> {

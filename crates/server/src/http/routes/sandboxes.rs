@@ -13,12 +13,13 @@ use crate::{
 use agentkernel_config::Ingredients;
 use agentkernel_engine::{
     images::Silent,
-    request::{Filter, SandboxInfo},
+    request::{Filter, SandboxInfo, SandboxUpdate},
 };
 use agentkernel_model::{
     Error, Kind, Result,
     command::EnvVar,
     egress::{EgressRule, Otherwise},
+    id::SandboxId,
     image::ImageRef,
     mount::Workspace,
     name::{Label, SandboxName},
@@ -29,7 +30,7 @@ use agentkernel_model::{
     size::{ByteSize, Cpus},
 };
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use utoipa::ToSchema;
 
@@ -180,6 +181,66 @@ pub(super) async fn get(
     Segment(name): Segment<SandboxName>,
 ) -> Reply<SandboxInfo> {
     ok(app.engine.info(&name).await?)
+}
+
+pub(super) async fn by_uuid(
+    State(app): State<Arc<App>>,
+    Segment(id): Segment<SandboxId>,
+) -> Reply<SandboxInfo> {
+    ok(app.engine.info_by_id(id).await?)
+}
+
+/// What changes; what is left out stays. `null` takes a description away.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateBody {
+    /// In the place of all labels.
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Option<String>>,
+}
+
+/// A field that is there, `null` or not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+pub(super) async fn update(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+    Body(body): Body<UpdateBody>,
+) -> Reply<SandboxInfo> {
+    let labels = body
+        .labels
+        .map(|labels| labels.iter().map(|(key, value)| Label::new(key, value)).collect::<Result<Vec<_>>>());
+    let update = SandboxUpdate { labels: labels.transpose()?, description: body.description };
+    ok(app.engine.update(&name, &update).await?)
+}
+
+/// How much longer.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExtendBody {
+    /// Such as `1h`, which it is without.
+    #[serde(default)]
+    by: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ExtendData {
+    /// RFC 3339, UTC.
+    expires_at: Option<String>,
+}
+
+pub(super) async fn extend(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+    Body(body): Body<ExtendBody>,
+) -> Reply<ExtendData> {
+    let by = duration("by", body.by.as_deref().unwrap_or("1h"))?;
+    ok(ExtendData { expires_at: app.engine.extend(&name, by).await?.expires_at })
 }
 
 pub(super) async fn remove(
