@@ -4,6 +4,7 @@ use agentkernel_model::{
     Error, Kind, Result,
     command::{Signal, TerminalSize},
 };
+use serde::{Deserialize, Serialize};
 use std::{fmt, future::Future, os::fd::OwnedFd, pin::Pin};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
@@ -43,7 +44,8 @@ impl fmt::Debug for ByteSink {
 }
 
 /// How a command ended. A non-zero code is data, not an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     Code(u8),
     Signal {

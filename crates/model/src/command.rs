@@ -198,7 +198,8 @@ pub struct ExecSpec {
 }
 
 /// A signal as agentkernel forwards it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Signal {
     Hangup,
     Interrupt,

@@ -2,7 +2,9 @@
 
 use crate::proc;
 use agentkernel_backend::CreateInputs;
-use agentkernel_model::{Error, Kind, Result, id::SandboxId, mount::Workspace, spec::SandboxSpec};
+use agentkernel_model::{
+    Error, Kind, Result, id::SandboxId, mount::Workspace, policy::EffectivePolicy, spec::SandboxSpec,
+};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -67,6 +69,9 @@ impl Home {
             vec![self.path.clone(), self.path.join("sessions"), root.clone(), root.join("tmp")];
         if plan.spec.workspace != Workspace::None {
             directories.push(root.join("workspace"));
+        }
+        if plan.spec.policy.has_own_files() {
+            directories.push(root.join(EffectivePolicy::OWN_FILES.trim_start_matches('/')));
         }
         for directory in directories {
             DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
