@@ -7,6 +7,7 @@ use crate::{
     printer::{Form, Printer},
     verbs::{self, Verb},
 };
+use agentkernel_engine::runner;
 use agentkernel_model::{Error, suggest, text::printable};
 use clap::{
     CommandFactory, Parser,
@@ -44,6 +45,9 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
     let printer = Printer::new(env.no_color, env.term.as_deref());
     if asks_for_version(&words) {
         return code(printer.text(VERSION).map(|()| 0), printer, Form::Text);
+    }
+    if matches!(words.as_slice(), [_, only] if only == runner::VERB) {
+        return code(verbs::serve_runner(), printer, Form::Text);
     }
     if let Some(request) = completion::Request::of(&words) {
         // Whoever is typing a command line reads candidates there, and nothing else.

@@ -19,7 +19,9 @@ use crate::{
         BackendReport, Check, Choice, Copied, CopySource, CreateRequest, Effect, Filter, GcReport,
         RunRequest, Running, SandboxInfo, Stopped, VolumeInfo,
     },
-    run, sealed, select,
+    run,
+    runner::{self, Runners},
+    sealed, select,
     stats::{self, Stats},
     templates, trusted,
     values::Values,
@@ -62,7 +64,12 @@ pub struct Engine {
     /// Each backend is built once, when it is first needed.
     built: Mutex<BTreeMap<&'static str, Arc<dyn Backend>>>,
     pub(crate) audit: Audit,
+    /// Where runs do not begin in this process.
+    runners: Option<Runners>,
 }
+
+/// Runners that wait for a run. Two: while one is taken, the other is there for whoever comes next.
+const SPARE_RUNNERS: usize = 2;
 
 impl Engine {
     /// Does no I/O: directories and the database are made when first needed.
@@ -76,6 +83,7 @@ impl Engine {
             gateway_file: None,
             built: Mutex::default(),
             audit: Audit::off(),
+            runners: None,
         }
     }
 
@@ -96,6 +104,29 @@ impl Engine {
     #[must_use]
     pub fn with_gateway_file(self, gateway_file: Option<PathBuf>) -> Self {
         Self { gateway_file, ..self }
+    }
+
+    /// The same engine, whose [`Engine::run`] hands each run to a process of its own: for a process that holds what no
+    /// sandbox may be cloned from, or has many threads. Its binary must know the hidden verb
+    /// [`runner`](crate::runner::VERB). All runs must be of one runtime, whose I/O, time and processes are enabled.
+    #[must_use]
+    pub fn with_runners(self) -> Self {
+        self.with_spare_runners(SPARE_RUNNERS)
+    }
+
+    /// As [`Engine::with_runners`], of which at most `most` wait for a run.
+    #[must_use]
+    pub fn with_spare_runners(self, most: usize) -> Self {
+        Self { runners: Some(Runners::new(most)), ..self }
+    }
+
+    /// Has the runners that wait for a run started, for the first run to be as fast as all others. Must be called within
+    /// the runtime.
+    ///
+    /// # Errors
+    /// Only when this engine cannot be described to another process.
+    pub fn prepare_runners(&self) -> Result<()> {
+        self.runners.as_ref().map_or(Ok(()), |runners| runners.fill(self))
     }
 
     /// The images of this user. Does no I/O.
@@ -422,14 +453,19 @@ impl Engine {
         select::select(self, spec, backend).await.map(|selected| selected.choice)
     }
 
-    /// One command in a sandbox that is gone when it ends. No database, no supervisor.
+    /// One command in a sandbox that is gone when it ends. No database, no supervisor. It begins in this process, or
+    /// in one of its own ([`Engine::with_runners`]).
     ///
     /// # Errors
     /// After an error nothing is left. Cancelling leaves at most what [`Engine::gc`] finds.
     pub async fn run(&self, request: RunRequest) -> Result<Running> {
         let begun = self.audit.command(None, &request.command);
         let image = request.spec.image.to_string();
-        match run::run(self, request).await {
+        let ran = match &self.runners {
+            Some(runners) => runner::run(self, runners, request).await,
+            None => run::run(self, request).await,
+        };
+        match ran {
             Ok(Running { process, choice }) => {
                 let place = audit::Place::Known { backend: Some(choice.backend.to_string()), image };
                 Ok(Running { process: begun.follow(process, place), choice })

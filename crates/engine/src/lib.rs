@@ -45,6 +45,7 @@ mod record;
 pub mod request;
 mod rootfs;
 mod run;
+pub mod runner;
 mod sealed;
 mod select;
 pub mod stats;

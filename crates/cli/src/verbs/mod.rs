@@ -15,6 +15,7 @@ mod man;
 mod policy;
 mod report;
 mod run;
+mod runner;
 mod sandbox;
 mod secret;
 mod serve;
@@ -25,6 +26,7 @@ mod trust;
 mod volume;
 
 pub(crate) use completions::{Shell, answer};
+pub(crate) use runner::serve as serve_runner;
 
 use crate::{context::Context, printer::Form};
 use agentkernel_model::Result;

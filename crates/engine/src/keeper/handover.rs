@@ -1,5 +1,6 @@
-//! The values of secrets on their way to a keeper: over the socket that is its stdout, before it says anything.
-//! They are read when process 1 of the sandbox is there: it may be a clone of the keeper.
+//! The values of secrets on their way to a keeper: over the socket that is its stdout, before it says anything. A runner
+//! gets its values in the same words, over a socket that it makes for them.
+//! They are read when process 1 of the sandbox is there: it may be a clone of the keeper, or of the runner.
 //!
 //! ```text
 //! u32 length, that many bytes of JSON: what the values are, and how long each is
@@ -75,8 +76,6 @@ impl Incoming {
             return Ok(Self(None));
         }
         let socket = UnixStream::from(OwnedFd::from(channel.try_clone().map_err(fail)?));
-        // Whoever starts us writes at once.
-        socket.set_read_timeout(Some(PATIENCE)).map_err(fail)?;
         Ok(Self(Some(socket)))
     }
 
@@ -87,16 +86,26 @@ impl Incoming {
     pub(super) async fn receive(self, before: fn() -> Result<()>) -> Result<Values> {
         let Some(socket) = self.0 else { return Ok(Values::default()) };
         // The sandbox and its gateway are served by this thread meanwhile.
-        let reading = tokio::task::spawn_blocking(move || decode(&socket, before));
+        let reading = tokio::task::spawn_blocking(move || take(&socket, before));
         reading.await.map_err(|e| Error::internal("a look for secrets was cut off").with_source(e))?
     }
+}
+
+/// What whoever holds the other end of `socket` writes there, by [`encode`] and at once. Blocks.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn take(socket: &UnixStream, before: impl FnOnce() -> Result<()>) -> Result<Values> {
+    let patient = socket.set_read_timeout(Some(PATIENCE));
+    patient.map_err(|e| Error::io("cannot wait for the secrets of the sandbox", e))?;
+    decode(socket, before)
 }
 
 /// `values` as bytes.
 ///
 /// # Errors
 /// When they are too many.
-pub(super) fn encode(values: &Values) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn encode(values: &Values) -> Result<Zeroizing<Vec<u8>>> {
     let bound = values.bound.iter().map(|bound| BoundItem {
         name: bound.name().clone(),
         host: bound.host().clone(),

@@ -8,9 +8,9 @@ mod boot;
 mod client;
 mod commands;
 mod expiry;
-mod handover;
+pub(crate) mod handover;
 mod launch;
-mod protocol;
+pub(crate) mod protocol;
 mod serve;
 mod socket;
 mod visitors;
@@ -57,7 +57,7 @@ pub(crate) async fn keep(engine: &Engine, id: SandboxId) -> Result<()> {
 }
 
 /// A session of its own: no hangup and no Ctrl-C of the terminal in which it happened to be started.
-fn leave_the_terminal() -> Result<()> {
+pub(crate) fn leave_the_terminal() -> Result<()> {
     match rustix::process::setsid() {
         // The leader of a process group, as when the verb is typed into a shell, cannot leave and need not.
         Ok(_) | Err(rustix::io::Errno::PERM) => Ok(()),

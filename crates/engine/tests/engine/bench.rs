@@ -4,6 +4,7 @@ use crate::PLAYED;
 use agentkernel_backend::{Driver, Host, Pooling, Process, Registry};
 use agentkernel_engine::{
     Engine,
+    audit::Audit,
     daemon::{Order, PoolSize},
     request::{CreateRequest, Effect, Filter, GcReport, RunRequest, SandboxInfo, Stopped},
     values::{Source, Values},
@@ -172,6 +173,11 @@ impl Bench {
         self.build_of(&[FAKE])
     }
 
+    /// One that hands runs to runners, of which `spare` wait for a run.
+    pub(crate) fn with_runners(&self, spare: usize) -> Engine {
+        self.another().with_spare_runners(spare)
+    }
+
     /// The same machine, as a build with these drivers has it.
     pub(crate) fn build_of(&self, drivers: &[Driver]) -> Engine {
         Engine::new(host(self.dir.path()), Registry::new(drivers), HostFacts::default())
@@ -272,7 +278,30 @@ impl Bench {
 
     /// Runs a verb in a process of its own.
     pub(crate) fn play(&self, words: &[&str]) -> Played {
-        Played(Command::new(self.dir.path().join(PLAYED)).args(words).spawn().unwrap())
+        self.play_with(words, &[])
+    }
+
+    /// The same, in an environment that has these besides.
+    pub(crate) fn play_with(&self, words: &[&str], env: &[(&str, &str)]) -> Played {
+        let mut command = Command::new(self.dir.path().join(PLAYED));
+        Played(command.args(words).envs(env.iter().copied()).spawn().unwrap())
+    }
+
+    /// A path of this test's own, that commands of the fake can write to.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn audit(&self) -> Audit {
+        Audit::of(&host(self.dir.path()))
+    }
+
+    /// The process ids of all runners of this machine.
+    pub(crate) fn runners(&self) -> Vec<i32> {
+        let program = self.dir.path().join(PLAYED);
+        let words = [program.as_os_str().as_encoded_bytes(), b"runner", b""].join(&0);
+        let plays = |pid: &i32| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == words);
+        proc::all().unwrap().into_iter().filter(plays).collect()
     }
 }
 
@@ -299,7 +328,10 @@ impl Drop for Played {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // A failed test leaves no keepers and no daemon behind: they die with what they keep.
+        // A failed test leaves no keepers, no daemon and no runners behind: they die with what they keep.
+        for handle in self.runners().into_iter().filter_map(proc::handle) {
+            let _ = rustix::process::pidfd_send_signal(&handle, rustix::process::Signal::KILL);
+        }
         let dirs = fs::read_dir(self.data().join("sandboxes")).into_iter().flatten().filter_map(|e| e.ok());
         let keepers = dirs.map(|dir| dir.path().join("keeper.lock"));
         for lock in keepers.chain([self.data().join("daemon.lock")]) {
@@ -337,6 +369,16 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
                 let request =
                     RunRequest { spec, command: shell(script), backend: None, values: Source::default() };
                 output(engine.run(request).await?.process).await.map(drop)
+            }
+            ["runner"] => agentkernel_engine::runner::serve(Registry::new(&[FAKE, ALPHA, BETA, GAMMA])).await,
+            ["serve-run", script] => {
+                let server = engine.with_runners();
+                server.prepare_runners()?;
+                let _held = fs::File::open(dir.join("held"));
+                let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec() };
+                let request =
+                    RunRequest { spec, command: shell(script), backend: None, values: Source::default() };
+                output(server.run(request).await?.process).await.map(drop)
             }
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
             ["detach", sandbox, script] => {

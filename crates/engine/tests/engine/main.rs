@@ -14,6 +14,7 @@ mod daemon;
 mod detached;
 mod files;
 mod lifecycle;
+mod runners;
 mod runs;
 mod selection;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         detached::TESTS,
         files::TESTS,
         runs::TESTS,
+        runners::TESTS,
         selection::TESTS,
         backends::TESTS,
     ]

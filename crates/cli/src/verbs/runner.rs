@@ -1,0 +1,19 @@
+//! `agentkernel runner`: the process that serves one run of a server. Started by the engine, not by people: it needs
+//! nothing of what the other verbs gather first, and all that it does is on the way of a request.
+
+use crate::backends;
+use agentkernel_model::{Error, Result};
+use tokio::runtime::Builder;
+
+/// Serves one run, or ends when nothing is wanted of it.
+pub(crate) fn serve() -> Result<u8> {
+    // One thread: process 1 of a sandbox is cloned off this process.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("cannot start the event loop", e))?;
+    let served = runtime.block_on(agentkernel_engine::runner::serve(backends::registry()));
+    // A thread that still waits for something ends with the process.
+    runtime.shutdown_background();
+    served.map(|()| 0)
+}
