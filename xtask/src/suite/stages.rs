@@ -166,6 +166,11 @@ pub(super) const STAGES: &[Stage] = &[
         limit: 15,
     },
     Stage {
+        name: "runners",
+        work: Work::Program { package: TESTKIT, target: Target::Test("runners"), env: &[], halves: BOTH },
+        limit: 10,
+    },
+    Stage {
         name: "cli",
         work: Work::Program { package: TESTKIT, target: Target::Test("cli"), env: &[], halves: BOTH },
         limit: 15,
