@@ -40,6 +40,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("runner_input_and_both_outputs_pass", input_and_both_outputs_pass),
     ("runner_a_terminal_passes_with_its_size", a_terminal_passes_with_its_size),
     ("runner_signals_reach_the_command", signals_reach_the_command),
+    ("runner_signals_reach_what_the_command_started", signals_reach_what_the_command_started),
     ("runner_errors_keep_their_kind_and_hint", errors_keep_their_kind_and_hint),
     ("runner_nothing_of_the_caller_is_in_it", nothing_of_the_caller_is_in_it),
     ("runner_a_secret_passes_and_is_nowhere_else", a_secret_passes_and_is_nowhere_else),
@@ -181,6 +182,19 @@ fn signals_reach_the_command() {
         let exit = begun.process.exit.await.unwrap();
         assert_eq!(exit, Exit::Signal { number: 15, out_of_memory: false });
         begun.process.control.signal(Signal::Terminate).expect("a no-op once it has ended");
+    });
+}
+
+fn signals_reach_what_the_command_started() {
+    let bench = Bench::new();
+    let engine = bench.with_runners(1);
+    // The shell waits for its child, which would sleep on.
+    let script = "sleep 1000 & trap 'wait; exit 9' TERM; echo $$ $PPID; wait; exit 8";
+    bench.runtime.block_on(async {
+        let begun = begun(&engine, request(script)).await;
+        begun.process.control.signal_group(Signal::Terminate).unwrap();
+        let ended = tokio::time::timeout(DEADLINE, begun.process.exit).await;
+        assert_eq!(ended.expect("the child ends").unwrap(), Exit::Code(9));
     });
 }
 
