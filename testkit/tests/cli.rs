@@ -16,6 +16,7 @@ mod cli {
     mod copies;
     mod crash;
     mod daemon;
+    mod detached;
     mod errors;
     mod guard;
     mod images;

@@ -8,6 +8,7 @@
 
 mod cli_docker {
     mod cleaning;
+    mod detached;
     mod faults;
     mod lost;
     mod pool;

@@ -5,6 +5,7 @@
 use crate::verbs::Shell;
 use agentkernel_model::{
     egress::Group,
+    id::DetachedId,
     image::{ImageRef, Reference},
     name::{SandboxName, TemplateName, VolumeName},
     policy::Profile,
@@ -53,6 +54,8 @@ pub(crate) trait Names {
     fn templates(&self) -> Vec<String>;
     fn volumes(&self) -> Vec<String>;
     fn backends(&self) -> Vec<String>;
+    /// Ids of the detached commands of a sandbox.
+    fn detached(&self, sandbox: &str) -> Vec<String>;
 }
 
 /// One way to go on.
@@ -85,7 +88,7 @@ impl Candidate {
 }
 
 fn candidates(tree: &Command, before: &[String], typed: &str, names: &dyn Names) -> Vec<Candidate> {
-    let mut place = Place { command: tree, position: 0, awaits: None, escaped: false };
+    let mut place = Place { command: tree, position: 0, awaits: None, escaped: false, sandbox: None };
     match before.iter().try_for_each(|word| place.pass(word)) {
         ControlFlow::Continue(()) => place.complete(typed, names),
         ControlFlow::Break(()) => Vec::new(),
@@ -102,6 +105,8 @@ struct Place<'t> {
     awaits: Option<&'t Arg>,
     /// After `--` there are no flags.
     escaped: bool,
+    /// The sandbox that was named.
+    sandbox: Option<String>,
 }
 
 impl<'t> Place<'t> {
@@ -132,7 +137,10 @@ impl<'t> Place<'t> {
         match self.positional() {
             Some(arg) if arg.is_trailing_var_arg_set() => ControlFlow::Break(()),
             Some(arg) if repeats(arg) => ControlFlow::Continue(()),
-            _ => {
+            arg => {
+                if arg.is_some_and(|arg| arg.get_value_parser().type_id() == TypeId::of::<SandboxName>()) {
+                    self.sandbox = Some(word.to_owned());
+                }
                 self.position += 1;
                 ControlFlow::Continue(())
             }
@@ -245,6 +253,9 @@ impl<'t> Place<'t> {
             "template" => names.templates(),
             "allow" | "deny" => Group::NAMES.map(str::to_owned).to_vec(),
             _ if kind == TypeId::of::<SandboxName>() => names.sandboxes(),
+            _ if kind == TypeId::of::<DetachedId>() => {
+                self.sandbox.as_deref().map(|sandbox| names.detached(sandbox)).unwrap_or_default()
+            }
             _ if kind == TypeId::of::<TemplateName>() => names.templates(),
             _ if kind == TypeId::of::<VolumeName>() => names.volumes(),
             _ if kind == TypeId::of::<ImageRef>() => names.images(),

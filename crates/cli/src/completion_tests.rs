@@ -24,6 +24,10 @@ impl Names for Some5 {
     fn backends(&self) -> Vec<String> {
         ["native", "other"].map(str::to_owned).to_vec()
     }
+
+    fn detached(&self, sandbox: &str) -> Vec<String> {
+        if sandbox == "box" { vec!["0c2f91ab".to_owned()] } else { Vec::new() }
+    }
 }
 
 /// The values that come in question behind `line`, whose last word is being typed.
@@ -64,6 +68,14 @@ fn sandboxes_are_offered_where_one_is_named_and_only_words() {
     assert_eq!(after("agentkernel images pull py"), ["python:3.12-alpine"]);
     assert_eq!(after("agentkernel images pull h"), [""; 0]);
     assert_eq!(after("agentkernel sandbox start box b"), [""; 0]);
+}
+
+#[test]
+fn detached_commands_are_offered_behind_their_sandbox() {
+    assert_eq!(after("agentkernel sandbox exec-kill b"), ["box", "build"]);
+    assert_eq!(after("agentkernel sandbox exec-kill box "), ["0c2f91ab"]);
+    assert_eq!(after("agentkernel sb exec-logs --stderr box 0"), ["0c2f91ab"]);
+    assert_eq!(after("agentkernel sandbox exec-logs build "), [""; 0]);
 }
 
 #[test]

@@ -70,6 +70,22 @@ impl Printer {
         self.text(text)
     }
 
+    /// One JSON value on stdout, for people as well.
+    pub(crate) fn pretty_json(&self, value: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|e| Error::internal("cannot write the answer as JSON").with_source(e))?;
+        self.text(text)
+    }
+
+    /// What comes from `source` as it is: only what somebody asked to see.
+    pub(crate) fn copy(&self, mut source: impl io::Read) -> Result<()> {
+        let mut out = io::stdout().lock();
+        match io::copy(&mut source, &mut out).and_then(|_| out.flush()) {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("cannot write to stdout", e)),
+            _ => Ok(()),
+        }
+    }
+
     /// A table on stdout; the last column is not padded.
     pub(crate) fn table(&self, head: &[&str], rows: &[Vec<String>]) -> Result<()> {
         self.text(render_table(head, rows))

@@ -105,6 +105,11 @@ impl Names for Live {
         self.0.volume_names().unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 
+    fn detached(&self, sandbox: &str) -> Vec<String> {
+        let found = sandbox.parse().ok().and_then(|name| self.0.detached_list(&name).ok());
+        found.unwrap_or_default().iter().map(|info| info.id.to_string()).collect()
+    }
+
     fn backends(&self) -> Vec<String> {
         backends::registry().iter().map(|driver| driver.id.to_owned()).collect()
     }

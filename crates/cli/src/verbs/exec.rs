@@ -17,7 +17,10 @@ Examples:
   agentkernel exec my-project -- npm test
   agentkernel exec -w /workspace/api -e CI=1 my-project -- pytest -q
   agentkernel exec -t my-project -- htop
-  agentkernel exec my-project -- sh -c 'cat > notes.txt' < notes.txt";
+  agentkernel exec my-project -- sh -c 'cat > notes.txt' < notes.txt
+  agentkernel exec -d my-project -- npm run dev     goes on when this terminal is closed
+
+A detached command ends with the sandbox. See 'agentkernel sandbox exec-list', 'exec-logs' and 'exec-kill'.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -41,7 +44,11 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 
-    /// Answer with one JSON object when the command has ended
+    /// Begin it and leave it to the sandbox, with empty input; print its id and how to find it again
+    #[arg(short, long, conflicts_with_all = ["tty", "timeout"])]
+    detach: bool,
+
+    /// Answer with one JSON object when the command has ended, or with --detach when it has begun
     #[arg(long, conflicts_with = "tty")]
     pub(super) json: bool,
 
@@ -65,6 +72,12 @@ impl Exec {
             stdio: report::stdio(&self.io),
         };
         let engine = context.engine();
+        if self.detach {
+            let begun = context.block_on(engine.exec_detached(&self.name, &command))?;
+            let told =
+                if self.json { context.printer.json(&begun) } else { context.printer.pretty_json(&begun) };
+            return told.map(|()| 0);
+        }
         context.block_on(async {
             let process = engine.exec(&self.name, &command).await?;
             let ended = pump::drive(process, report::plan(&self.io, self.json, self.timeout)).await?;

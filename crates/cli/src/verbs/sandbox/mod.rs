@@ -3,8 +3,12 @@
 pub(super) mod clean;
 pub(super) mod cp;
 pub(super) mod create;
+pub(super) mod exec_kill;
+pub(super) mod exec_list;
+pub(super) mod exec_logs;
 pub(super) mod export;
 pub(super) mod export_config;
+pub(super) mod extend_ttl;
 pub(super) mod gc;
 pub(super) mod import_config;
 pub(super) mod info;
@@ -46,6 +50,14 @@ pub(crate) enum Verb {
     Info(info::Info),
     /// Show the network rules of a sandbox, or change them while it runs
     Network(network::Network),
+    /// Give a sandbox more time before it expires
+    ExtendTtl(extend_ttl::ExtendTtl),
+    /// Show the detached commands of a sandbox, which 'exec --detach' begins
+    ExecList(exec_list::ExecList),
+    /// Show what a detached command has written so far
+    ExecLogs(exec_logs::ExecLogs),
+    /// End a detached command
+    ExecKill(exec_kill::ExecKill),
     /// Copy files and directories into a sandbox or out of it
     Cp(cp::Cp),
     /// Write a sandbox's files as a tar archive
@@ -75,6 +87,10 @@ impl Verb {
             Self::List(verb) => verb.json,
             Self::Info(verb) => verb.json,
             Self::Network(verb) => verb.json,
+            Self::ExtendTtl(verb) => verb.json,
+            Self::ExecList(verb) => verb.json,
+            Self::ExecLogs(verb) => verb.json,
+            Self::ExecKill(verb) => verb.json,
             Self::Cp(verb) => verb.json,
             Self::Export(_) | Self::ExportConfig(_) => false,
             Self::ImportConfig(verb) => verb.json,
@@ -92,6 +108,10 @@ impl Verb {
             Self::List(verb) => verb.execute(context),
             Self::Info(verb) => verb.execute(context),
             Self::Network(verb) => verb.execute(context),
+            Self::ExtendTtl(verb) => verb.execute(context),
+            Self::ExecList(verb) => verb.execute(context),
+            Self::ExecLogs(verb) => verb.execute(context),
+            Self::ExecKill(verb) => verb.execute(context),
             Self::Cp(verb) => verb.execute(context),
             Self::Export(verb) => verb.execute(context),
             Self::ExportConfig(verb) => verb.execute(context),
