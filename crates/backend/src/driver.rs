@@ -14,6 +14,7 @@ use agentkernel_model::{
     capabilities::{Boundary, Capabilities, Class},
     command::ExecSpec,
     id::{BackendId, SandboxId},
+    limits::Limits,
     spec::SandboxSpec,
     suggest,
     text::printable,
@@ -153,6 +154,21 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// # Errors
     /// When processes could not be ended.
     async fn stop(&self, id: SandboxId, state: &DriverState, grace: Duration) -> Result<DriverState>;
+
+    /// Has `limits` hold for a sandbox that exists, running or stopped, from when this returns. [`Backend::admit`] has taken
+    /// them, in the sandbox's whole spec, which later starts get.
+    ///
+    /// # Errors
+    /// `Unsupported` where limits are fixed when a sandbox is made; `Conflict` for less memory than it cannot do without now.
+    /// After an error those that held before are to be set again.
+    async fn resize(&self, id: SandboxId, state: &DriverState, limits: &Limits) -> Result<()> {
+        let _ = (id, state, limits);
+        Err(Error::new(
+            Kind::Unsupported,
+            format!("backend '{}' cannot change the limits of a sandbox that exists", self.id()),
+        )
+        .with_hint("make another one: 'agentkernel sandbox create --memory SIZE --cpus NUMBER'"))
+    }
 
     /// Removes every trace, running or not. Destroying what does not exist succeeds. `state` is `None` when a crash
     /// lost it: the marks with `id` are then all there is to go by.

@@ -147,7 +147,7 @@ fn pull(text: &str) -> Result<PullPolicy> {
 /// Less is not enough for a shell to start.
 const LEAST_MEMORY: ByteSize = ByteSize::from_mib(4);
 
-fn memory(text: &str) -> Result<ByteSize> {
+pub(crate) fn memory(text: &str) -> Result<ByteSize> {
     let size: ByteSize = text.parse()?;
     if size < LEAST_MEMORY {
         return Err(Error::invalid(format!("a memory limit of {size} is too small for any command"))

@@ -125,7 +125,7 @@ const fn access(access: Access) -> &'static str {
     }
 }
 
-fn limit<T: Copy + Display>(limit: Option<Limit<T>>) -> String {
+pub(crate) fn limit<T: Copy + Display>(limit: Option<Limit<T>>) -> String {
     match limit {
         None => "no limit".to_owned(),
         Some(Limit::Required(value)) => value.to_string(),

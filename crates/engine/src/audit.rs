@@ -19,7 +19,12 @@ use crate::{
 };
 use agentkernel_backend::{Host, Process};
 use agentkernel_model::{
-    Error, Kind, Result, command::ExecSpec, id::SandboxId, name::SandboxName, path::GuestPath,
+    Error, Kind, Result,
+    command::ExecSpec,
+    id::SandboxId,
+    name::SandboxName,
+    path::GuestPath,
+    size::{ByteSize, Cpus},
     text::printable,
 };
 use agentkernel_store::{Reader, Record};
@@ -135,6 +140,14 @@ impl Audit {
 
     pub(crate) fn extended(&self, name: &SandboxName, expires_at: &str) {
         self.write(|| Event::SandboxExtended { name: name.as_str(), expires_at });
+    }
+
+    pub(crate) fn resized(&self, name: &SandboxName, memory: Option<ByteSize>, cpus: Option<Cpus>) {
+        self.write(|| Event::SandboxResized {
+            name: name.as_str(),
+            memory: memory.map(|memory| memory.to_string()),
+            cpus: cpus.map(|cpus| cpus.to_string()),
+        });
     }
 
     pub(crate) fn removed(&self, name: &str) {

@@ -8,6 +8,7 @@ use agentkernel_model::{
     id::{BackendId, DetachedId, SandboxId},
     name::{Label, SandboxName, VolumeName},
     port::PublishedPort,
+    size::{ByteSize, Cpus},
     spec::SandboxSpec,
 };
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,13 @@ pub struct SandboxUpdate {
     pub labels: Option<Vec<Label>>,
     /// `Some(None)`: it has none any more.
     pub description: Option<Option<String>>,
+}
+
+/// Other limits for a sandbox. What is `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resize {
+    pub memory: Option<ByteSize>,
+    pub cpus: Option<Cpus>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

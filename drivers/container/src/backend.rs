@@ -24,10 +24,11 @@ use agentkernel_guest::{
     defaults::Defaults,
 };
 use agentkernel_model::{
-    Error, Result,
+    Error, Kind, Result,
     capabilities::{Boundary, Capabilities, Egress, Support},
     command::ExecSpec,
     id::{BackendId, SandboxId},
+    limits::Limits,
     policy::Network,
     spec::{Lifetime, SandboxSpec},
     text::printable,
@@ -345,6 +346,25 @@ impl Backend for Container {
         }
         self.ended(engine, &name).await?;
         Ok(state.clone())
+    }
+
+    async fn resize(&self, id: SandboxId, _state: &DriverState, limits: &Limits) -> Result<()> {
+        let engine = self.engine().await?;
+        if self.look_for(engine, id).await? == Found::Foreign {
+            return Err(launch::foreign(id));
+        }
+        let body = plan::resized(&engine.facts, limits);
+        match engine.docker.update_container(&plan::name(id), body).await {
+            // Podman has no such request in the API that both speak, up to version 4.
+            Err(e) if self.flavor == Flavor::Podman && matches!(fault::status(&e), Some(404 | 405)) => {
+                Err(Error::new(
+                    Kind::Unsupported,
+                    "this version of Podman cannot change the limits of a container that exists",
+                )
+                .with_hint("make another sandbox: 'agentkernel sandbox create --memory SIZE --cpus NUMBER'"))
+            }
+            updated => updated.map_err(|e| fault::failed("change the limits of the container", e)),
+        }
     }
 
     async fn destroy(&self, id: SandboxId, _state: Option<&DriverState>) -> Result<()> {

@@ -19,13 +19,14 @@ use agentkernel_model::{
     Result,
     capset::CapSet,
     id::SandboxId,
+    limits::Limits,
     mount::{Access, Workspace},
     policy::{EffectivePolicy, Network, RootAccess},
     spec::{Lifetime, SandboxSpec},
 };
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
-    ResourcesUlimits,
+    ContainerCreateBody, ContainerUpdateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
+    HostConfigLogConfig, ResourcesUlimits,
 };
 use rustix::process::Resource;
 use std::collections::HashMap;
@@ -140,7 +141,7 @@ pub(crate) fn labels(materials: &Materials<'_>) -> HashMap<String, String> {
 fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
     let policy = &spec.policy;
     let (facts, limits) = (materials.facts, &policy.limits);
-    let memory = limits.memory.filter(|_| facts.limits_memory).map(|m| bytes(m.value().bytes()));
+    let (memory, nano_cpus) = (memory(facts, limits), nano_cpus(facts, limits));
     // Rootless engines on cgroup v1 have no group to give a namespace of.
     let cgroupns = !(facts.rootless && facts.cgroup_version == "1");
     HostConfig {
@@ -155,10 +156,7 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
         memory,
         // No swap beside it.
         memory_swap: memory,
-        nano_cpus: limits
-            .cpus
-            .filter(|_| facts.limits_cpus)
-            .map(|cpus| i64::from(cpus.value().milli()) * 1_000_000),
+        nano_cpus,
         pids_limit: limits
             .pids
             .filter(|_| facts.limits_pids && materials.road == Road::Socket)
@@ -170,6 +168,21 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
         runtime: spec.runtime.as_ref().map(ToString::to_string),
         ..HostConfig::default()
     }
+}
+
+fn memory(facts: &Facts, limits: &Limits) -> Option<i64> {
+    limits.memory.filter(|_| facts.limits_memory).map(|memory| bytes(memory.value().bytes()))
+}
+
+fn nano_cpus(facts: &Facts, limits: &Limits) -> Option<i64> {
+    limits.cpus.filter(|_| facts.limits_cpus).map(|cpus| i64::from(cpus.value().milli()) * 1_000_000)
+}
+
+/// The request that gives a container that exists other limits of memory and processors.
+pub(crate) fn resized(facts: &Facts, limits: &Limits) -> ContainerUpdateBody {
+    let memory = memory(facts, limits);
+    let nano_cpus = nano_cpus(facts, limits);
+    ContainerUpdateBody { memory, memory_swap: memory, nano_cpus, ..ContainerUpdateBody::default() }
 }
 
 /// No core dumps: see core(5) for why the limit is 1. Podman raises the limits of which nothing is said as far as it goes,

@@ -27,6 +27,7 @@ use agentkernel_model::{
     capabilities::{Boundary, Capabilities, Class, Egress, Support},
     command::{ExecSpec, User},
     id::{BackendId, SandboxId},
+    limits::Limits,
     mount::Workspace,
     policy::RootAccess,
     spec::{Lifetime, SandboxSpec},
@@ -427,6 +428,22 @@ impl Backend for Native {
             group.remove().map_err(|e| Error::io("cannot remove the sandbox's control group", e))?;
         }
         Ok(state.clone())
+    }
+
+    async fn resize(&self, id: SandboxId, _state: &DriverState, limits: &Limits) -> Result<()> {
+        let dir = self.dir(id);
+        if client::connect(&dir)?.is_none() {
+            // Each start makes its control group anew.
+            return Ok(());
+        }
+        let group = self.group_of(&dir).ok_or_else(|| {
+            Error::new(
+                Kind::Unsupported,
+                "the sandbox has no control group, so that its limits cannot change",
+            )
+            .with_hint("see 'agentkernel doctor'; a new start may give it one")
+        })?;
+        group.set(limits)
     }
 
     async fn destroy(&self, id: SandboxId, state: Option<&DriverState>) -> Result<()> {

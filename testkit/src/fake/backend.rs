@@ -19,6 +19,7 @@ use agentkernel_model::{
     capabilities::{Boundary, Capabilities, Egress, Support},
     command::ExecSpec,
     id::{BackendId, SandboxId},
+    limits::Limits,
     spec::SandboxSpec,
 };
 use async_trait::async_trait;
@@ -276,6 +277,12 @@ impl Backend for FakeBackend {
         home.kill_all()?;
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         Ok(state.clone())
+    }
+
+    async fn resize(&self, id: SandboxId, state: &DriverState, _limits: &Limits) -> Result<()> {
+        self.control.pass(Step::Resize).await?;
+        state.decode::<State>(STATE_VERSION)?;
+        self.home(id).plan().map(drop)
     }
 
     async fn destroy(&self, id: SandboxId, _state: Option<&DriverState>) -> Result<()> {

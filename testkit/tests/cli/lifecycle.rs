@@ -211,3 +211,30 @@ fn doctor_and_setup_check_find_a_backend() {
     assert!(json["checks"].as_array().is_some_and(|checks| !checks.is_empty()), "{json}");
     env.assert_nothing_left();
 }
+
+#[test]
+fn limits_change_while_it_runs_and_for_later_starts() {
+    let env = TestEnv::new();
+    create(&env, "box");
+    env.agentkernel(&["sandbox", "resize", "box"]).run().code(2);
+    let resized = env.agentkernel(&["sandbox", "resize", "box", "--memory", "512MB", "--json"]).run();
+    if resized.code == Some(125) {
+        // Whoever has no control groups: refused, and nothing changed.
+        resized.error_with_hint(&["memory 512MB"]);
+        assert_ne!(info(&env, "box")["spec"]["policy"]["limits"]["memory"]["required"], 512 << 20);
+        return;
+    }
+    assert_eq!(resized.ok().json()["spec"]["policy"]["limits"]["memory"]["required"], 512 << 20);
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    let hog = ["exec", "box", "--", "sh", "-c", "head -c 100000000 /dev/zero | tail -c 90000000 | wc -c"];
+    env.agentkernel(&hog).run().ok().prints("90000000\n");
+    env.agentkernel(&["sandbox", "resize", "box", "--memory", "32MB", "--cpus", "0.5"]).run().ok();
+    let killed = env.agentkernel(&hog).run();
+    assert_ne!(killed.out(), "90000000\n", "the new limit does not hold: {killed}");
+    env.agentkernel(&["sandbox", "stop", "box"]).run().ok();
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    let killed = env.agentkernel(&hog).run();
+    assert_ne!(killed.out(), "90000000\n", "it does not hold after a new start: {killed}");
+    env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+    env.assert_nothing_left();
+}

@@ -1,4 +1,5 @@
-//! Detached commands in a container: its keeper looks after them, and the engine has no part in it.
+//! Detached commands in a container, which its keeper looks after without the engine, and other limits, which only the
+//! engine can set.
 
 use super::site::Site;
 use serde_json::Value;
@@ -45,6 +46,29 @@ fn a_detached_command_goes_on_and_ends_with_its_children() {
     let id = detach(&site, "sleep 600");
     site.agentkernel(&["sandbox", "stop", "work"]).run().ok();
     assert_eq!(look(&site, &id)["reason"], "the sandbox was stopped");
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    site.end();
+}
+
+#[test]
+fn limits_change_running_or_stopped() {
+    let Some(site) = Site::start() else { return };
+    site.sandbox("work");
+    let [container] = &site.containers()[..] else { panic!("{:?}", site.containers()) };
+    let limits = || {
+        let seen = site.api().json("GET", &format!("/containers/{container}/json"), None).unwrap();
+        let host = &seen["HostConfig"];
+        (host["Memory"].as_u64(), host["MemorySwap"].as_u64(), host["NanoCpus"].as_u64())
+    };
+    let (small, large) = (Some(96 << 20), Some(128 << 20));
+    site.agentkernel(&["sandbox", "resize", "work", "--memory", "96MB", "--cpus", "0.5"]).run().ok();
+    assert_eq!(limits(), (small, small, Some(500_000_000)));
+    site.agentkernel(&["exec", "work", "--", "true"]).run().ok();
+    site.agentkernel(&["sandbox", "stop", "work"]).run().ok();
+    site.agentkernel(&["sandbox", "resize", "work", "--memory", "128MB"]).run().ok();
+    assert_eq!(limits(), (large, large, Some(500_000_000)));
+    site.agentkernel(&["sandbox", "start", "work"]).run().ok();
+    assert_eq!(limits().0, large);
     site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
     site.end();
 }

@@ -46,6 +46,13 @@ pub(super) enum Event<'a> {
         name: &'a str,
         expires_at: &'a str,
     },
+    SandboxResized {
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        memory: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cpus: Option<String>,
+    },
     SandboxRemoved {
         name: &'a str,
     },

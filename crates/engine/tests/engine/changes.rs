@@ -4,10 +4,25 @@ use crate::{
     Test,
     bench::{Bench, FAKE, name, request},
 };
-use agentkernel_engine::request::{CreateRequest, SandboxInfo, SandboxUpdate, Status};
-use agentkernel_model::{Kind, Result, id::SandboxId, name::Label};
-use agentkernel_testkit::proc;
-use std::time::Duration;
+use agentkernel_backend::Driver;
+use agentkernel_engine::{
+    request::{CreateRequest, Resize, SandboxInfo, SandboxUpdate, Status},
+    values::Values,
+};
+use agentkernel_model::{
+    Kind, Result,
+    capabilities::{Capabilities, Egress, Support},
+    id::SandboxId,
+    limits::Limit,
+    name::Label,
+    size::ByteSize,
+};
+use agentkernel_testkit::{
+    fake::{Action, FakeBackend, FaultKind, Step, honest_capabilities},
+    proc,
+};
+use rustix::process::Signal;
+use std::{sync::Arc, time::Duration};
 
 pub(crate) const TESTS: &[Test] = &[
     ("labels_and_description_change", labels_and_description_change),
@@ -15,6 +30,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("one_that_has_expired_is_brought_back", one_that_has_expired_is_brought_back),
     ("one_that_does_not_expire_is_not_made_to", one_that_does_not_expire_is_not_made_to),
     ("a_sandbox_is_found_by_its_id", a_sandbox_is_found_by_its_id),
+    ("limits_that_cannot_be_enforced_change_nothing", limits_that_cannot_be_enforced_change_nothing),
+    ("limits_change_in_record_and_backend_together", limits_change_in_record_and_backend_together),
+    ("what_was_lost_is_brought_back", what_was_lost_is_brought_back),
 ];
 
 impl Bench {
@@ -102,4 +120,70 @@ fn a_sandbox_is_found_by_its_id() {
     assert!(found.spec.is_some());
     let missing = bench.runtime.block_on(bench.engine.info_by_id(SandboxId::new())).unwrap_err();
     assert_eq!(missing.kind(), Kind::NotFound);
+}
+
+/// The fake as one that enforces limits of memory.
+const LIMITING: Driver = Driver {
+    build: |host| {
+        let can = honest_capabilities();
+        let claimed = Capabilities { egress: Egress::ProviderOnly, limit_memory: Support::Yes, ..can };
+        Ok(Arc::new(FakeBackend::claiming(host.clone(), claimed)))
+    },
+    ..FAKE
+};
+
+impl Bench {
+    fn resize(&self, mib: u32) -> Result<SandboxInfo> {
+        let wanted = Resize { memory: Some(ByteSize::from_mib(mib)), cpus: None };
+        self.runtime.block_on(self.engine.resize(&name("one"), &wanted))
+    }
+
+    fn memory(&self) -> Option<Limit<ByteSize>> {
+        self.info("one").spec.unwrap().policy.limits.memory
+    }
+}
+
+fn limits_that_cannot_be_enforced_change_nothing() {
+    let bench = Bench::new();
+    bench.create("one");
+    let error = bench.resize(64).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert!(error.message().contains("memory 64MB"), "{error}");
+    assert_eq!((bench.memory(), bench.control.count(Step::Resize)), (None, 0));
+}
+
+fn limits_change_in_record_and_backend_together() {
+    let bench = Bench::with(&[LIMITING]);
+    bench.create("one");
+    let info = bench.resize(64).unwrap();
+    assert_eq!(info.spec.unwrap().policy.limits.memory, Some(Limit::Required(ByteSize::from_mib(64))));
+    assert_eq!(bench.control.count(Step::Resize), 1);
+    bench.fail(Step::Resize, Action::Fail(FaultKind::Exhausted));
+    assert_eq!(bench.resize(32).unwrap_err().kind(), Kind::Exhausted);
+    assert_eq!(bench.memory(), Some(Limit::Required(ByteSize::from_mib(64))));
+    assert_eq!(bench.control.count(Step::Resize), 3, "the limits that held were not set again");
+    let nothing = bench.runtime.block_on(bench.engine.resize(&name("one"), &Resize::default()));
+    assert_eq!(nothing.unwrap().name, name("one"));
+    assert_eq!(bench.control.count(Step::Resize), 3);
+}
+
+fn what_was_lost_is_brought_back() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    let recover = || bench.runtime.block_on(bench.engine.recover(&name("one"), &Values::default()));
+    assert_eq!(recover().unwrap_err().kind(), Kind::Conflict, "it never ran");
+    bench.start("one").unwrap();
+    bench.exec("one", "echo kept > file").unwrap();
+    let keeper = bench.keeper(made.uuid);
+    assert_eq!(recover().unwrap().status, Status::Running);
+    assert_eq!(bench.keeper(made.uuid), keeper, "one that ran was started again");
+    for signal in [Signal::KILL, Signal::TERM] {
+        bench.end(bench.keeper(made.uuid), signal);
+        assert_eq!(bench.info("one").status, Status::Stopped);
+        assert_eq!(recover().unwrap().status, Status::Running);
+        assert_eq!(bench.exec("one", "cat file").unwrap(), "kept\n");
+    }
+    bench.stop("one").unwrap();
+    let error = recover().unwrap_err();
+    assert_eq!((error.kind(), error.hint()), (Kind::Conflict, Some("agentkernel sandbox start one")));
 }

@@ -11,7 +11,10 @@ mod limits;
 mod systemd;
 
 use agentkernel_backend::Stats;
-use agentkernel_model::{Error, Kind, limits::Limits};
+use agentkernel_model::{
+    Error, Kind,
+    limits::{Limit, Limits},
+};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{Mode, OFlags},
@@ -303,6 +306,60 @@ impl Group {
             }
         }
         Ok(entry)
+    }
+
+    /// Writes `limits` to a group that exists.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] for less memory than can be left in use, [`Kind::Unsupported`] for a limit that this group cannot
+    /// have.
+    pub(crate) fn set(&self, limits: &Limits) -> Result<(), Error> {
+        if let Some(limit) = limits.memory {
+            let held = self.unreclaimable();
+            if held > limit.value().bytes() {
+                // The kernel would kill what is inside, or refuse.
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("the sandbox holds {} MB of memory, more than {}", held >> 20, limit.value()),
+                )
+                .with_hint("end something in it first, or allow more"));
+            }
+        }
+        let required = [
+            ("memory", limits.memory.is_some_and(Limit::is_required)),
+            ("cpu", limits.cpus.is_some_and(Limit::is_required)),
+        ];
+        for (controller, _) in required.into_iter().filter(|(_, required)| *required) {
+            if !self.dirs.iter().any(|(c, _)| c == controller) {
+                return Err(Error::new(
+                    Kind::Unsupported,
+                    format!("the control group of the sandbox has no limit of {controller}"),
+                )
+                .with_hint("see 'agentkernel doctor'; a new start may give it one"));
+            }
+        }
+        for (controller, dir) in &self.dirs {
+            for (file, value) in settings(self.kind, controller, limits) {
+                let path = dir.join(file);
+                match fs::write(&path, &value) {
+                    // A kernel without swap needs no limit of it.
+                    Err(e) if file == "memory.swap.max" && e.kind() == io::ErrorKind::NotFound => {}
+                    written => written.map_err(|e| {
+                        Error::io(format!("cannot write {value} to {}", path.display()), e)
+                            .with_hint("the limit may be less than what is in use")
+                    })?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory that the kernel cannot take back without killing: what belongs to processes, and files in memory.
+    fn unreclaimable(&self) -> u64 {
+        let text = self.read("memory", "memory.stat").unwrap_or_default();
+        let names = if self.kind == Version::V1 { ["rss ", "shmem "] } else { ["anon ", "shmem "] };
+        let number = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<u64>().ok());
+        names.into_iter().filter_map(number).fold(0, u64::saturating_add)
     }
 
     /// Removes the directories; processes that are still in them are killed and waited for. That of a scope is removed

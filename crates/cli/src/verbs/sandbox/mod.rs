@@ -15,6 +15,7 @@ pub(super) mod info;
 pub(super) mod list;
 pub(super) mod network;
 pub(super) mod remove;
+pub(super) mod resize;
 pub(super) mod start;
 pub(super) mod stop;
 
@@ -52,6 +53,8 @@ pub(crate) enum Verb {
     Network(network::Network),
     /// Give a sandbox more time before it expires
     ExtendTtl(extend_ttl::ExtendTtl),
+    /// Give a sandbox other limits of memory and processors, while it runs too
+    Resize(resize::Resize),
     /// Show the detached commands of a sandbox, which 'exec --detach' begins
     ExecList(exec_list::ExecList),
     /// Show what a detached command has written so far
@@ -88,6 +91,7 @@ impl Verb {
             Self::Info(verb) => verb.json,
             Self::Network(verb) => verb.json,
             Self::ExtendTtl(verb) => verb.json,
+            Self::Resize(verb) => verb.json,
             Self::ExecList(verb) => verb.json,
             Self::ExecLogs(verb) => verb.json,
             Self::ExecKill(verb) => verb.json,
@@ -109,6 +113,7 @@ impl Verb {
             Self::Info(verb) => verb.execute(context),
             Self::Network(verb) => verb.execute(context),
             Self::ExtendTtl(verb) => verb.execute(context),
+            Self::Resize(verb) => verb.execute(context),
             Self::ExecList(verb) => verb.execute(context),
             Self::ExecLogs(verb) => verb.execute(context),
             Self::ExecKill(verb) => verb.execute(context),
