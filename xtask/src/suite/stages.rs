@@ -175,6 +175,11 @@ pub(super) const STAGES: &[Stage] = &[
         work: Work::Program { package: TESTKIT, target: Target::Test("cli"), env: &[], halves: BOTH },
         limit: 15,
     },
+    Stage {
+        name: "server",
+        work: Work::Program { package: TESTKIT, target: Target::Test("server"), env: &[], halves: BOTH },
+        limit: 15,
+    },
     // Apple's program, as its documents describe it: a stand-in.
     Stage {
         name: "cli-apple",

@@ -1,0 +1,133 @@
+//! Named sandboxes, and the lines of the README.
+
+use super::world::Server;
+use agentkernel_testkit::{
+    TestEnv,
+    oci::{Image, ImageConfig, LayerWriter},
+    registry::Registry,
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+#[test]
+fn from_creation_to_removal() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let body = json!({
+        "name": "my-sandbox", "image": "host", "labels": {"env": "prod", "team": "ml"}, "description": "of a test",
+        "env": ["WHO=me"], "memory_mb": 256, "backend": "auto",
+    });
+    let made = server.post("/sandboxes", &body).data(201);
+    assert_eq!(
+        (&made["name"], &made["status"], &made["image"]),
+        (&json!("my-sandbox"), &json!("running"), &json!("host"))
+    );
+    assert_eq!((&made["labels"]["team"], &made["memory_mb"]), (&json!("ml"), &json!(256)));
+    assert!(made["uuid"].is_string() && made["created_at"].is_string(), "{made}");
+    server.post("/sandboxes", &body).fails(409, &["my-sandbox"]);
+
+    let names = |query: &str| -> Vec<String> {
+        let list = server.get(&format!("/sandboxes{query}")).data(200);
+        list.as_array().unwrap().iter().map(|info| info["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(""), ["my-sandbox"]);
+    assert_eq!(names("?label=env:prod&label=team%3Aml"), ["my-sandbox"]);
+    assert!(names("?label=env:prod&label=team:web").is_empty());
+    server.get("/sandboxes?label=env").fails(400, &["label"]);
+
+    let exec = |body: Value| server.post("/sandboxes/my-sandbox/exec", &body);
+    let ran =
+        exec(json!({"command": ["sh", "-c", "echo $WHO $MORE; pwd"], "env": ["MORE=it"], "workdir": "/tmp"}));
+    assert_eq!(ran.data(200)["stdout"], "me it\n/tmp\n");
+    let failed = exec(json!({"command": ["sh", "-c", "echo no >&2; exit 4"]})).fails(409, &["code 4"]);
+    assert_eq!((&failed["exit_code"], &failed["stderr"]), (&json!(4), &json!("no\n")));
+    exec(json!({"command": ["true"], "workdirectory": "/"})).fails(400, &["workdirectory"]);
+    let late = json!({"command": ["sleep", super::world::long()], "timeout_ms": 200});
+    exec(late).fails(504, &["200 ms"]);
+    exec(json!({"command": ["sh", "-c", "echo kept >/root/kept 2>/dev/null || echo kept >/tmp/kept"]}))
+        .data(200);
+
+    let stopped = server.post("/sandboxes/my-sandbox/stop", &json!({})).data(200);
+    assert_eq!(stopped["status"], "stopped");
+    exec(json!({"command": ["true"]})).fails(409, &["my-sandbox"]);
+    assert_eq!(server.post("/sandboxes/my-sandbox/start", &json!({})).data(200)["status"], "running");
+    exec(json!({"command": ["true"]})).data(200);
+    assert_eq!(server.get("/stats").data(200)["sandbox_count"], 1);
+    assert_eq!(server.delete("/sandboxes/my-sandbox").data(200), "Sandbox removed");
+    assert!(names("").is_empty());
+    server.end(&env);
+}
+
+/// busybox and the machine's own python3, under the name of the image that detection wants for `python3`.
+fn python(env: &TestEnv, reference: &str) -> Image {
+    let place = env.directory("layers");
+    let mut layer = LayerWriter::create(place.join(reference.replace([':', '/'], "-"))).unwrap();
+    layer.file("bin/busybox", 0o755, &fs::read("/bin/busybox").unwrap()).unwrap();
+    for applet in ["sh", "sleep", "true", "cat"] {
+        layer.symlink(&format!("bin/{applet}"), "busybox").unwrap();
+    }
+    layer.file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\n").unwrap();
+    let program = fs::canonicalize("/usr/bin/python3").unwrap();
+    layer.file("usr/bin/python3", 0o755, &fs::read(&program).unwrap()).unwrap();
+    let ldd = Command::new("/usr/bin/ldd").arg(&program).output().unwrap().stdout;
+    for word in String::from_utf8(ldd).unwrap().split_whitespace().filter(|word| word.starts_with('/')) {
+        layer.file(word.trim_start_matches('/'), 0o755, &fs::read(word).unwrap()).unwrap();
+    }
+    let library = PathBuf::from("/usr/lib").join(program.file_name().unwrap());
+    for directory in ["", "encodings", "importlib", "collections"] {
+        for entry in fs::read_dir(library.join(directory)).unwrap().filter_map(Result::ok) {
+            let path = entry.path();
+            if path.extension().is_some_and(|e| e == "py") {
+                let inside = path.to_str().unwrap().trim_start_matches('/');
+                layer.file(inside, 0o644, &fs::read(&path).unwrap()).unwrap();
+            }
+        }
+    }
+    // Without a home it looks for more than it needs, and says what it misses.
+    let env = [("PATH", "/bin:/usr/bin"), ("PYTHONHOME", "/usr")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let config = ImageConfig { env: env.to_vec(), ..ImageConfig::default() };
+    Image::new(reference.parse().unwrap(), &config, &[layer.finish().unwrap()])
+}
+
+/// The lines of the README as they are written, but for the port.
+#[test]
+fn the_lines_of_the_readme() {
+    const RUN: &str = r#"curl -X POST http://localhost:18888/run \
+-H "Content-Type: application/json" \
+-d '{"command": ["python3", "-c", "print(1+1)"], "profile": "restrictive"}'"#;
+    const CREATE: &str = r#"curl -X POST http://localhost:18888/sandboxes \
+-H "Content-Type: application/json" \
+-d '{"name": "my-sandbox", "labels": {"env": "prod", "team": "ml"}}'"#;
+    const STATS: &str = "curl http://localhost:18888/stats";
+    let env = TestEnv::new();
+    let registry = Registry::start().unwrap();
+    for reference in ["python:3.12-alpine", "alpine:3.20"] {
+        registry.push(&python(&env, reference)).unwrap();
+    }
+    env.registries(&registry.settings());
+    let server = if env.is_root() {
+        // Root's server wants a key, which the lines do not have: curl's own file brings it.
+        env.file("home/.curlrc", format!("header = \"Authorization: Bearer {}\"\n", super::world::KEY));
+        Server::start(&env, &[])
+    } else {
+        Server::bare(&env, &[])
+    };
+    let line = |line: &str| {
+        let line = line.replace("18888", &server.port.to_string());
+        env.program(Path::new("/bin/sh"), &["-ec", &line]).run().ok().json()
+    };
+    let ran = line(RUN);
+    assert_eq!((&ran["success"], &ran["data"]["output"]), (&json!(true), &json!("2\n")), "{ran}");
+    assert_eq!(ran["data"]["image"], "python:3.12-alpine");
+    let made = line(CREATE);
+    assert_eq!((&made["success"], &made["data"]["labels"]["env"]), (&json!(true), &json!("prod")), "{made}");
+    let stats = line(STATS);
+    assert_eq!(stats["data"]["sandbox_count"], 1);
+    assert!(stats["data"]["resource_usage"]["memory_used_mb"].is_u64(), "{stats}");
+    server.delete("/sandboxes/my-sandbox").data(200);
+    server.end(&env);
+}
