@@ -70,7 +70,9 @@ impl Machine {
             line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
         };
         let (total, available) = (kib("MemTotal:"), kib("MemAvailable:"));
-        let disk = directory.and_then(|path| rustix::fs::statvfs(path).ok());
+        // Before the first sandbox there is no directory of them, and the one above is on the same disk.
+        let mut above = directory.into_iter().flat_map(Path::ancestors);
+        let disk = above.find_map(|path| rustix::fs::statvfs(path).ok());
         let disk_used =
             disk.map_or(0, |disk| disk.f_blocks.saturating_sub(disk.f_bfree).saturating_mul(disk.f_frsize));
         ResourceUsage {
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_memory() {
-        let usage = Machine::new().usage(Some(Path::new("/")));
+        let usage = Machine::new().usage(Some(Path::new("/not/made/yet")));
         assert!(usage.memory_total_mb > 0 && usage.disk_used_mb > 0 && usage.cpu_percent <= 100.0);
     }
 }
