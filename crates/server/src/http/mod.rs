@@ -4,6 +4,7 @@ mod body;
 mod envelope;
 mod guard;
 mod listen;
+mod openapi;
 mod patience;
 mod peer;
 mod routes;

@@ -1,6 +1,7 @@
 //! What there is, and which handler answers it.
 
 mod config;
+mod described;
 mod detached;
 mod events;
 mod exec;
@@ -12,14 +13,16 @@ mod run;
 mod sandboxes;
 mod secrets;
 
-use super::{envelope, guard};
+use super::{envelope, guard, openapi};
 use crate::App;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    http::header::CONTENT_TYPE,
     middleware,
     routing::{delete, get, post},
 };
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Whether `path` is of the page, which holds nothing of anybody's.
@@ -29,8 +32,10 @@ pub(super) fn is_page(_path: &str) -> bool {
 
 /// Every route, behind the guard.
 pub(super) fn router(app: &Arc<App>) -> Router {
+    let document = Bytes::from(openapi::document(described::operations()).to_string());
     Router::new()
         .route("/health", get(meta::health))
+        .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
         .route("/status", get(meta::status))
         .route("/stats", get(meta::stats))
         .route("/gc", post(meta::gc))
