@@ -23,6 +23,7 @@ mod cli {
     mod lifecycle;
     mod machine;
     mod network;
+    mod plugins;
     mod policy;
     mod projects;
     mod run;

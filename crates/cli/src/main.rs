@@ -16,6 +16,7 @@ mod env;
 mod held;
 mod hidden;
 mod image;
+mod place;
 mod printer;
 mod project;
 mod pump;

@@ -3,7 +3,7 @@
 //! This crate opens no file: texts and directory listings come in as arguments. It knows the grammar of the
 //! configuration ([`Config`]), of templates ([`template`]) and of `devcontainer.json` ([`devcontainer`]), which of them a
 //! file that was only found may decide ([`trust`]), what they come to ([`ingredients`]), how a sandbox is written as a
-//! configuration ([`export`]), and which image fits a command or a project ([`detect`]). It knows no backend, no policy
+//! configuration ([`export`]), what plugins put into files of coding agents ([`plugin`]), and which image fits a command or a project ([`detect`]). It knows no backend, no policy
 //! beyond names, and no place on disk.
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ pub mod init;
 mod key;
 mod languages;
 mod layer;
+pub mod plugin;
 pub mod procfile;
 mod render;
 mod schema;

@@ -12,6 +12,7 @@ mod images;
 mod init;
 mod keeper;
 mod man;
+mod plugin;
 mod policy;
 mod report;
 mod run;
@@ -63,6 +64,9 @@ pub(crate) enum Verb {
     Serve(Box<serve::Serve>),
     /// See which coding agents are here, and whether there is a key for them
     Agents(agents::Agents),
+    /// Make coding agents use agentkernel: install, list
+    #[command(subcommand)]
+    Plugin(plugin::Verb),
     /// Keep sandboxes warm: start, status, stop
     #[command(subcommand)]
     Daemon(daemon::Verb),
@@ -134,6 +138,7 @@ impl Verb {
             Self::Agents(verb) => verb.json,
             Self::Doctor(verb) => verb.json,
             Self::Setup(verb) => verb.json,
+            Self::Plugin(verb) => verb.json(),
             Self::Policy(verb) => verb.json(),
             Self::Audit(verb) => verb.json(),
             Self::Stats(verb) => verb.json,
@@ -178,6 +183,7 @@ impl Verb {
             Self::Setup(verb) => verb.execute(context),
             Self::Agents(verb) => verb.execute(context),
             Self::Doctor(verb) => verb.execute(context),
+            Self::Plugin(verb) => verb.execute(context),
             Self::Policy(verb) => verb.execute(context),
             Self::Audit(verb) => verb.execute(context),
             Self::Stats(verb) => verb.execute(context),
