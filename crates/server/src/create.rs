@@ -153,12 +153,25 @@ impl App {
     /// # Errors
     /// As [`agentkernel_engine::Engine::start`] and [`crate::secrets::SecretBroker::of_existing`].
     pub(crate) async fn start(&self, name: &SandboxName) -> Result<SandboxInfo> {
-        let info = self.engine.info(name).await?;
-        let values = match info.status {
-            Status::Running => Values::default(),
-            Status::Stopped | Status::Unknown => self.secrets.of_existing(&self.engine, &info).await?,
-        };
+        let values = self.values_of(name).await?;
         self.engine.start(name, &values).await
+    }
+
+    /// Starts again a sandbox that was lost.
+    ///
+    /// # Errors
+    /// As [`agentkernel_engine::Engine::recover`].
+    pub(crate) async fn recover(&self, name: &SandboxName) -> Result<SandboxInfo> {
+        let values = self.values_of(name).await?;
+        self.engine.recover(name, &values).await
+    }
+
+    async fn values_of(&self, name: &SandboxName) -> Result<Values> {
+        let info = self.engine.info(name).await?;
+        match info.status {
+            Status::Running => Ok(Values::default()),
+            Status::Stopped | Status::Unknown => self.secrets.of_existing(&self.engine, &info).await,
+        }
     }
 
     pub(crate) async fn values(&self, wanted: crate::secrets::Wanted) -> Result<Values> {

@@ -101,7 +101,7 @@ impl Serve {
     pub(super) fn execute(self, context: &Context) -> Result<u8> {
         let json = self.json;
         let broker = Arc::new(Broker::new(context.clone(), self.vault.clone()));
-        let app = App::new(context.engine(), broker, self.options(context)?)?;
+        let app = App::new(context.engine().with_runners(), broker, self.options(context)?)?;
         context.serve(async {
             let mut reload = watch(SignalKind::hangup())?;
             let (mut terminate, mut interrupt) =

@@ -86,6 +86,7 @@ impl Operation {
     }
 
     /// As the router spells it.
+    #[cfg(test)]
     pub(crate) const fn path(&self) -> &'static str {
         self.path
     }

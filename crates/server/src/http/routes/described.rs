@@ -106,6 +106,11 @@ fn named_sandboxes() -> Vec<Operation> {
         Operation::post("/sandboxes/{name}/extend", TAG, "Lets it live longer")
             .takes::<sandboxes::ExtendBody>(json!({"by": "1h"}))
             .gives::<sandboxes::ExtendData>(),
+        Operation::post("/sandboxes/{name}/resize", TAG, "Gives it other limits, also while it runs")
+            .takes::<sandboxes::ResizeBody>(json!({"vcpus": 2, "memory_mb": 1024}))
+            .gives::<SandboxInfo>(),
+        Operation::post("/sandboxes/{name}/recover", TAG, "Starts it again when it was lost")
+            .gives::<SandboxInfo>(),
         Operation::delete("/sandboxes/{name}", TAG, "Stops and removes it"),
         Operation::get("/sandboxes/{name}/config", TAG, "An agentkernel.toml that makes it again")
             .gives::<config::ConfigData>(),

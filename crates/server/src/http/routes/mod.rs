@@ -57,6 +57,8 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/sandboxes/by-uuid/{uuid}", get(sandboxes::by_uuid))
         .route("/sandboxes/{name}", get(sandboxes::get).patch(sandboxes::update).delete(sandboxes::remove))
         .route("/sandboxes/{name}/extend", post(sandboxes::extend))
+        .route("/sandboxes/{name}/resize", post(sandboxes::resize))
+        .route("/sandboxes/{name}/recover", post(sandboxes::recover))
         .route("/sandboxes/{name}/exec/detach", post(detached::start))
         .route("/sandboxes/{name}/exec/detached", get(detached::list))
         .route("/sandboxes/{name}/exec/detached/{id}", get(detached::get).delete(detached::kill))

@@ -13,7 +13,7 @@ use crate::{
 use agentkernel_config::Ingredients;
 use agentkernel_engine::{
     images::Silent,
-    request::{Filter, SandboxInfo, SandboxUpdate},
+    request::{Filter, Resize, SandboxInfo, SandboxUpdate},
 };
 use agentkernel_model::{
     Error, Kind, Result,
@@ -217,6 +217,36 @@ pub(super) async fn update(
         .map(|labels| labels.iter().map(|(key, value)| Label::new(key, value)).collect::<Result<Vec<_>>>());
     let update = SandboxUpdate { labels: labels.transpose()?, description: body.description };
     ok(app.engine.update(&name, &update).await?)
+}
+
+/// Other limits; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResizeBody {
+    #[serde(default)]
+    vcpus: Option<u16>,
+    #[serde(default)]
+    memory_mb: Option<u32>,
+}
+
+pub(super) async fn resize(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+    Body(body): Body<ResizeBody>,
+) -> Reply<SandboxInfo> {
+    let wanted =
+        Resize { memory: body.memory_mb.map(ByteSize::from_mib), cpus: body.vcpus.map(Cpus::from_whole) };
+    if wanted.memory.is_none() && wanted.cpus.is_none() {
+        return Err(Error::invalid("nothing to change").with_hint("give vcpus, memory_mb or both").into());
+    }
+    ok(app.engine.resize(&name, &wanted).await?)
+}
+
+pub(super) async fn recover(
+    State(app): State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+) -> Reply<SandboxInfo> {
+    ok(app.recover(&name).await?)
 }
 
 /// How much longer.
