@@ -41,12 +41,13 @@ function headers(url: URL): Record<string, string> {
 async function call(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Answer> {
   const base = server()
   const url = new URL(base.pathname.replace(/\/+$/, "") + path, base)
+  const own = headers(url)
   let response: Response
   try {
     response = await fetch(url, {
       method,
       headers: {
-        ...headers(url),
+        ...own,
         ...(body === undefined ? {} : { "content-type": "application/json" }),
       },
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -6,6 +6,7 @@ use agentkernel_config::template::Specifier;
 use agentkernel_image::PullPolicy;
 use agentkernel_model::{
     Error, Result,
+    agent::Agent,
     command::{EnvVar, User},
     guard::GuardedName,
     image::ImageRef,
@@ -27,6 +28,18 @@ pub(crate) struct SandboxArgs {
     /// The image: 'host' for this machine's own tools, or a reference such as python:3.12-alpine
     #[arg(short, long, value_name = "REF")]
     pub(crate) image: Option<ImageRef>,
+
+    /// Suit a coding agent: claude, gemini, codex or opencode
+    #[arg(
+        short,
+        long,
+        value_name = "AGENT",
+        long_help = "Suit a coding agent: claude, gemini, codex or opencode. It reaches its own service and, until --allow says more, \
+                     nothing else; its key, of the vault or the environment, is put into requests outside and is never inside; the \
+                     instructions of your home (such as ~/.claude/CLAUDE.md) are there, read-only, and its logins and settings are \
+                     not. --dry-run shows all of it"
+    )]
+    pub(crate) agent: Option<Agent>,
 
     /// Start from a template: a name, a path, or github:OWNER/REPO/PATH
     #[arg(long, value_name = "TEMPLATE")]

@@ -52,7 +52,7 @@ impl Broker {
 }
 
 fn asked(wanted: &Wanted) -> Asked {
-    Asked { bindings: wanted.bindings.clone(), files: wanted.files.clone() }
+    Asked { bindings: wanted.bindings.clone(), files: wanted.files.clone(), of_environment: Vec::new() }
 }
 
 #[async_trait]

@@ -3,7 +3,9 @@
 //! files that outlive this binary. It starts nothing and says nothing but candidates.
 
 use crate::verbs::Shell;
+use agentkernel_config::plugin::Target;
 use agentkernel_model::{
+    agent::Agent,
     egress::Group,
     id::DetachedId,
     image::{ImageRef, Reference},
@@ -264,6 +266,8 @@ impl<'t> Place<'t> {
                 names.images().into_iter().filter(|image| image != "host").collect()
             }
             _ if kind == TypeId::of::<Profile>() => Profile::NAMES.map(str::to_owned).to_vec(),
+            _ if kind == TypeId::of::<Agent>() => Agent::NAMES.map(str::to_owned).to_vec(),
+            _ if kind == TypeId::of::<Target>() => Target::NAMES.map(str::to_owned).to_vec(),
             _ if kind == TypeId::of::<Isolation>() => ["any", "vm"].map(str::to_owned).to_vec(),
             _ => Vec::new(),
         };

@@ -2,6 +2,7 @@
 //! was only found in the project.
 
 use crate::{
+    agent,
     args::SandboxArgs,
     project::{self, FOUND, Reach},
     templates::Library,
@@ -15,6 +16,7 @@ use agentkernel_config::{
 use agentkernel_engine::Engine;
 use agentkernel_model::{
     Error, Result,
+    agent::Agent,
     image::ImageRef,
     limits::{Limit, Limits},
     policy::Profile,
@@ -37,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) found: Option<(ImageRef, Reach)>,
     /// Sizes of a built-in template, where nothing else says any: nobody asked for them, so they are as good as a profile's.
     pub(crate) sizes: Limits,
+    /// The coding agent that the sandbox is to suit: a person's own word.
+    pub(crate) agent: Option<Agent>,
     /// What `--build` builds, and how far its paths may lead.
     pub(crate) build: (Build, Reach),
     /// For stderr and `--json`.
@@ -58,9 +62,16 @@ struct Layer {
     notes: Vec<String>,
 }
 
+/// `program` is what is to be run.
+///
 /// # Errors
 /// For files that are not there or malformed; nothing was started.
-pub(crate) fn load(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<Loaded> {
+pub(crate) fn load(
+    engine: &Engine,
+    flags: &SandboxArgs,
+    cwd: &Path,
+    program: Option<&str>,
+) -> Result<Loaded> {
     let mut layers = Vec::new();
     layers.extend(flags.config.as_deref().map(|path| named_file(path, cwd)).transpose()?);
     layers.extend(flags.template.as_ref().map(|name| from_template(engine, flags, name, cwd)).transpose()?);
@@ -72,12 +83,14 @@ pub(crate) fn load(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<L
     let mut found = None;
     if flags.config.is_none() {
         let profile = flags.profile.or_else(|| layers.iter().find_map(|layer| layer.config.profile));
-        let chosen = Chosen { profile, listed: lists_only(flags, &layers) };
+        let listed = lists_only(flags, &layers) || agent_of(flags, &layers, program).is_some();
+        let chosen = Chosen { profile, listed };
         if let Some(layer) = found_file(engine, chosen, cwd)? {
             found = layer.config.image.clone().map(|image| (image, layer.reach));
             layers.push(layer);
         }
     }
+    let agent = agent_of(flags, &layers, program);
     let build = layers.iter().map(|layer| (layer.build(), layer.reach)).find(|(build, _)| !build.is_empty());
     let build = build.unwrap_or((Build::default(), Reach::Project));
     let mut notes: Vec<String> = Vec::new();
@@ -96,7 +109,7 @@ pub(crate) fn load(engine: &Engine, flags: &SandboxArgs, cwd: &Path) -> Result<L
     if !config.unused.is_empty() {
         notes.push(format!("no effect in this version: {}", printable(&config.unused.join(", "))));
     }
-    Ok(Loaded { config, named, found, sizes, build, notes })
+    Ok(Loaded { config, named, found, sizes, agent, build, notes })
 }
 
 impl Layer {
@@ -159,7 +172,8 @@ struct Chosen {
 impl Chosen {
     /// By flags alone.
     fn by(flags: &SandboxArgs) -> Self {
-        Self { profile: flags.profile, listed: lists_only(flags, &[]) }
+        let listed = lists_only(flags, &[]) || flags.agent.is_some();
+        Self { profile: flags.profile, listed }
     }
 
     fn restrict(self, config: Config) -> Restricted {
@@ -173,6 +187,12 @@ impl Chosen {
 fn lists_only(flags: &SandboxArgs, named: &[Layer]) -> bool {
     let lists = |config: &Config| config.domains.allowlist_only == Some(true) || !config.secrets.is_empty();
     flags.only_listed || flags.secrets.binds() || named.iter().any(|layer| lists(&layer.config))
+}
+
+/// The agent that flags, or files that somebody named or trusts, ask for.
+fn agent_of(flags: &SandboxArgs, layers: &[Layer], program: Option<&str>) -> Option<Agent> {
+    let trusted = layers.iter().filter(|layer| layer.reach != Reach::Project).map(|layer| &layer.config);
+    agent::asked(flags.agent, trusted, program)
 }
 
 fn absolute(base: &Path, path: &str) -> Result<String> {

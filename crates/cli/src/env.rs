@@ -12,7 +12,7 @@
 //! | `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine the backend `docker` uses |
 //! | `CONTAINER_HOST` | which Podman service the backend `podman` uses |
 //! | `DBUS_SESSION_BUS_ADDRESS` | the message bus on which the keychain is |
-//! | those named by `--vault env` | secrets, read one by one |
+//! | those named by `--vault env`, and keys of the agent of `--agent` | secrets, read one by one |
 //! | `SHELL` | which shell `completions` without an argument is for |
 //! | `PATH` | which tool installations of the home the `host` image shows |
 //! | `NO_COLOR` | no colour when it is set and not empty |

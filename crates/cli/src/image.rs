@@ -51,6 +51,14 @@ pub(crate) fn choose(
     if let Some((image, from)) = named {
         return had(engine, flags, image, from, &Origin::Named, having);
     }
+    if let Some(agent) = loaded.agent
+        && loaded.found.is_none()
+        && engine.host_image_has(agent)
+    {
+        // No image that is detected has it.
+        let from = format!("{}, which this machine has", agent.title());
+        return Ok(Chosen { image: ImageRef::Host, from, note: None });
+    }
     let directory = Directory(cwd.to_owned());
     let found_image = loaded.found.as_ref().map(|(image, _)| image);
     let found = match program {

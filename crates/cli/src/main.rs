@@ -3,6 +3,7 @@
 //! It holds no rules of its own: it parses ([`args`], [`spec`]), calls the engine ([`verbs`]) and renders ([`printer`]).
 #![forbid(unsafe_code)]
 
+mod agent;
 mod args;
 mod backends;
 mod branch;

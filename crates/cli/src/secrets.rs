@@ -16,7 +16,7 @@ use agentkernel_model::{
     policy::EffectivePolicy,
     secret::{Held, Origin, SecretBinding, SecretGrant, SecretName},
 };
-use agentkernel_trust::{Entry, Meta, Vault, require, resolve};
+use agentkernel_trust::{Entry, Meta, Vault, VaultKind, require, resolve};
 use clap::Args;
 
 /// Flags of whoever makes a sandbox. Words are parsed late: an error of clap's would show what was written.
@@ -47,6 +47,8 @@ pub(crate) struct SecretArgs {
 pub(crate) struct Wanted {
     pub(crate) bindings: Vec<SecretBinding>,
     pub(crate) files: Vec<SecretName>,
+    /// Those of the bindings whose values are in the environment, which nobody has to name as a vault for them.
+    pub(crate) of_environment: Vec<SecretName>,
 }
 
 impl SecretArgs {
@@ -61,6 +63,7 @@ impl SecretArgs {
         Ok(Wanted {
             bindings: bindings(&self.secret)?,
             files: self.secret_file.iter().map(|word| word.text().parse()).collect::<Result<_>>()?,
+            of_environment: Vec::new(),
         })
     }
 }
@@ -112,7 +115,10 @@ impl Wanted {
         memory::leave_no_core_files()?;
         let names: Vec<SecretName> =
             self.bindings.iter().map(SecretBinding::name).chain(&self.files).cloned().collect();
-        let vaults = vault.all(context, &names);
+        let mut vaults = vault.all(context, &names);
+        if !self.of_environment.is_empty() {
+            vaults.push(vault.one(VaultKind::Env, context, &self.of_environment));
+        }
         let asked: Vec<&dyn Vault> = vaults.iter().map(AsRef::as_ref).collect();
         let bound = resolve(&self.bindings, &asked)?;
         let file = |name: &SecretName| Ok((name.clone(), require(name, &asked)?.into_value()));
@@ -154,7 +160,7 @@ impl Wanted {
                 }
             }
         }
-        Ok(Self { bindings, files: policy.secret_files.clone() })
+        Ok(Self { bindings, files: policy.secret_files.clone(), of_environment: Vec::new() })
     }
 }
 

@@ -1,17 +1,19 @@
 //! Flags, configuration and project become one resolved spec. Past this file nothing is a raw string.
 
 use crate::{
+    agent,
     args::SandboxArgs,
     configuration::{self, Loaded},
+    context::Context,
     image::{self, Having},
     secrets::Wanted,
-    settings::{self, Settings},
-    workspace,
+    settings, workspace,
 };
-use agentkernel_config::{Account, Config, Ingredients, ingredients::Surroundings};
+use agentkernel_config::{Account, Config, Ingredients, ingredients::Surroundings, mode};
 use agentkernel_engine::{Engine, guard};
 use agentkernel_model::{
     Error, Kind, Result,
+    agent::Agent,
     egress::Otherwise,
     limits::{Limit, Limits},
     mount::{Mount, VolumeArg, Workspace},
@@ -43,6 +45,8 @@ pub(crate) struct Prepared {
     pub(crate) spec: SandboxSpec,
     /// What led to the image: a flag, a file, the command.
     pub(crate) image_from: String,
+    /// The coding agent that it suits.
+    pub(crate) agent: Option<Agent>,
     /// For stderr and `--json`.
     pub(crate) notes: Vec<String>,
     /// For stderr when that is a terminal.
@@ -71,28 +75,33 @@ pub(crate) struct About {
 /// Whatever the caller or a file wrote that cannot be, and an image that cannot be had; nothing was started.
 pub(crate) fn prepare(
     engine: &Engine,
-    settings: &Settings,
+    context: &Context,
     flags: &SandboxArgs,
     purpose: Purpose<'_>,
     having: Having<'_>,
 ) -> Result<Prepared> {
     let cwd = settings::current_dir()?;
+    let settings = &context.settings;
     let home = settings.home.as_deref().map(workspace::resolved);
-    let loaded = configuration::load(engine, flags, &cwd)?;
     let program = match purpose {
         Purpose::Run { program, .. } => Some(program),
         Purpose::Create { .. } => None,
     };
+    let loaded = configuration::load(engine, flags, &cwd, program)?;
     let chosen = image::choose(engine, flags, &loaded, &cwd, program, having)?;
-    let Loaded { config, sizes, mut notes, .. } = loaded;
-    notes.extend(chosen.note);
-
-    let mut ingredients = config.ingredients(&cwd)?;
+    let mut ingredients = loaded.config.ingredients(&cwd)?;
     lay_flags_over(&mut ingredients, flags);
     let (bound, files) =
         (std::mem::take(&mut ingredients.secrets), std::mem::take(&mut ingredients.secret_files));
-    let secrets = flags.secrets.wanted()?.over(bound, files);
+    let mut secrets = flags.secrets.wanted()?.over(bound, files);
     (ingredients.secrets, ingredients.secret_files) = (secrets.bindings.clone(), secrets.files.clone());
+    let lifetime = purpose.lifetime();
+    let furnished = agent::furnish(context, flags, &loaded, &mut ingredients, &mut secrets, lifetime)?;
+    let Loaded { config, mut sizes, mut notes, agent, .. } = loaded;
+    if agent.is_some() {
+        sizes.memory = sizes.memory.or(Some(Limit::Default(mode::MEMORY)));
+    }
+    notes.extend(chosen.note.into_iter().chain(furnished.notes));
     if let Some(Account::Named(name)) = &ingredients.user {
         ingredients.user = Some(Account::Numbered(engine.user_of(&chosen.image, name)?));
     }
@@ -107,7 +116,7 @@ pub(crate) fn prepare(
         mounts,
         home: home.filter(|h| h.is_dir()),
         locale: settings.locale.clone(),
-        lifetime: purpose.lifetime(),
+        lifetime,
     })?;
     lay_sizes_under(&mut spec, sizes);
     guard::keep_read_only(&mut spec, &allow_write)?;
@@ -115,6 +124,7 @@ pub(crate) fn prepare(
     Ok(Prepared {
         spec,
         image_from: chosen.from,
+        agent,
         notes,
         remarks: remark.into_iter().collect(),
         about,

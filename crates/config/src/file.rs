@@ -9,6 +9,7 @@ use crate::{
     entry::{self, FileBody, FileEntry},
     key::SECCOMP,
     languages::Runtime,
+    mode::Mode,
     secrets,
     section::Section,
     source::Source,
@@ -64,7 +65,10 @@ pub struct Config {
     pub labels: Vec<Label>,
     /// `[environment]`, in the order in which it stands; no key twice.
     pub env: Vec<EnvVar>,
+    /// The one that is preferred.
     pub agent: Option<Agent>,
+    /// `agent.compatibility_mode`.
+    pub mode: Option<Mode>,
     pub git: Option<GitIdentity>,
     pub cpus: Option<Cpus>,
     /// `resources.memory_mb` or `resources.memory`.
@@ -169,6 +173,7 @@ impl Config {
 
     fn read_agent(&mut self, agent: &Section<'_>) -> Result<()> {
         self.agent = agent.parsed("preferred")?;
+        self.mode = agent.parsed("compatibility_mode")?;
         let part = |key, what: &str| {
             agent.text(key, |text| GitIdentity::check(what, text).map(|()| text.to_owned()))
         };

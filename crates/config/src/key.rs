@@ -4,7 +4,7 @@
 //! To add a key: one row in [`KEYS`], one field of [`crate::Config`], one line where its table is read, one in
 //! `render.rs`, and its case in `trust.rs`. Tests fail for a row without the rest.
 
-use crate::{languages::RUNTIMES, workspace::MODES};
+use crate::{languages::RUNTIMES, mode::Mode, workspace::MODES};
 use agentkernel_model::{agent::Agent, policy::Profile};
 
 /// What a value looks like.
@@ -134,10 +134,10 @@ pub(crate) const KEYS: [Key; 63] = [
     key("sandbox", "ttl", Form::Duration, Found::Free, "How long a named sandbox is kept; 0 for ever"),
     key("sandbox", "labels", Form::Map, Found::Free, "Labels by which sandboxes are listed"),
     key("", "environment", Form::Map, Found::Free, "Environment variables of every command inside"),
-    key("agent", "preferred", Form::Choice(&Agent::NAMES), Found::Free, "The agent that the project prefers"),
+    key("agent", "preferred", Form::Choice(&Agent::NAMES), Found::Free, "The agent that the project prefers; when it is what is run, the sandbox suits it, if the file is trusted"),
+    key("agent", "compatibility_mode", Form::Choice(&Mode::NAMES), Found::Never, "The agent that the sandbox is to suit, as --agent does; native for none"),
     key("agent", "git_name", Form::Text(&["Ada Lovelace"]), Found::Free, "The author of commits that are made inside; needs git_email"),
     key("agent", "git_email", Form::Text(&["ada@example.org"]), Found::Free, "The author's address; needs git_name"),
-    key("agent", "compatibility_mode", Form::Refused("profiles of agents, with rules by host name in the gateway"), Found::Never, "How an agent is accommodated"),
     key("resources", "vcpus", Form::Cpus, Found::Free, "Processors, such as 2 or 0.5"),
     key("resources", "memory_mb", Form::Whole { least: 4, most: 16 * 1024 * 1024 }, Found::Free, "The most memory, in MiB"),
     key("resources", "memory", Form::Text(&["1GB", "512MB"]), Found::Free, "The most memory, as a size; instead of memory_mb"),

@@ -39,6 +39,7 @@ impl Config {
             labels: merged(self.labels, below.labels, |a, b| a.key == b.key),
             env: merged(self.env, below.env, |a, b| a.key() == b.key()),
             agent: self.agent.or(below.agent),
+            mode: self.mode.or(below.mode),
             git: self.git.or(below.git),
             cpus: self.cpus.or(below.cpus),
             memory: self.memory.or(below.memory),

@@ -177,6 +177,7 @@ fn secrets(config: &Config) -> Block {
 fn agent(config: &Config) -> Block {
     let mut block = Block::new("agent");
     block.text("preferred", config.agent);
+    block.text("compatibility_mode", config.mode);
     block.text("git_name", config.git.as_ref().map(|git| git.name()));
     block.text("git_email", config.git.as_ref().map(|git| git.email()));
     block

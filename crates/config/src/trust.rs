@@ -132,6 +132,8 @@ fn host(config: &mut Config, ignored: &mut Vec<String>) {
         config.allow_write.clear();
         ignored.push("security.allow_write".to_owned());
     }
+    // It binds keys of this machine, and shows files of its home.
+    ignored.extend(config.mode.take().map(|mode| format!("agent.compatibility_mode = \"{mode}\"")));
     // Whoever gets a secret, and where it is sent, is for a person to say.
     ignored.extend(config.secrets.drain(..).map(|grant| format!("secrets.{}", grant.name)));
     if !config.secret_files.is_empty() {

@@ -23,6 +23,10 @@ fn samples(key: &Key) -> &'static [&'static str] {
         "sandbox.labels" => &["sandbox.labels = { a = 'b' }"],
         "environment" => &["environment.LD_PRELOAD = '/workspace/x.so'"],
         "agent.preferred" => &["agent.preferred = 'codex'"],
+        "agent.compatibility_mode" => &[
+            "agent.compatibility_mode = 'claude'",
+            "agent = { compatibility_mode = 'native', preferred = 'codex' }",
+        ],
         "agent.git_name" | "agent.git_email" => &["agent = { git_name = 'a', git_email = 'b' }"],
         "resources.vcpus" => &["resources.vcpus = 1024"],
         "resources.memory_mb" => &["resources.memory_mb = 16777216"],
@@ -111,6 +115,7 @@ fn check(config: Config, flag: Option<Profile>) {
     assert_eq!(ingredients.runtime, None);
     assert!(ingredients.ports.is_empty() && ingredients.volumes.is_empty());
     assert!(ingredients.allow_write.is_empty());
+    assert_eq!(kept.config.mode, None);
     assert!(ingredients.secrets.is_empty() && ingredients.secret_files.is_empty());
     assert_ne!(ingredients.mount_cwd, Some(true));
     assert!(ingredients.pids.is_none_or(|pids| pids <= 4096));

@@ -88,7 +88,7 @@ fn every_mistake_names_its_place_and_the_way_out() {
         ),
         (
             "[agent]\n  colour = 1",
-            "agentkernel.toml:2:3: unknown key 'colour' in [agent] | one of: preferred, git_name, git_email",
+            "agentkernel.toml:2:3: unknown key 'colour' in [agent] | one of: preferred, compatibility_mode, git_name, git_email",
         ),
         (
             "[secruity]\nprofile = 'moderate'",

@@ -1,5 +1,6 @@
 //! Which coding agents are on this machine: a look into the directories of PATH. No program is started.
 
+use crate::Engine;
 use agentkernel_model::{agent::Agent, secret::SecretName};
 use rustix::fs::{Access, access};
 use serde::Serialize;
@@ -62,6 +63,15 @@ pub fn agents(path: &[PathBuf], has_key: impl Fn(&SecretName) -> bool) -> Vec<Ag
 #[must_use]
 pub fn program(path: &[PathBuf], agent: Agent) -> Option<PathBuf> {
     path.iter().map(|directory| directory.join(agent.program())).find(|file| is_runnable(file))
+}
+
+impl Engine {
+    /// Whether the image `host` has the program of `agent`: it shows /usr, and of homes nothing that has one.
+    #[must_use]
+    pub fn host_image_has(&self, agent: Agent) -> bool {
+        let found = program(&self.host.surroundings.path, agent).and_then(|file| file.canonicalize().ok());
+        found.is_some_and(|file| file.starts_with("/usr"))
+    }
 }
 
 fn is_runnable(file: &Path) -> bool {

@@ -14,14 +14,13 @@ use agentkernel_model::{
     mount::{Access, Workspace},
     path::GuestPath,
     policy::{EffectivePolicy, RootAccess},
+    secret::PLACEHOLDER,
     spec::SandboxSpec,
 };
 use archive::Archive;
 use std::{collections::BTreeSet, io::Write as _, os::fd::OwnedFd};
 use zeroize::Zeroizing;
 
-/// What stands in the environment where a secret's value would.
-const PLACEHOLDER: &str = "ak-proxy-managed";
 /// Where the gateway answers as a proxy.
 const PROXY_PORT: u16 = 3128;
 /// Hosts that nobody asks a proxy for.

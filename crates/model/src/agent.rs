@@ -28,6 +28,8 @@ struct Facts {
     program: &'static str,
     /// Each is one key of one service, by the variables that the agent reads it from: the first that is there counts.
     keys: &'static [&'static [&'static str]],
+    /// Other variables that it reads the same key from.
+    also: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
     instructions: &'static [&'static str],
 }
@@ -41,6 +43,7 @@ const CLAUDE: Facts = Facts {
     title: "Claude Code",
     program: "claude",
     keys: &[ANTHROPIC],
+    also: &[],
     // Commands are root inside, where it works without questions only if it is told that this is a sandbox.
     env: &[("IS_SANDBOX", "1"), ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")],
     instructions: &[".claude/CLAUDE.md", ".claude/agents", ".claude/commands", ".claude/skills"],
@@ -51,6 +54,7 @@ const GEMINI: Facts = Facts {
     title: "Gemini CLI",
     program: "gemini",
     keys: &[GOOGLE],
+    also: &[],
     // It makes no sandbox of its own in one.
     env: &[("SANDBOX", "agentkernel")],
     instructions: &[".gemini/GEMINI.md", ".gemini/commands"],
@@ -61,6 +65,8 @@ const CODEX: Facts = Facts {
     title: "Codex",
     program: "codex",
     keys: &[OPENAI],
+    // Without a login, what runs with no terminal reads this one.
+    also: &["CODEX_API_KEY"],
     env: &[],
     instructions: &[".codex/AGENTS.md", ".codex/prompts"],
 };
@@ -70,6 +76,7 @@ const OPENCODE: Facts = Facts {
     title: "OpenCode",
     program: "opencode",
     keys: &[ANTHROPIC, OPENAI, &["GOOGLE_GENERATIVE_AI_API_KEY", "GEMINI_API_KEY"]],
+    also: &[],
     env: &[("OPENCODE_DISABLE_AUTOUPDATE", "1"), ("OPENCODE_DISABLE_MODELS_FETCH", "1")],
     instructions: &[
         ".config/opencode/AGENTS.md",
@@ -116,6 +123,12 @@ impl Agent {
     pub fn keys(self) -> impl Iterator<Item = Vec<SecretName>> {
         // Every name parses, and belongs to a known service: a test sees to both.
         self.facts().keys.iter().map(|names| names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Other variables that it reads its key from.
+    #[must_use]
+    pub const fn also(self) -> &'static [&'static str] {
+        self.facts().also
     }
 
     /// The hosts of the services that it works with.

@@ -18,6 +18,9 @@ use std::{fmt, str::FromStr};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+/// What stands in the environment of a sandbox where the value of a secret would.
+pub const PLACEHOLDER: &str = "ak-proxy-managed";
+
 /// The value of a secret. Its memory is wiped when it is dropped, it is compared in constant time, and it is neither
 /// shown nor serialized: whoever needs it has to call [`Secret::reveal`].
 #[derive(Clone)]

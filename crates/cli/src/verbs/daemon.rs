@@ -142,7 +142,7 @@ impl Start {
             let purpose =
                 Purpose::Run { program: "", project: ProjectUse::None, lifetime: Lifetime::Ephemeral };
             let having = Having::Get { printer: &context.printer, json: false };
-            let prepared = spec::prepare(engine, &context.settings, &flags, purpose, having)?;
+            let prepared = spec::prepare(engine, context, &flags, purpose, having)?;
             context.tell(&prepared.notes, &prepared.remarks);
             let backend = prepared.about.backend.as_deref();
             wishes.push(context.block_on(engine.wish(&prepared.spec, backend))?);

@@ -16,6 +16,7 @@ use agentkernel_engine::{
 };
 use agentkernel_model::{
     Kind, Result,
+    agent::Agent,
     command::{Argv, ExecSpec},
     id::SandboxId,
     name::SandboxName,
@@ -42,6 +43,8 @@ Examples:
   agentkernel run --branch npm test                    in a sandbox that this git branch keeps
   agentkernel run -S OPENAI_API_KEY:api.openai.com python3 agent.py
                                                        the key goes there, and never inside
+  agentkernel run --agent claude claude -p 'fix the tests'
+                                                       with its key, and no way to other hosts
   agentkernel run --dry-run npm test                   shows what would be done
   tar c src | agentkernel run wc -c                    stdin passes through
 
@@ -96,7 +99,7 @@ impl Run {
             true => Having::Tell,
             false => Having::Get { printer: &context.printer, json: self.json },
         };
-        let prepared = spec::prepare(&engine, &context.settings, &self.sandbox, purpose, having)?;
+        let prepared = spec::prepare(&engine, context, &self.sandbox, purpose, having)?;
         let command = ExecSpec {
             env: report::terminal_env(context, &self.io, &self.sandbox.env),
             argv,
@@ -209,6 +212,7 @@ impl Run {
                 backend: choice.backend.to_string(),
                 command: command.argv.words(),
                 image_from: &prepared.image_from,
+                agent: prepared.agent,
                 spec: &prepared.spec,
                 notes,
                 unenforced: choice.unenforced,
@@ -219,6 +223,7 @@ impl Run {
             vec![("Command", command.argv.words().join(" ")), ("Backend", choice.backend.to_string())];
         rows.extend(render::spec(&prepared.spec));
         rows.insert(3, ("Image from", prepared.image_from.clone()));
+        rows.splice(4..4, prepared.agent.map(|agent| ("Agent", agent.title().to_owned())));
         if !choice.unenforced.is_empty() {
             rows.push(("Not enforced", choice.unenforced.join(", ")));
         }
@@ -236,6 +241,9 @@ struct DryRun<'a> {
     command: &'a [String],
     /// What led to the image.
     image_from: &'a str,
+    /// The coding agent that it suits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<Agent>,
     spec: &'a SandboxSpec,
     notes: Vec<String>,
     unenforced: Vec<String>,

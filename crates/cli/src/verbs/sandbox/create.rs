@@ -106,7 +106,7 @@ impl Create {
             };
         }
         let having = Having::Get { printer: &context.printer, json: self.json };
-        let prepared = spec::prepare(&engine, &context.settings, &self.sandbox, purpose, having)?;
+        let prepared = spec::prepare(&engine, context, &self.sandbox, purpose, having)?;
         let about = prepared.about;
         // Only to see that they are to be had: each start looks them up.
         let vault = self.sandbox.secrets.vault;
