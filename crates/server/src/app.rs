@@ -1,7 +1,7 @@
 //! What every request works with.
 
 use crate::{
-    events::Events, execution::Slots, keys::ApiKeys, machine::Machine, options::Options,
+    events::Events, execution::Slots, keys::ApiKeys, machine::Machine, mcp::Calls, options::Options,
     secrets::SecretBroker,
 };
 use agentkernel_engine::Engine;
@@ -21,6 +21,7 @@ pub struct App {
     pub(crate) commands: Slots,
     pub(crate) events: Arc<Events>,
     pub(crate) machine: Machine,
+    pub(crate) calls: Calls,
     started: Instant,
 }
 
@@ -35,6 +36,7 @@ impl App {
             secrets,
             keys: ApiKeys::load(options.keys.clone())?,
             commands: Slots::new(options.limits.commands),
+            calls: Calls::default(),
             options,
             events: Arc::default(),
             machine: Machine::new(),

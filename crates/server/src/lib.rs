@@ -10,6 +10,7 @@ mod fields;
 mod http;
 pub mod keys;
 mod machine;
+pub mod mcp;
 pub mod options;
 mod running;
 pub mod secrets;

@@ -12,6 +12,7 @@ mod images;
 mod init;
 mod keeper;
 mod man;
+mod mcp_server;
 mod plugin;
 mod policy;
 mod report;
@@ -67,6 +68,8 @@ pub(crate) enum Verb {
     /// Make coding agents use agentkernel: install, list
     #[command(subcommand)]
     Plugin(plugin::Verb),
+    /// Serve coding agents: tools of the Model Context Protocol on stdin and stdout
+    McpServer(mcp_server::McpServer),
     /// Keep sandboxes warm: start, status, stop
     #[command(subcommand)]
     Daemon(daemon::Verb),
@@ -144,6 +147,7 @@ impl Verb {
             Self::Stats(verb) => verb.json,
             Self::Benchmark(verb) => verb.json,
             Self::Attach(_) | Self::Keeper(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::McpServer(_) => false,
             Self::Sandbox(verb) => verb.json(),
             Self::Template(verb) => verb.json(),
             Self::Images(verb) => verb.json(),
@@ -178,6 +182,7 @@ impl Verb {
             Self::Volume(verb) => verb.execute(context),
             Self::Secret(verb) => verb.execute(context),
             Self::Serve(verb) => verb.execute(context),
+            Self::McpServer(verb) => verb.execute(context),
             Self::Daemon(verb) => verb.execute(context),
             Self::Trust(verb) => verb.execute(context),
             Self::Setup(verb) => verb.execute(context),

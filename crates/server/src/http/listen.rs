@@ -84,7 +84,9 @@ pub async fn serve(app: Arc<App>, end: impl Future<Output = ()>, ready: impl FnO
     // Nobody listens: then everything is answered.
     let _ = ending.send(true);
     drop(hall);
-    let _ = tokio::time::timeout(DRAIN, ending.closed()).await;
+    // MCP clients keep connections open on which they only listen.
+    let answered = async { tokio::join!(app.calls.close(), ending.closed()) };
+    let _ = tokio::time::timeout(DRAIN, answered).await;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The HTTP API: routes, who may use them, and the connections that they come over.
 
 mod body;
-mod envelope;
+pub(crate) mod envelope;
 mod guard;
 mod listen;
 mod openapi;

@@ -14,7 +14,7 @@ mod sandboxes;
 mod secrets;
 
 use super::{envelope, guard, openapi};
-use crate::App;
+use crate::{App, mcp};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -74,6 +74,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/sandboxes/{name}/start", post(sandboxes::start))
         .route("/sandboxes/{name}/stop", post(sandboxes::stop))
         .route("/sandboxes/{name}/exec", post(exec::exec))
+        .route("/mcp", mcp::route(app))
         .fallback(async || envelope::not_found())
         .method_not_allowed_fallback(async || envelope::wrong_method())
         .layer(DefaultBodyLimit::max(app.options.limits.body))
