@@ -45,6 +45,24 @@ impl Clip {
         String::from_utf8_lossy(&[self.head.as_slice(), &tail].concat()).into_owned()
     }
 
+    /// All bytes, where none are left out.
+    pub(super) fn whole(&self) -> Option<Vec<u8>> {
+        let (first, second) = self.tail.as_slices();
+        (!self.is_cut()).then(|| [self.head.as_slice(), first, second].concat())
+    }
+
+    /// Whether what is kept is text, as far as that can be told.
+    pub(super) fn is_text(&self) -> bool {
+        let is_text = |bytes: &[u8]| !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok();
+        match self.whole() {
+            Some(bytes) => is_text(&bytes),
+            None => {
+                let tail: Vec<u8> = self.tail.iter().copied().collect();
+                is_text(whole_end(&self.head)) && is_text(whole_start(&tail))
+            }
+        }
+    }
+
     fn append_to(&self, merged: &mut Self) {
         let (first, second) = self.tail.as_slices();
         for kept in [self.head.as_slice(), first, second] {

@@ -62,7 +62,7 @@ struct Arguments {
     /// What the sandbox may do: restrictive has no network and cannot write outside /tmp; moderate is the default;
     /// permissive is for trusted code.
     #[serde(default)]
-    #[schemars(extend("enum" = ["permissive", "moderate", "restrictive", null]))]
+    #[schemars(extend("enum" = ["permissive", "moderate", "restrictive"]))]
     profile: Option<String>,
     /// Whether it has a network; the profile's choice without it.
     #[serde(default)]

@@ -5,15 +5,10 @@ use super::{
     Again, Call, Effect, Entry, World, command, input, output as schema,
 };
 use crate::{
-    fields::{self, each, parsed},
+    fields::{self, parsed},
     mcp::answer::Answer,
 };
-use agentkernel_model::{
-    Error, Kind, Result,
-    command::{EnvVar, User},
-    name::SandboxName,
-    path::GuestPath,
-};
+use agentkernel_model::{Result, name::SandboxName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -67,16 +62,9 @@ struct Arguments {
 
 async fn exec(call: Call, arguments: Arguments) -> Result<Answer> {
     let name: SandboxName = parsed("name", &arguments.name)?;
-    let sudo = arguments.sudo.unwrap_or_default();
-    if sudo && !call.app.options.allow_sudo {
-        return Err(Error::new(Kind::Denied, "this server runs no command as root inside on request")
-            .with_hint("leave sudo out, or start the server with --allow-sudo"));
-    }
     let stdin = arguments.stdin.unwrap_or_default().into_bytes();
-    let mut command = command::spec(arguments.command, &stdin)?;
-    command.env = each::<EnvVar>("env", arguments.env)?;
-    command.workdir = arguments.workdir.map(|text| parsed::<GuestPath>("workdir", &text)).transpose()?;
-    command.user = sudo.then_some(User::ROOT);
+    let manner = command::Manner { env: arguments.env, workdir: arguments.workdir, sudo: arguments.sudo };
+    let command = command::named(&call.app, arguments.command, &stdin, manner)?;
     let timeout = fields::timeout(Some(arguments.timeout_ms.unwrap_or(PATIENCE_MS)));
     let seat = call.app.commands.take().map_err(|_| output::busy())?;
     let process = call.app.engine.exec(&name, &command).await?;

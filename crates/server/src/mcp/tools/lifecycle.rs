@@ -4,7 +4,10 @@ use super::{
     Again, Call, Effect, Entry, World, input, output,
     shown::{Removed, Sandbox, Sandboxes},
 };
-use crate::{fields::parsed, mcp::answer::Answer};
+use crate::{
+    fields::{duration, parsed},
+    mcp::answer::Answer,
+};
 use agentkernel_engine::request::Filter;
 use agentkernel_model::{Result, name::SandboxName};
 use schemars::JsonSchema;
@@ -79,7 +82,33 @@ pub(super) const ENTRIES: &[Entry] = &[
             })
         },
     },
+    Entry {
+        names: &["sandbox_extend_ttl"],
+        title: "Give a sandbox more time",
+        description: "Gives a named sandbox that was made with a ttl more time before it is removed.",
+        effect: Effect::Adds,
+        again: Again::More,
+        world: World::Here,
+        input: input::<More>,
+        output: output::<Sandbox>,
+        run: |mut call| {
+            Box::pin(async move {
+                let arguments = call.read()?;
+                extend(call, arguments).await
+            })
+        },
+    },
 ];
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct More {
+    /// The sandbox's name.
+    name: String,
+    /// How much, such as 30m or 2h; 1h without it.
+    #[serde(default)]
+    by: Option<String>,
+}
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -125,4 +154,13 @@ async fn remove(call: Call, name: SandboxName) -> Result<Answer> {
     call.app.calls.finish(async move { app.engine.remove(&removing).await }).await?;
     let removed = Removed { name: name.to_string(), removed: true };
     Ok(Answer::new(format!("Removed {name}"), &removed))
+}
+
+async fn extend(call: Call, arguments: More) -> Result<Answer> {
+    let name: SandboxName = parsed("name", &arguments.name)?;
+    let by = duration("by", arguments.by.as_deref().unwrap_or("1h"))?;
+    let app = Arc::clone(&call.app);
+    let extending = async move { app.engine.extend(&name, by).await };
+    let sandbox = Sandbox::from(call.app.calls.finish(extending).await?);
+    Ok(Answer::new(sandbox.line(), &sandbox))
 }

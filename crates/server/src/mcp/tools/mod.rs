@@ -2,21 +2,21 @@
 
 mod command;
 mod create;
+mod detached;
 mod exec;
+mod files;
 mod lifecycle;
 mod place;
 mod run;
+mod schema;
 mod shown;
 
 use super::{answer::Answer, progress::Reporter};
 use crate::App;
 use agentkernel_model::{Error, Result, text::printable};
 use futures_util::future::BoxFuture;
-use rmcp::{
-    handler::server::tool::{schema_for_output, schema_for_type},
-    model::{JsonObject, Tool, ToolAnnotations},
-};
-use schemars::JsonSchema;
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use schema::{input, output};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::{Arc, LazyLock};
@@ -114,7 +114,8 @@ impl Entry {
 }
 
 fn entries() -> impl Iterator<Item = &'static Entry> {
-    [&run::RUN, &create::CREATE, &exec::EXEC].into_iter().chain(lifecycle::ENTRIES)
+    let first = [&run::RUN, &create::CREATE, &exec::EXEC];
+    first.into_iter().chain(lifecycle::ENTRIES).chain(files::ENTRIES).chain(detached::ENTRIES)
 }
 
 /// The tool called `name`.
@@ -126,14 +127,6 @@ pub(super) fn find(name: &str) -> Option<&'static Entry> {
 pub(super) fn all() -> &'static [Tool] {
     static ALL: LazyLock<Vec<Tool>> = LazyLock::new(|| entries().flat_map(Entry::tools).collect());
     &ALL
-}
-
-fn input<T: JsonSchema + 'static>() -> Arc<JsonObject> {
-    schema_for_type::<T>()
-}
-
-fn output<T: JsonSchema + 'static>() -> Arc<JsonObject> {
-    schema_for_output::<T>()
 }
 
 #[cfg(test)]

@@ -41,3 +41,13 @@ fn what_cannot_be_done_is_not_listed() {
         assert!(find(name).is_none(), "{name}");
     }
 }
+
+#[test]
+fn an_argument_that_may_be_left_out_is_of_one_type() {
+    for tool in all() {
+        let text = serde_json::to_string(&tool.input_schema).unwrap();
+        for word in ["null", "\"format\"", "$schema", "\\n"] {
+            assert!(!text.contains(word), "{}: {word} in {text}", tool.name);
+        }
+    }
+}
