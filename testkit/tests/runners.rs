@@ -8,7 +8,7 @@ use agentkernel_engine::{
     Engine,
     audit::Audit,
     connections::ConnectionQuery,
-    request::{Effect, Filter, RunRequest, Stopped},
+    request::{Effect, Filter, Pool, RunRequest, Stopped},
     values::{Source, Values},
 };
 use agentkernel_image::HostFacts;
@@ -116,7 +116,7 @@ impl Bench {
 
     async fn begin(&self, spec: SandboxSpec, command: ExecSpec) -> Result<Process> {
         let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec };
-        let request = RunRequest { spec, command, backend: None, values: Source::default() };
+        let request = RunRequest { spec, command, backend: None, values: Source::default(), pool: Pool::Use };
         self.engine.run(request).await.map(|running| running.process)
     }
 
@@ -279,7 +279,7 @@ fn a_secret_is_inside_and_the_runner_cannot_be_looked_into() {
     let command =
         ExecSpec { stdio: Stdio::Pipes, ..sh("cat $AGENTKERNEL_SECRETS_PATH/TOKEN; echo; read line") };
     bench.runtime.block_on(async {
-        let request = RunRequest { spec, command, backend: None, values };
+        let request = RunRequest { spec, command, backend: None, values, pool: Pool::Use };
         let Process { stdin, stdout, exit, .. } = bench.engine.run(request).await.unwrap().process;
         let mut lines = BufReader::new(stdout.into_reader().unwrap().unwrap()).lines();
         assert_eq!(lines.next_line().await.unwrap().unwrap(), "open-sesame");

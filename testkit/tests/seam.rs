@@ -5,7 +5,7 @@
 use agentkernel_backend::Registry;
 use agentkernel_engine::{
     Engine,
-    request::{CreateRequest, Filter, RunRequest},
+    request::{CreateRequest, Filter, Pool, RunRequest},
     values::Source,
 };
 use agentkernel_image::HostFacts;
@@ -106,7 +106,13 @@ fn engine(data: &Path) -> Engine {
 
 fn run_of(script: &str) -> RunRequest {
     let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..plain_spec() };
-    RunRequest { spec, command: sh(script), backend: Some("fake".to_owned()), values: Source::default() }
+    RunRequest {
+        spec,
+        command: sh(script),
+        backend: Some("fake".to_owned()),
+        values: Source::default(),
+        pool: Pool::Use,
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod api;
 mod author;
 mod bound;
 mod build;

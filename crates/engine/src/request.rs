@@ -23,6 +23,15 @@ pub struct RunRequest {
     pub backend: Option<String>,
     /// Of the secrets that `spec` has.
     pub values: Source,
+    pub pool: Pool,
+}
+
+/// Whether a warm sandbox of the daemon may be used, where it has one just like the run's own would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pool {
+    Use,
+    Avoid,
 }
 
 /// A command that runs, and what was decided on the way.

@@ -5,7 +5,7 @@ use crate::{
     daemon::{self, Beginning},
     engine::Engine,
     entrypoint, inside, outside, private, published,
-    request::{RunRequest, Running},
+    request::{Pool, RunRequest, Running},
     rootfs,
     select::{self, Selected},
     values,
@@ -34,9 +34,12 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
     let rootfs = rootfs::resolve(engine, &request.spec)?;
     let argv = entrypoint::before(&rootfs.rootfs.defaults.entrypoint, &request.command.argv)?;
     let command = &ExecSpec { argv, ..request.command.clone() };
-    let missed = match daemon::run(engine, &selected.backend, &request.spec, &rootfs, command).await? {
-        Beginning::Warm(process) => return Ok(process),
-        Beginning::Ordinary(missed) => missed,
+    let missed = match request.pool {
+        Pool::Avoid => None,
+        Pool::Use => match daemon::run(engine, &selected.backend, &request.spec, &rootfs, command).await? {
+            Beginning::Warm(process) => return Ok(process),
+            Beginning::Ordinary(missed) => Some(missed),
+        },
     };
     let id = SandboxId::new();
     let observer = || connections::observe_unnamed(engine, id);

@@ -1,8 +1,8 @@
 //! What every request works with.
 
 use crate::{
-    events::Events, execution::Slots, keys::ApiKeys, machine::Machine, mcp::Calls, options::Options,
-    secrets::SecretBroker,
+    events::Events, execution::Slots, keys::ApiKeys, machine::Machine, mcp::Calls, metrics::Metrics,
+    options::Options, secrets::SecretBroker,
 };
 use agentkernel_engine::Engine;
 use agentkernel_model::Result;
@@ -21,6 +21,7 @@ pub struct App {
     pub(crate) commands: Slots,
     pub(crate) events: Arc<Events>,
     pub(crate) machine: Machine,
+    pub(crate) metrics: Metrics,
     pub(crate) calls: Calls,
     started: Instant,
 }
@@ -31,15 +32,17 @@ impl App {
     /// # Errors
     /// As [`ApiKeys::load`].
     pub fn new(engine: Engine, secrets: Arc<dyn SecretBroker>, options: Options) -> Result<Arc<Self>> {
+        let metrics = Metrics::new();
         Ok(Arc::new(Self {
             engine: Arc::new(engine),
             secrets,
             keys: ApiKeys::load(options.keys.clone())?,
-            commands: Slots::new(options.limits.commands),
+            commands: Slots::new(options.limits.commands, metrics.commands()),
             calls: Calls::default(),
             options,
             events: Arc::default(),
             machine: Machine::new(),
+            metrics,
             started: Instant::now(),
         }))
     }

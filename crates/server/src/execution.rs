@@ -3,6 +3,7 @@
 use agentkernel_engine::process::{ByteSink, ByteSource, Control, Exit, ExitFuture, Process};
 use agentkernel_model::{Error, Kind, Result, command::Signal};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -13,11 +14,16 @@ use utoipa::ToSchema;
 
 /// Room for commands that run at the same time.
 #[derive(Debug)]
-pub(crate) struct Slots(Arc<Semaphore>);
+pub(crate) struct Slots {
+    free: Arc<Semaphore>,
+    all: usize,
+    begun: Counter,
+}
 
 impl Slots {
-    pub(crate) fn new(count: usize) -> Self {
-        Self(Arc::new(Semaphore::new(count)))
+    /// Room for `count`, all of which are counted in `begun`.
+    pub(crate) fn new(count: usize, begun: Counter) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), all: count, begun }
     }
 
     /// Room for one more.
@@ -25,7 +31,14 @@ impl Slots {
     /// # Errors
     /// [`Busy`], at once: a caller that is told can decide better than a queue.
     pub(crate) fn take(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        Arc::clone(&self.0).try_acquire_owned().map_err(|_| Busy)
+        let seat = Arc::clone(&self.free).try_acquire_owned().map_err(|_| Busy)?;
+        self.begun.inc();
+        Ok(seat)
+    }
+
+    /// How many run now.
+    pub(crate) fn taken(&self) -> usize {
+        self.all.saturating_sub(self.free.available_permits())
     }
 }
 

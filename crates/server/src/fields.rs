@@ -1,5 +1,6 @@
 //! What callers write in single fields, as values of the model; errors name the field.
 
+use agentkernel_engine::request::Pool;
 use agentkernel_model::{Error, Result, mount::VolumeArg, size};
 use std::{path::Path, str::FromStr, time::Duration};
 
@@ -26,6 +27,11 @@ pub(crate) fn volumes(texts: Option<Vec<String>>) -> Result<Vec<VolumeArg>> {
 /// What the clients of the reference implementation send for no choice.
 pub(crate) fn backend(text: Option<String>) -> Option<String> {
     text.filter(|name| !matches!(name.as_str(), "" | "auto" | "automatic"))
+}
+
+/// `fast`, which is true without it.
+pub(crate) fn pool(fast: Option<bool>) -> Pool {
+    if fast.unwrap_or(true) { Pool::Use } else { Pool::Avoid }
 }
 
 /// Such as `1h`; `0` is none.

@@ -2,6 +2,7 @@
 //! answers into messages; they know no backend by name and print nothing.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod app;
 mod create;
 mod events;
@@ -11,6 +12,7 @@ mod http;
 pub mod keys;
 mod machine;
 pub mod mcp;
+mod metrics;
 pub mod options;
 mod running;
 pub mod secrets;

@@ -1,6 +1,6 @@
 //! What a server is told when it starts.
 
-use crate::keys::KeySource;
+use crate::{access::AccessLog, keys::KeySource};
 use std::{net::IpAddr, path::PathBuf};
 
 /// Where it listens and whom it serves.
@@ -20,6 +20,7 @@ pub struct Options {
     pub allow_sudo: bool,
     /// The directories in which programs of agents are looked for.
     pub path: Vec<PathBuf>,
+    pub access_log: Option<AccessLog>,
     pub limits: ServerLimits,
 }
 

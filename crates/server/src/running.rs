@@ -3,7 +3,7 @@
 use crate::{App, wish::Wish};
 use agentkernel_engine::{
     images::Progress,
-    request::{RunRequest, Running},
+    request::{Pool, RunRequest, Running},
     values::Source,
 };
 use agentkernel_model::{Result, command::ExecSpec, spec::Lifetime};
@@ -18,6 +18,7 @@ pub(crate) struct Prepared {
     pub(crate) backend: Option<String>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) pool: Pool,
 }
 
 /// A command of a caller that runs.
@@ -49,8 +50,13 @@ impl App {
             false => Source::new(move || secrets.values(&wanted)),
         };
         let image = granted.spec.image.to_string();
-        let request =
-            RunRequest { spec: granted.spec, command: prepared.command, backend: prepared.backend, values };
+        let request = RunRequest {
+            spec: granted.spec,
+            command: prepared.command,
+            backend: prepared.backend,
+            values,
+            pool: prepared.pool,
+        };
         let running = self.engine.run(request).await?;
         let mut notes = granted.notes;
         notes.extend(running.choice.notes.iter().cloned());

@@ -74,6 +74,7 @@ impl McpServer {
             allow_hosts: Vec::new(),
             allow_secret_files: false,
             allow_sudo: self.allow_sudo,
+            access_log: None,
             path: context.settings.host.surroundings.path.clone(),
             limits: ServerLimits { commands: self.max_commands, ..ServerLimits::default() },
         })

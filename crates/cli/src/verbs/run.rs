@@ -12,7 +12,7 @@ use crate::{
 use agentkernel_backend::Process;
 use agentkernel_engine::{
     Engine, memory,
-    request::{Choice, CreateRequest, RunRequest, SandboxInfo},
+    request::{Choice, CreateRequest, Pool, RunRequest, SandboxInfo},
 };
 use agentkernel_model::{
     Kind, Result,
@@ -122,7 +122,7 @@ impl Run {
         let Prepared { spec, mut notes, .. } = prepared;
         context.block_on(async {
             let image = spec.image.to_string();
-            let running = engine.run(RunRequest { spec, command, backend, values }).await?;
+            let running = engine.run(RunRequest { spec, command, backend, values, pool: Pool::Use }).await?;
             let choice = running.choice;
             if !self.json {
                 tell_choice(context, &choice.notes, &choice.unenforced);

@@ -1,16 +1,26 @@
 //! `agentkernel serve`.
 
-use crate::{broker::Broker, context::Context, env, hidden::Word, vaults::VaultArgs};
-use agentkernel_model::{Error, Result, secret::Secret};
+use crate::{broker::Broker, context::Context, env, hidden::Word, printer::Printer, vaults::VaultArgs};
+use agentkernel_config::api::ApiConfig;
+use agentkernel_engine::clock;
+use agentkernel_model::{Error, Kind, Result, secret::Secret};
 use agentkernel_server::{
     App, Bound,
+    access::{Access, AccessLog},
     keys::KeySource,
     options::{Listen, Options, ServerLimits, Tcp, Tls},
 };
 use clap::Args;
 use serde::Serialize;
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::ffi::OsStringExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use zeroize::Zeroizing;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,6 +85,14 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
+    /// Read the keys and other settings of a server from the [api] of this file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Write a line to stderr for each request: no header, no query and no body is in it
+    #[arg(long)]
+    access_log: bool,
+
     /// How many commands of callers run at once
     #[arg(long, value_name = "NUMBER", default_value_t = ServerLimits::default().commands)]
     max_commands: usize,
@@ -133,6 +151,16 @@ impl Serve {
         let typed = self.api_key.iter().map(|word| Secret::new(word.text().as_bytes().to_vec()));
         let mut keys = typed.collect::<Result<Vec<_>>>()?;
         keys.extend(env::api_key()?);
+        let api = self.config.as_deref().map(read_config).transpose()?.unwrap_or_default();
+        if let Some(name) = &api.api_key_env {
+            let key = env::secret(name).filter(|key| !key.is_empty()).ok_or_else(|| {
+                Error::invalid(format!("the variable {name}, which api.api_key_env names, is not set"))
+            })?;
+            keys.push(Secret::new(key.into_vec())?);
+        }
+        keys.extend(api.api_key);
+        let printer = context.printer;
+        let access_log = self.access_log.then(|| AccessLog::new(move |access| log(printer, access)));
         let host = if self.host == "localhost" { "127.0.0.1" } else { self.host.as_str() };
         let address: IpAddr = host.parse().map_err(|_| {
             Error::invalid("--host is no address of this machine")
@@ -147,16 +175,36 @@ impl Serve {
         });
         Ok(Options {
             allow_paths: allow_paths.collect::<Result<_>>()?,
-            listen: Listen { tcp: Some(Tcp { address, port: self.port, tls }), socket: self.control_socket },
+            listen: Listen {
+                tcp: Some(Tcp { address, port: self.port, tls }),
+                socket: self.control_socket.or(api.control_socket),
+            },
             keys: KeySource::new(&keys, self.api_key_file)?,
             insecure: self.insecure,
             allow_hosts: self.allow_host,
             allow_secret_files: self.allow_secret_files,
-            allow_sudo: self.allow_sudo,
+            allow_sudo: self.allow_sudo || api.allow_sudo_exec,
+            access_log,
             path: context.settings.host.surroundings.path.clone(),
             limits: ServerLimits { commands: self.max_commands, ..ServerLimits::default() },
         })
     }
+}
+
+/// # Errors
+/// When there is none, and as [`ApiConfig::parse`].
+fn read_config(path: &Path) -> Result<ApiConfig> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|e| {
+        Error::new(Kind::NotFound, format!("the configuration {shown} cannot be read")).with_source(e)
+    })?;
+    ApiConfig::parse(&shown, &Zeroizing::new(text))
+}
+
+fn log(printer: Printer, access: &Access<'_>) {
+    let at = clock::rfc3339(clock::now());
+    let Access { method, path, status, took } = access;
+    printer.note(format_args!("{at} {method} {path} {status} {} ms", took.as_millis()));
 }
 
 fn watch(kind: SignalKind) -> Result<Signal> {

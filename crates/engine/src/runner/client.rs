@@ -29,11 +29,11 @@ use tokio::{io::AsyncWriteExt as _, net::UnixStream, process::Child};
 /// # Errors
 /// As [`crate::Engine::run`].
 pub(crate) async fn run(engine: &Engine, runners: &Runners, request: RunRequest) -> Result<Running> {
-    let RunRequest { spec, command, backend, values } = request;
+    let RunRequest { spec, command, backend, values, pool } = request;
     values::check_network(&spec.policy)?;
     let Runner { mut line, mut child } = runners.take(engine).await?;
     let policy = spec.policy.clone();
-    let order = Order::Run(Box::new(Work { spec, command, backend }));
+    let order = Order::Run(Box::new(Work { spec, command, backend, pool }));
     match line.send(&order, &[]).await {
         Err(error) if error.kind() == Kind::Invalid => return Err(error),
         // One that ended before it heard everything may have said why.

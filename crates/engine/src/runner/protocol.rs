@@ -12,7 +12,12 @@
 //!
 //! [`Reply::Failed`] can come at any time, and is the last word.
 
-use crate::{audit::Audit, engine::Engine, keeper::protocol::WireError, request::Choice};
+use crate::{
+    audit::Audit,
+    engine::Engine,
+    keeper::protocol::WireError,
+    request::{Choice, Pool},
+};
 use agentkernel_backend::{Exit, Host, Registry, Surroundings};
 use agentkernel_image::HostFacts;
 use agentkernel_model::{
@@ -142,6 +147,7 @@ pub(super) struct Work {
     pub(super) spec: SandboxSpec,
     pub(super) command: ExecSpec,
     pub(super) backend: Option<String>,
+    pub(super) pool: Pool,
 }
 
 /// What the runner says.

@@ -125,9 +125,9 @@ impl Caller {
 }
 
 async fn carry_out(engine: &Engine, work: Work, mut caller: Caller) -> Result<()> {
-    let Work { spec, command, backend } = work;
+    let Work { spec, command, backend, pool } = work;
     let values = values_over(caller.line.socket());
-    let request = RunRequest { spec, command, backend, values };
+    let request = RunRequest { spec, command, backend, values, pool };
     let mut starting = pin!(run::run(engine, request));
     let unwanted = tokio::select! {
         running = &mut starting => match running {

@@ -6,7 +6,7 @@ use agentkernel_engine::{
     Engine,
     audit::Audit,
     daemon::{Order, PoolSize},
-    request::{CreateRequest, Effect, Filter, GcReport, RunRequest, SandboxInfo, Stopped},
+    request::{CreateRequest, Effect, Filter, GcReport, Pool, RunRequest, SandboxInfo, Stopped},
     values::{Source, Values},
 };
 use agentkernel_image::HostFacts;
@@ -366,8 +366,13 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
             }
             ["run", script] => {
                 let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec() };
-                let request =
-                    RunRequest { spec, command: shell(script), backend: None, values: Source::default() };
+                let request = RunRequest {
+                    spec,
+                    command: shell(script),
+                    backend: None,
+                    values: Source::default(),
+                    pool: Pool::Use,
+                };
                 output(engine.run(request).await?.process).await.map(drop)
             }
             ["runner"] => agentkernel_engine::runner::serve(Registry::new(&[FAKE, ALPHA, BETA, GAMMA])).await,
@@ -376,8 +381,13 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
                 server.prepare_runners()?;
                 let _held = fs::File::open(dir.join("held"));
                 let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec() };
-                let request =
-                    RunRequest { spec, command: shell(script), backend: None, values: Source::default() };
+                let request = RunRequest {
+                    spec,
+                    command: shell(script),
+                    backend: None,
+                    values: Source::default(),
+                    pool: Pool::Use,
+                };
                 output(server.run(request).await?.process).await.map(drop)
             }
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,

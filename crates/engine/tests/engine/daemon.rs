@@ -7,7 +7,7 @@ use crate::{
 use agentkernel_backend::Process;
 use agentkernel_engine::{
     daemon::{DaemonStatus, Order, Phase, PoolSize, Started},
-    request::{Effect, RunRequest, Stopped},
+    request::{Effect, Pool, RunRequest, Stopped},
     values::Source,
 };
 use agentkernel_model::{
@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn begin(&self, spec: SandboxSpec, command: ExecSpec) -> Result<Process> {
-        let request = RunRequest { spec, command, backend: None, values: Source::default() };
+        let request = RunRequest { spec, command, backend: None, values: Source::default(), pool: Pool::Use };
         self.runtime.block_on(self.engine.run(request)).map(|running| running.process)
     }
 
@@ -422,6 +422,7 @@ fn stop_waits_for_commands_that_run() {
             command: shell("echo cold"),
             backend: None,
             values: Source::default(),
+            pool: Pool::Use,
         };
         assert_eq!(output(bench.engine.run(request).await.unwrap().process).await.unwrap(), "cold\n");
         process.take().unwrap().output(1 << 10).await.unwrap()

@@ -8,7 +8,7 @@ use agentkernel_backend::{Exit, Process};
 use agentkernel_engine::{
     Engine,
     audit::AuditQuery,
-    request::{RunRequest, Running},
+    request::{Pool, RunRequest, Running},
     values::{Source, Values},
 };
 use agentkernel_model::{
@@ -60,7 +60,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 fn request_of(spec: SandboxSpec, command: ExecSpec) -> RunRequest {
     let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ..spec };
-    RunRequest { spec, command, backend: None, values: Source::default() }
+    RunRequest { spec, command, backend: None, values: Source::default(), pool: Pool::Use }
 }
 
 fn request(script: &str) -> RunRequest {

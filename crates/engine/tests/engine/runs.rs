@@ -6,7 +6,7 @@ use crate::{
 };
 use agentkernel_backend::Process;
 use agentkernel_engine::{
-    request::{RunRequest, Stopped},
+    request::{Pool, RunRequest, Stopped},
     values::Source,
 };
 use agentkernel_model::{
@@ -29,7 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 fn request(script: &str, ports: &[PublishedPort]) -> RunRequest {
     let spec = SandboxSpec { lifetime: Lifetime::Ephemeral, ports: ports.to_vec(), ..spec() };
-    RunRequest { spec, command: shell(script), backend: None, values: Source::default() }
+    RunRequest { spec, command: shell(script), backend: None, values: Source::default(), pool: Pool::Use }
 }
 
 fn run(bench: &Bench, script: &str, ports: &[PublishedPort]) -> agentkernel_model::Result<Process> {

@@ -6,7 +6,7 @@ use crate::{
 };
 use agentkernel_backend::Driver;
 use agentkernel_engine::{
-    request::{CheckStatus, RunRequest},
+    request::{CheckStatus, Pool, RunRequest},
     values::Source,
 };
 use agentkernel_model::{
@@ -83,8 +83,13 @@ fn a_failure_is_explained_by_a_probe() {
     let bench = Bench::new();
     bench.fail(Step::RunOnce, Action::Fail(FaultKind::Internal));
     bench.fail(Step::Probe, Action::Fail(FaultKind::Denied));
-    let request =
-        RunRequest { spec: spec(), command: shell("true"), backend: None, values: Source::default() };
+    let request = RunRequest {
+        spec: spec(),
+        command: shell("true"),
+        backend: None,
+        values: Source::default(),
+        pool: Pool::Use,
+    };
     let error = bench.runtime.block_on(bench.engine.run(request.clone())).unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
     assert!(error.message().starts_with("backend 'fake' does not work here"), "{error}");
@@ -147,8 +152,13 @@ fn the_best_one_that_works_is_taken() {
     bench.break_at("alpha", Step::Probe, SICK);
     bench.break_at("alpha", Step::RunOnce, Action::Fail(FaultKind::Unavailable));
     for _ in 0..3 {
-        let request =
-            RunRequest { spec: spec(), command: shell("true"), backend: None, values: Source::default() };
+        let request = RunRequest {
+            spec: spec(),
+            command: shell("true"),
+            backend: None,
+            values: Source::default(),
+            pool: Pool::Use,
+        };
         let running = bench.runtime.block_on(bench.engine.run(request)).unwrap();
         assert_eq!(running.choice.backend.as_str(), "beta");
         assert!(running.choice.notes.is_empty(), "one that does not work is no stronger one");

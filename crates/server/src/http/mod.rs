@@ -9,5 +9,6 @@ mod patience;
 mod peer;
 mod routes;
 mod sse;
+mod watch;
 
 pub use listen::{Bound, serve};

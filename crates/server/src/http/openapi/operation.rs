@@ -24,6 +24,8 @@ enum Success {
     Document,
     /// The bytes of a file, as they are.
     Bytes,
+    /// Text of this media type.
+    Text(&'static str),
 }
 
 /// What a request carries.
@@ -104,6 +106,11 @@ impl Operation {
 
     pub(crate) fn takes_bytes(mut self) -> Self {
         self.body = Some(RequestBody::Bytes);
+        self
+    }
+
+    pub(crate) fn gives_text(mut self, media: &'static str) -> Self {
+        self.success = Success::Text(media);
         self
     }
 
@@ -227,6 +234,10 @@ impl Operation {
             }
             Success::Bytes => {
                 (200, json!({"description": "The bytes", "content": {"application/octet-stream": {}}}))
+            }
+            Success::Text(media) => {
+                let content = json!({media.to_owned(): {"schema": {"type": "string"}}});
+                (200, json!({"description": "The text", "content": content}))
             }
             Success::Document => {
                 let content = json!({"application/json": {"schema": {"type": "object"}}});

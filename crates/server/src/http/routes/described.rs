@@ -33,6 +33,8 @@ fn about_the_server() -> Vec<Operation> {
         Operation::get("/status", TAG, "Which version, and on which backend").gives::<meta::StatusData>(),
         Operation::get("/stats", TAG, "How much there is, and how busy the machine is")
             .gives::<meta::StatsData>(),
+        Operation::get("/metrics", TAG, "What the server counts, in the text form of Prometheus")
+            .gives_text("application/openmetrics-text"),
         Operation::post("/gc", TAG, "Removes sandboxes that have expired, and what is left of others")
             .gives::<GcReport>(),
         Operation::get("/backends", TAG, "Which backends there are, and whether they work")

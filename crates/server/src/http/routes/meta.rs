@@ -2,7 +2,7 @@
 
 use crate::{
     App,
-    http::envelope::{Reply, ok},
+    http::envelope::{Failure, Reply, ok},
     machine::ResourceUsage,
     wish::Wish,
 };
@@ -12,7 +12,11 @@ use agentkernel_engine::{
     request::{Effect, Filter, GcReport, Stopped},
 };
 use agentkernel_model::{image::ImageRef, mount::Workspace, spec::Lifetime};
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse as _, Response},
+};
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -71,6 +75,13 @@ pub(super) async fn stats(State(app): State<Arc<App>>) -> Reply<StatsData> {
         version: env!("CARGO_PKG_VERSION"),
         resource_usage: app.machine.usage(directory.parent()),
     })
+}
+
+/// In the text form of Prometheus, not in the envelope.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    let sandboxes = app.blocking(|engine| Ok(engine.names()?.len())).await?;
+    let text = app.metrics.text(sandboxes, app.commands.taken())?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }
 
 pub(super) async fn gc(State(app): State<Arc<App>>) -> Reply<GcReport> {

@@ -13,7 +13,7 @@ mod run;
 mod sandboxes;
 mod secrets;
 
-use super::{envelope, guard, openapi};
+use super::{envelope, guard, openapi, watch};
 use crate::{App, mcp};
 use axum::{
     Router,
@@ -38,6 +38,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
         .route("/status", get(meta::status))
         .route("/stats", get(meta::stats))
+        .route("/metrics", get(meta::metrics))
         .route("/gc", post(meta::gc))
         .route("/backends", get(records::backends))
         .route("/doctor", get(records::doctor))
@@ -79,5 +80,6 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .method_not_allowed_fallback(async || envelope::wrong_method())
         .layer(DefaultBodyLimit::max(app.options.limits.body))
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), watch::watch))
         .with_state(Arc::clone(app))
 }

@@ -134,6 +134,7 @@ impl RunBody {
             command: ExecSpec { argv, env: Vec::new(), workdir: None, user: None, stdio },
             backend: backend(self.backend),
             timeout: fields::timeout(self.timeout_ms),
+            pool: fields::pool(self.fast),
             stdin,
             wish,
         })

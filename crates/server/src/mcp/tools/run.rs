@@ -98,9 +98,9 @@ struct Arguments {
     vcpus: Option<u16>,
     #[serde(default)]
     memory_mb: Option<u32>,
-    /// Changes nothing: a sandbox that was kept warm is used only where it is just like a new one.
-    #[serde(default, rename = "fast")]
-    _fast: Option<bool>,
+    /// Whether a sandbox that was kept warm may be used, where it is just like a new one; true without it.
+    #[serde(default)]
+    fast: Option<bool>,
     /// Whether this machine's own programs may take the place of a found image that cannot be had.
     #[serde(default)]
     host_fallback: Option<bool>,
@@ -135,7 +135,7 @@ impl Arguments {
             workspace: place::view(app, self.cwd.as_deref())?,
         };
         let timeout = fields::timeout(Some(self.timeout_ms.unwrap_or(PATIENCE_MS)));
-        Ok(Prepared { wish, command, backend: None, stdin, timeout })
+        Ok(Prepared { wish, command, backend: None, stdin, timeout, pool: fields::pool(self.fast) })
     }
 }
 
