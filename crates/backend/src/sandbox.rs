@@ -5,7 +5,11 @@ use crate::{
     gateway::ByteStream,
     process::Process,
 };
-use agentkernel_model::{Result, command::ExecSpec, path::GuestPath};
+use agentkernel_model::{
+    Result,
+    command::{ExecSpec, Stdio},
+    path::GuestPath,
+};
 use async_trait::async_trait;
 use serde::Serialize;
 use std::{fmt, os::fd::OwnedFd};
@@ -20,6 +24,17 @@ pub trait Sandbox: Send + Sync + fmt::Debug {
     /// `Conflict` when the sandbox is no longer running; `CommandNotFound` and `NotRunnable` come from here or from
     /// the process's `exit`. Cancelling before the command began leaves nothing; after that it runs on.
     async fn exec(&self, spec: &ExecSpec) -> Result<Process>;
+
+    /// As [`Sandbox::exec`] with no input and no terminal, and resolves only when the command was executed: one that cannot
+    /// be is an error of this and not of the process's `exit`, where the backend can tell. With its number inside, where it
+    /// tells that.
+    ///
+    /// # Errors
+    /// As [`Sandbox::exec`]; `Timeout` when it does not begin.
+    async fn begin(&self, spec: &ExecSpec) -> Result<(Process, Option<u32>)> {
+        let spec = ExecSpec { stdio: Stdio::NoInput, ..spec.clone() };
+        self.exec(&spec).await.map(|process| (process, None))
+    }
 
     /// Opens a connection to TCP port `port` on the sandbox's own loopback.
     ///

@@ -6,8 +6,11 @@ use crate::{
     process::{self, Pipes, RemoteControl},
     wire::{Exec, Fault, Reply, Request, VERSION},
 };
-use agentkernel_backend::{ByteSource, ByteStream, Process};
-use agentkernel_model::{Error, Kind, Result, command::Stdio};
+use agentkernel_backend::{ByteSource, ByteStream, Control as _, Process};
+use agentkernel_model::{
+    Error, Kind, Result,
+    command::{Signal, Stdio},
+};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{Mode, OFlags},
@@ -165,6 +168,48 @@ impl Client {
         let control = Box::new(RemoteControl(Arc::clone(&conversation)));
         let exit = Box::pin(async move { process::ended(&conversation, &exec, &out_of_memory).await });
         Ok(Process { stdin, stdout, stderr, control, exit })
+    }
+
+    /// As [`Client::exec`], and resolves when the command was executed, with its number inside. Without a terminal only.
+    ///
+    /// # Errors
+    /// As [`agentkernel_backend::Sandbox::begin`].
+    pub async fn begin(
+        &self,
+        exec: Exec,
+        owner: Option<(u32, u32)>,
+        out_of_memory: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<(Process, Option<u32>)> {
+        let conversation = Arc::new(self.dial()?);
+        let pipes = Pipes::new(Stdio::NoInput, owner)?
+            .ok_or_else(|| Error::internal("a command without a terminal has no pipes"))?;
+        let inside = pipes.inside.each_ref().map(AsFd::as_fd);
+        conversation.send_whole(&Request::Exec(exec.clone()), &inside).await?;
+        conversation.send(&Request::TellStart, &[])?;
+        let Pipes { stdin, stdout, stderr, inside } = pipes;
+        drop(inside);
+        let control = Box::new(RemoteControl(Arc::clone(&conversation)));
+        let Ok(told) = tokio::time::timeout(ANSWER, conversation.recv()).await else {
+            // It must not begin later on, when nobody knows of it any more.
+            control.signal(Signal::Kill)?;
+            return Err(Error::new(
+                Kind::Timeout,
+                format!("the command did not begin within {} s", ANSWER.as_secs()),
+            ));
+        };
+        let (pid, early) = match told? {
+            Some(Reply::Started { pid }) => (Some(pid), None),
+            Some(end @ (Reply::Exited { .. } | Reply::Signaled { .. })) => (None, Some(end)),
+            other => return Err(process::unexpected(other, &exec)),
+        };
+        let exit = Box::pin(async move {
+            match early {
+                Some(end) => process::end(Some(end), &exec, &out_of_memory),
+                None => process::ended(&conversation, &exec, &out_of_memory).await,
+            }
+        });
+        let (stdout, stderr) = (ByteSource::Fd(stdout), ByteSource::Fd(stderr));
+        Ok((Process { stdin, stdout, stderr, control, exit }, pid))
     }
 
     /// # Errors

@@ -70,7 +70,12 @@ pub async fn ended(
     exec: &Exec,
     out_of_memory: &(impl Fn() -> bool + Sync),
 ) -> Result<Exit> {
-    match conversation.recv().await? {
+    end(conversation.recv().await?, exec, out_of_memory)
+}
+
+/// What `reply` says of the end of the command.
+pub fn end(reply: Option<Reply>, exec: &Exec, out_of_memory: &(impl Fn() -> bool + Sync)) -> Result<Exit> {
+    match reply {
         Some(Reply::Exited { code }) => Ok(Exit::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX))),
         Some(Reply::Signaled { number, out_of_memory: seen_inside }) => {
             let out_of_memory = number == libc::SIGKILL && (seen_inside || out_of_memory());

@@ -34,6 +34,8 @@ struct Caller {
     command: Option<Pid>,
     /// Open until the command is executed, or says why it is not.
     verdict: Option<OwnedFd>,
+    /// The caller wants to hear of that in the first case too.
+    tell_start: bool,
     /// The controlling end of the command's terminal.
     terminal: Option<OwnedFd>,
     role: Role,
@@ -48,6 +50,7 @@ impl Caller {
             inbox: Inbox::default(),
             command: None,
             verdict: None,
+            tell_start: false,
             terminal: None,
             role,
             number: None,
@@ -318,6 +321,13 @@ impl Service {
                 self.start(index, &exec, streams, Spawn::Later);
                 Ok(())
             }
+            Request::TellStart => match (caller.command, &caller.verdict) {
+                (Some(pid), None) => reply(caller, started(pid), &[]),
+                _ => {
+                    caller.tell_start = true;
+                    Ok(())
+                }
+            },
             Request::Signal(number) => {
                 if let Some(pid) = caller.command {
                     signal(pid, number, caller.terminal.as_ref());
@@ -386,13 +396,20 @@ impl Service {
         }
     }
 
-    /// A command was executed, or said why it could not be: tells the caller in the second case.
+    /// A command was executed, or said why it could not be: tells the caller in the second case, and in the first where it
+    /// asked for that.
     fn judge(&mut self, index: usize) {
         let caller = &mut self.callers[index];
         let Some(verdict) = caller.verdict.take() else { return };
-        if let Err(fault) = read_verdict(&verdict) {
-            caller.command = None;
-            let _ = send(caller.socket.as_fd(), &Reply::NotStarted(fault), &[]);
+        match (read_verdict(&verdict), caller.command) {
+            (Err(fault), _) => {
+                caller.command = None;
+                let _ = send(caller.socket.as_fd(), &Reply::NotStarted(fault), &[]);
+            }
+            (Ok(()), Some(pid)) if caller.tell_start => {
+                let _ = send(caller.socket.as_fd(), &started(pid), &[]);
+            }
+            (Ok(()), _) => {}
         }
     }
 
@@ -511,4 +528,8 @@ fn signal_group(pid: Pid, number: i32) {
     if rustix::process::kill_process_group(pid, signal).is_err() {
         let _ = rustix::process::kill_process(pid, signal);
     }
+}
+
+fn started(pid: Pid) -> Reply {
+    Reply::Started { pid: pid.as_raw_nonzero().get().unsigned_abs() }
 }

@@ -41,6 +41,8 @@ pub enum Request {
     },
     /// Starts a command; its pipe ends come along: stdin, stdout, stderr, or none for a terminal.
     Exec(Exec),
+    /// Tell when the command that this connection starts was executed, unless its end is told first.
+    TellStart,
     /// To the command that this connection started.
     Signal(i32),
     /// The same, to its whole process group.
@@ -129,6 +131,10 @@ pub enum Reply {
     Failed(Fault),
     /// The command has a terminal, whose controlling end comes along.
     Terminal,
+    /// The command was executed, and has this number inside.
+    Started {
+        pid: u32,
+    },
     /// The command could not be started.
     NotStarted(StartFault),
     Exited {

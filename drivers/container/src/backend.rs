@@ -356,13 +356,11 @@ impl Backend for Container {
         let body = plan::resized(&engine.facts, limits);
         match engine.docker.update_container(&plan::name(id), body).await {
             // Podman has no such request in the API that both speak, up to version 4.
-            Err(e) if self.flavor == Flavor::Podman && matches!(fault::status(&e), Some(404 | 405)) => {
-                Err(Error::new(
-                    Kind::Unsupported,
-                    "this version of Podman cannot change the limits of a container that exists",
-                )
-                .with_hint("make another sandbox: 'agentkernel sandbox create --memory SIZE --cpus NUMBER'"))
-            }
+            Err(e) if self.flavor == Flavor::Podman && fault::is_unknown_request(&e) => Err(Error::new(
+                Kind::Unsupported,
+                "this version of Podman cannot change the limits of a container that exists",
+            )
+            .with_hint("make another sandbox: 'agentkernel sandbox create --memory SIZE --cpus NUMBER'")),
             updated => updated.map_err(|e| fault::failed("change the limits of the container", e)),
         }
     }

@@ -21,6 +21,16 @@ pub(crate) fn is_missing(error: &Engine) -> bool {
     }
 }
 
+/// Whether the engine does not know what it was asked to do, and not only whom to.
+pub(crate) fn is_unknown_request(error: &Engine) -> bool {
+    match error {
+        Engine::DockerResponseServerError { status_code: 404 | 405, message } => {
+            !message.to_lowercase().contains("no such container")
+        }
+        _ => false,
+    }
+}
+
 /// Whether this answer to a wait says that the container has ended, or is gone.
 pub(crate) fn is_end(error: &Engine) -> bool {
     is_missing(error) || matches!(error, Engine::DockerContainerWaitError { .. })

@@ -66,15 +66,11 @@ pub(crate) async fn explained(engine: &Docker, name: &str, exit: Exit) -> Exit {
     Exit::Signal { number, out_of_memory }
 }
 
-#[async_trait]
-impl Sandbox for ContainerSandbox {
-    async fn exec(&self, spec: &ExecSpec) -> Result<Process> {
-        let exec = self.client.defaults().command(spec);
-        let owner = self.same_ids.owner(exec.uid, exec.gid);
-        // On this kernel the agent sees the container's own control group, and says so itself.
-        let process = self.client.exec(exec, spec.stdio, owner, || false).await?;
+impl ContainerSandbox {
+    /// The same, which tells at its end what only the engine knows, where that is so.
+    fn explaining(&self, process: Process) -> Process {
         if self.road == Road::Socket {
-            return Ok(process);
+            return process;
         }
         let (engine, name, exit) = (self.engine.clone(), self.name.clone(), process.exit);
         let client = Client::new(self.client.place().to_owned(), self.client.defaults().clone());
@@ -83,7 +79,25 @@ impl Sandbox for ContainerSandbox {
             // Where the sandbox lives on, it was one command that was killed.
             if client.check_running().is_ok() { Ok(exit) } else { Ok(explained(&engine, &name, exit).await) }
         });
-        Ok(Process { exit, ..process })
+        Process { exit, ..process }
+    }
+}
+
+#[async_trait]
+impl Sandbox for ContainerSandbox {
+    async fn exec(&self, spec: &ExecSpec) -> Result<Process> {
+        let exec = self.client.defaults().command(spec);
+        let owner = self.same_ids.owner(exec.uid, exec.gid);
+        // On this kernel the agent sees the container's own control group, and says so itself.
+        let process = self.client.exec(exec, spec.stdio, owner, || false).await?;
+        Ok(self.explaining(process))
+    }
+
+    async fn begin(&self, spec: &ExecSpec) -> Result<(Process, Option<u32>)> {
+        let exec = self.client.defaults().command(spec);
+        let owner = self.same_ids.owner(exec.uid, exec.gid);
+        let (process, pid) = self.client.begin(exec, owner, || false).await?;
+        Ok((self.explaining(process), pid))
     }
 
     async fn forward(&self, port: u16) -> Result<Box<dyn ByteStream>> {

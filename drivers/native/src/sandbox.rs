@@ -45,6 +45,14 @@ impl Sandbox for NativeSandbox {
         self.client.exec(exec, spec.stdio, owner, out_of_memory).await
     }
 
+    async fn begin(&self, spec: &ExecSpec) -> Result<(Process, Option<u32>)> {
+        let exec = self.client.defaults().command(spec);
+        check_user(&self.map, &exec)?;
+        let owner = self.map.host_ids(exec.uid, exec.gid);
+        let group = self.group.clone();
+        self.client.begin(exec, owner, move || group.as_ref().is_some_and(Group::out_of_memory)).await
+    }
+
     async fn forward(&self, port: u16) -> Result<Box<dyn ByteStream>> {
         self.client.forward(port).await
     }

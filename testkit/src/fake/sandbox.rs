@@ -10,7 +10,10 @@ use super::{
 };
 use crate::proc;
 use agentkernel_backend::{ByteStream, Files, Process, Sandbox, Stats};
-use agentkernel_model::{Error, Kind, Result, command::ExecSpec};
+use agentkernel_model::{
+    Error, Kind, Result,
+    command::{ExecSpec, Stdio},
+};
 use async_trait::async_trait;
 use std::{net::Ipv4Addr, sync::Arc};
 use tokio::net::TcpStream;
@@ -50,6 +53,18 @@ impl Sandbox for FakeSandbox {
         let started = start(&self.home, &self.plan, spec, Fate::Independent)?;
         self.home.note_session(started.session())?;
         run::named(started, self.home.clone(), Arc::clone(&self.link))
+    }
+
+    async fn begin(&self, spec: &ExecSpec) -> Result<(Process, Option<u32>)> {
+        self.control.pass(Step::Exec).await?;
+        self.require_running()?;
+        let spec = ExecSpec { stdio: Stdio::NoInput, ..spec.clone() };
+        let started = start(&self.home, &self.plan, &spec, Fate::Independent)?;
+        let session = started.session();
+        self.home.note_session(session)?;
+        let process = run::named(started, self.home.clone(), Arc::clone(&self.link))?;
+        // It has no namespaces: inside is outside.
+        Ok((process, u32::try_from(session).ok()))
     }
 
     async fn forward(&self, port: u16) -> Result<Box<dyn ByteStream>> {

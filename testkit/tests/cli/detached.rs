@@ -51,6 +51,9 @@ fn a_detached_command_is_listed_read_and_ended_by_other_processes() {
     let shown = shown.input("not its input").run().ok().silent_stderr();
     assert!(shown.out().starts_with("{\n  \"id\": \""), "{shown}");
     let id = shown.json()["id"].as_str().unwrap().to_owned();
+    let pid = shown.json()["pid"].as_u64().unwrap();
+    let inside = env.agentkernel(&["exec", "box", "--", "cat", &format!("/proc/{pid}/comm")]).run().ok();
+    inside.prints("sh\n");
     until(|| log(&env, &id) == "out\n");
     let err = env.agentkernel(&["sandbox", "exec-logs", "box", &id, "--stderr", "--json"]).run().ok().json();
     assert_eq!((err["stderr"].as_str(), err.get("stdout")), (Some("err\n"), None), "{err}");
@@ -85,6 +88,15 @@ fn what_goes_wrong_is_said() {
         .error_with_hint(&["box", "not running"]);
     env.agentkernel(&["exec", "-d", "none", "--", "true"]).run().code(125).error_with_hint(&["none"]);
     env.agentkernel(&["exec", "-d", "-t", "box", "--", "sh"]).run().code(2);
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    env.agentkernel(&["exec", "-d", "box", "--", "no-such-command"])
+        .run()
+        .code(127)
+        .error_with_hint(&["no-such-command"]);
+    env.agentkernel(&["exec", "-d", "box", "--", "/etc/passwd"])
+        .run()
+        .code(126)
+        .error_with_hint(&["/etc/passwd"]);
     env.agentkernel(&["sandbox", "exec-list", "none"]).run().code(125).error_with_hint(&["none"]);
     for id in ["00000000", "nonsense"] {
         for verb in ["exec-logs", "exec-kill"] {

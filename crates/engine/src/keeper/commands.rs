@@ -143,10 +143,14 @@ impl Commands {
         let words = command.argv.words().to_vec();
         let files = blocking(move || Files::of(place, &words)).await?;
         let id = files.stored.id;
-        match site.sandbox.exec(&command).await {
-            Ok(process) => {
+        match site.sandbox.begin(&command).await {
+            Ok((process, pid)) => {
                 let process = begun.follow(process, surroundings);
-                self.look_after(process, files, ticket);
+                let record = self.look_after(process, files, ticket);
+                if pid.is_some() {
+                    // That its number cannot be written down changes nothing for the command.
+                    let _number = blocking(move || record.change(|stored| stored.pid = pid)).await;
+                }
                 Ok(id)
             }
             Err(error) => {
@@ -158,7 +162,8 @@ impl Commands {
         }
     }
 
-    fn look_after(&self, process: Process, files: Files, ticket: Ticket) {
+    /// Its record, which changes while it runs.
+    fn look_after(&self, process: Process, files: Files, ticket: Ticket) -> Arc<Record> {
         let Process { stdin, stdout, stderr, control, exit } = process;
         drop(stdin);
         let id = files.stored.id;
@@ -166,6 +171,7 @@ impl Commands {
         let running = Running { control: Arc::from(control), ended };
         let Files { place, stored, out, err } = files;
         let record = Arc::new(Record { place, stored: Mutex::new(stored) });
+        let answer = Arc::clone(&record);
         let inner = Arc::clone(&self.0);
         let mut state = self.0.state();
         state.running.insert(id, running);
@@ -191,6 +197,7 @@ impl Commands {
             // What it left behind may go on writing; it ends with the sandbox at the latest.
             while pumps.join_next().await.is_some() {}
         });
+        answer
     }
 
     /// Ends a command and waits until that is written down; one that does not run has ended.

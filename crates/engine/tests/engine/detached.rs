@@ -79,6 +79,7 @@ fn a_detached_command_outlives_who_began_it() {
     let [info] = &bench.list()[..] else { panic!("{:?}", bench.list()) };
     assert_eq!((info.status, info.exit_code, info.ended_at.as_ref()), (DetachedStatus::Running, None, None));
     assert_eq!(info.sandbox, name("one"));
+    assert!(info.pid.is_some_and(|pid| pid > 1), "{info:?}");
     assert_eq!(info.command[2], "echo up; exec sleep 600");
     bench.await_that(|| bench.log(info.id, DetachedStream::Stdout) == "up\n");
     let killed = bench.kill(info.id);

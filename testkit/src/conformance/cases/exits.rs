@@ -100,3 +100,30 @@ pub(super) async fn dropping_the_process_leaves_the_command(b: Bench) -> Verdict
     same!(other.output(OUTPUT_LIMIT).await?.exit, Exit::Code(0), "another command");
     Ok(())
 }
+
+pub(super) async fn a_beginning_is_told_or_refused(b: Bench) -> Verdict {
+    let running = b.start(&plain_spec()).await?;
+    for (unfit, kind) in
+        [("agentkernel-no-such-program", Kind::CommandNotFound), ("/etc/passwd", Kind::NotRunnable)]
+    {
+        match running.sandbox.begin(&command(&[unfit])).await {
+            Err(error) => same!(error.kind(), kind, format!("the kind of '{error}'")),
+            // A backend that cannot tell earlier.
+            Ok((process, pid)) => {
+                same!(pid, None, "the number of a command that never began");
+                let error = process.exit.await.err().ok_or_else(|| Failure(format!("{unfit} ran")))?;
+                same!(error.kind(), kind, format!("the kind of '{error}'"));
+            }
+        }
+    }
+    // At once over, and over after a while; both may come before anybody asks.
+    for script in ["echo $$; exit 4", "echo $$; sleep 0.2; exit 4"] {
+        let (process, pid) = running.sandbox.begin(&sh(script)).await?;
+        let output = process.output(OUTPUT_LIMIT).await?;
+        same!(output.exit, Exit::Code(4), "the exit");
+        if let Some(pid) = pid {
+            same!(String::from_utf8_lossy(&output.stdout), format!("{pid}\n"), "its number inside");
+        }
+    }
+    Ok(())
+}

@@ -70,6 +70,7 @@ fn of_sandboxes() -> Vec<Case> {
         once exits::an_unfit_command_leaves_nothing [];
         once exits::dropping_the_process_ends_everything [];
         named exits::dropping_the_process_leaves_the_command [];
+        named exits::a_beginning_is_told_or_refused [];
 
         both streams::stdout_and_stderr_are_apart [];
         both streams::every_byte_value_passes [];
