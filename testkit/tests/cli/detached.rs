@@ -19,7 +19,6 @@ fn list(env: &TestEnv) -> Vec<Value> {
 
 fn detach(env: &TestEnv, script: &str) -> String {
     let info = env.agentkernel(&["exec", "-d", "--json", "box", "--", "sh", "-c", script]).run().ok().json();
-    assert_eq!(info["status"], "running", "{info}");
     info["id"].as_str().unwrap().to_owned()
 }
 
