@@ -55,8 +55,8 @@ const GEMINI: Facts = Facts {
     program: "gemini",
     keys: &[GOOGLE],
     also: &[],
-    // It makes no sandbox of its own in one.
-    env: &[("SANDBOX", "agentkernel")],
+    // It makes no sandbox of its own in one, and has nobody there to ask whether the project is to be trusted.
+    env: &[("SANDBOX", "agentkernel"), ("GEMINI_CLI_TRUST_WORKSPACE", "true")],
     instructions: &[".gemini/GEMINI.md", ".gemini/commands"],
 };
 
