@@ -19,7 +19,12 @@ fn what_is_wrong_is_named() {
     let deep = format!("{{\"command\": {}", "[".repeat(100_000));
     run(&deep).fails(400, &[]);
     run("{}").fails(400, &["command"]);
-    run("[]").fails(400, &[]);
+    // An array of the fields, in whichever order.
+    for array in ["[]", "[[\"true\"]]", "[null, null]"] {
+        run(array).fails(400, &["object"]);
+    }
+    let batch = server.call("POST", "/batch/run").header("Content-Type", "application/json");
+    batch.body("{\"commands\": [[[\"true\"]]]}").send().fails(400, &["object"]);
     run("{\"command\": []}").fails(400, &["no command"]);
     let cases: &[(Value, &str)] = &[
         (json!({"command": "true"}), "command"),

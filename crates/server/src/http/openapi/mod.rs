@@ -21,10 +21,26 @@ impl Schemas {
         T::schemas(&mut parts);
         for (name, schema) in parts {
             // A schema is data: it has no key that is no text.
-            self.0.entry(name).or_insert_with(|| serde_json::to_value(schema).unwrap_or_default());
+            self.0.entry(name).or_insert_with(|| widened(serde_json::to_value(schema).unwrap_or_default()));
         }
         json!({"$ref": format!("#/components/schemas/{}", T::name())})
     }
+}
+
+/// Without the widths of integers: the format `int32` is that of a `u32` too, and forbids half of it.
+fn widened(mut schema: Value) -> Value {
+    match &mut schema {
+        Value::Object(fields) => {
+            let width = fields.get("format").and_then(Value::as_str);
+            if width.is_some_and(|format| format.starts_with("int")) {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(|value| *value = widened(value.take()));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| *value = widened(value.take())),
+        _ => {}
+    }
+    schema
 }
 
 /// The document that `operations` make.

@@ -181,7 +181,9 @@ impl Operation {
             Some(RequestBody::Bytes) => json!({"application/octet-stream": {}}),
         };
         if !content.is_null() {
-            value["requestBody"] = json!({"required": true, "content": content});
+            // Without one, raw bytes are none.
+            let is_required = matches!(self.body, Some(RequestBody::Json(..)));
+            value["requestBody"] = json!({"required": is_required, "content": content});
         }
         if self.is_open {
             value["security"] = json!([]);
@@ -229,7 +231,7 @@ impl Operation {
                 (*status, json!({"description": "It worked", "content": content}))
             }
             Success::Events(about) => {
-                let content = json!({"text/event-stream": {"schema": {"type": "string"}}});
+                let content = json!({"text/event-stream": {}});
                 (200, json!({"description": about, "content": content}))
             }
             Success::Bytes => {

@@ -96,7 +96,7 @@ fn named_sandboxes() -> Vec<Operation> {
             .creates(),
         Operation::post("/sandboxes/import-config", TAG, "Makes a sandbox from an agentkernel.toml")
             .takes::<config::ImportBody>(
-                json!({"config": "[sandbox]\nname = \"imported\"\nimage = \"host\"\n"}),
+                json!({"config": "[sandbox]\nname = \"imported\"\nbase_image = \"host\"\n"}),
             )
             .gives::<SandboxInfo>()
             .creates(),

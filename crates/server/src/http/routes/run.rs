@@ -5,7 +5,7 @@ use crate::{
     execution::{self, CommandReport, Parts},
     fields::{self, backend, each, parsed, volumes},
     http::{
-        body::Body,
+        body::{Body, Object},
         envelope::{Failure, Reply, ok},
         sse::{self, Chunks},
     },
@@ -193,7 +193,8 @@ pub(super) fn failed(code: u8, report: &impl Serialize) -> Failure {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchBody {
-    commands: Vec<RunBody>,
+    #[schema(value_type = Vec<RunBody>)]
+    commands: Vec<Object<RunBody>>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -214,7 +215,7 @@ pub(super) async fn batch(State(app): State<Arc<App>>, Body(body): Body<BatchBod
     if body.commands.len() > MAX_BATCH {
         return Err(Error::invalid(format!("a batch has at most {MAX_BATCH} commands")).into());
     }
-    let one = |body: RunBody| {
+    let one = |Object(body): Object<RunBody>| {
         let app = Arc::clone(&app);
         async move {
             match complete(&app, body).await {
