@@ -8,6 +8,7 @@ mod server {
     mod bodies;
     mod doors;
     mod http;
+    mod image;
     mod lifecycle;
     mod strangers;
     mod streams;

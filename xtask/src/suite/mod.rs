@@ -13,7 +13,7 @@ use crate::{
     workspace::Workspace,
 };
 use build::Programs;
-use stages::{STAGES, Stage, TOOLS, Target, Work};
+use stages::{PACKAGES, STAGES, Stage, TOOLS, Target, Work};
 use std::{
     path::Path,
     process::{Command, ExitCode, Stdio},
@@ -76,6 +76,14 @@ impl Runner<'_> {
     }
 
     fn stage(&mut self, stage: &Stage) -> Outcome<()> {
+        if let Some((_, whose)) = PACKAGES.iter().find(|(name, _)| *name == stage.name) {
+            let mut fetching = Command::new(self.workspace.root.join("scripts/packages"));
+            fetching.args(*whose).stdin(Stdio::null());
+            self.timed(stage, format!("packages of {}", stage.name), &mut fetching)?;
+            if matches!(self.rows.last(), Some(Row { verdict: Verdict::Failed(_), .. })) {
+                return Ok(());
+            }
+        }
         match stage.work {
             Work::Tests(words) => {
                 let mut command = cargo();

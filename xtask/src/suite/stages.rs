@@ -180,6 +180,11 @@ pub(super) const STAGES: &[Stage] = &[
         work: Work::Program { package: TESTKIT, target: Target::Test("server"), env: &[], halves: BOTH },
         limit: 15,
     },
+    Stage {
+        name: "clients",
+        work: Work::Program { package: TESTKIT, target: Target::Test("clients"), env: &[], halves: BOTH },
+        limit: 15,
+    },
     // Apple's program, as its documents describe it: a stand-in.
     Stage {
         name: "cli-apple",
@@ -208,6 +213,9 @@ pub(super) const STAGES: &[Stage] = &[
         limit: 15,
     },
 ];
+
+/// Stages whose tests use packages of PyPI, npm and crates.io, and whose: what `scripts/packages` is called with.
+pub(super) const PACKAGES: &[(&str, &[&str])] = &[("clients", &["python", "node", "rust"])];
 
 /// What the tests need on the machine: the program, and the Debian package that has it.
 pub(super) const TOOLS: &[(&str, &str)] = &[

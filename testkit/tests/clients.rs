@@ -1,0 +1,107 @@
+//! Clients that nobody here wrote against `agentkernel serve`: the published libraries of the reference implementation,
+//! unchanged, and schemathesis with the server's own document. `scripts/packages` has fetched them.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test] functions")]
+
+#[path = "server/http.rs"]
+#[expect(dead_code, reason = "the server's own tests use the rest")]
+mod http;
+
+#[path = "server/image.rs"]
+mod image;
+
+#[path = "server/world.rs"]
+#[expect(dead_code, reason = "the server's own tests use the rest")]
+mod world;
+
+use agentkernel_testkit::{TestEnv, env::Finished, registry::Registry};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use world::{KEY, Server};
+
+/// A library or a round of schemathesis that takes longer hangs.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// A server that has the image which commands without one are detected to want.
+fn serve() -> (TestEnv, Registry, Server) {
+    let env = TestEnv::new();
+    let registry = Registry::start().unwrap();
+    registry.push(&image::python(&env, "alpine:3.20")).unwrap();
+    env.registries(&registry.settings());
+    let server = Server::start(&env, &[]);
+    (env, registry, server)
+}
+
+/// Runs a driver of a library, with a server that is told by the environment alone.
+fn drive(program: &Path, arguments: &[&str]) {
+    let (env, _registry, server) = serve();
+    let driver = env.program(program, arguments).deadline(DEADLINE);
+    let driver = driver.env("AGENTKERNEL_BASE_URL", &server.url).env("AGENTKERNEL_API_KEY", KEY);
+    driver.run().ok().prints("all of it works\n");
+    server.end(&env);
+}
+
+/// The text of a driver, where the test's user may read it.
+fn driver(env: &TestEnv, name: &str) -> PathBuf {
+    env.file(name, fs::read(workspace().join("testkit/clients").join(name)).unwrap())
+}
+
+#[test]
+fn the_library_of_pypi() {
+    let place = TestEnv::new();
+    let script = driver(&place, "drive.py");
+    drive(&workspace().join("target/python/bin/python"), &["-I", script.to_str().unwrap()]);
+}
+
+#[test]
+fn the_library_of_npm() {
+    let place = TestEnv::new();
+    let script = driver(&place, "drive.mjs");
+    let library = workspace().join("target/node/node_modules/agentkernel/dist/index.js");
+    drive(&node(), &[script.to_str().unwrap(), library.to_str().unwrap()]);
+}
+
+/// Debian's, or another one that the PATH leads to.
+fn node() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|directory| directory.join("node")).find(|node| node.exists());
+    found.expect("node is on the PATH")
+}
+
+#[test]
+fn the_library_of_crates_io() {
+    drive(&workspace().join("target/client/debug/agentkernel-testkit-client"), &[]);
+}
+
+fn schemathesis(env: &TestEnv, server: &Server, arguments: &[&str]) -> Finished {
+    let config = driver(env, "schemathesis.toml");
+    let (document, key) = (format!("{}/openapi.json", server.url), format!("Authorization: Bearer {KEY}"));
+    let fixed = ["--config-file", config.to_str().unwrap(), "--no-color", "run", &document, "-H", &key];
+    let program = workspace().join("target/python/bin/schemathesis");
+    env.program(&program, &[&fixed, arguments].concat()).deadline(DEADLINE).run()
+}
+
+/// Every operation, with examples and with what its document says is wrong. Nothing that it sends comes further than a
+/// sandbox.
+#[test]
+fn no_answer_is_another_than_the_document_says() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let arguments = ["--checks", "all", "--phases", "examples,coverage", "--seed", "1", "--workers", "4"];
+    // A stream without an end.
+    let said = schemathesis(&env, &server, &[&arguments, ["--exclude-path", "/events"].as_slice()].concat());
+    assert_eq!(said.code, Some(0), "{}", said.out());
+    assert!(said.out().contains(" passed"), "{}", said.out());
+    for info in server.get("/sandboxes").data(200).as_array().unwrap() {
+        server.delete(&format!("/sandboxes/{}", info["name"].as_str().unwrap())).data(200);
+    }
+    server.end(&env);
+}
