@@ -68,6 +68,8 @@ pub async fn serve(app: Arc<App>, end: impl Future<Output = ()>, ready: impl FnO
         }
         None => None,
     };
+    // The first run finds what every other one finds.
+    app.engine.prepare_runners()?;
     ready(&bound);
     let (ending, told) = watch::channel(false);
     let hall = Arc::new(Hall {
