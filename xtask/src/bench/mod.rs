@@ -14,6 +14,7 @@ mod proc;
 mod report;
 mod rounds;
 mod rows;
+mod server;
 mod stats;
 mod tools;
 
@@ -66,11 +67,12 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
         Some((&"images", rest)) => return images::run(rest),
         Some((&"engines", rest)) => return engines::run(rest),
         Some((&"egress", rest)) => return egress::run(rest),
+        Some((&"server", rest)) => return server::run(rest),
         _ => {}
     }
     if let Some(word) = words.iter().find(|w| !["--quick", "--json", "--build", "--no-write"].contains(w)) {
         return Err(format!(
-            "'{word}' is not an option of bench: images, engines, egress, --quick, --json, --build, --no-write"
+            "'{word}' is not an option of bench: images, engines, egress, server, --quick, --json, --build, --no-write"
         )
         .into());
     }

@@ -20,6 +20,8 @@ pub(super) const ENGINES: Part = Part {
 };
 pub(super) const EGRESS: Part =
     Part { begin: "<!-- egress:begin, written by cargo xtask bench egress -->", end: "<!-- egress:end -->" };
+pub(super) const SERVER: Part =
+    Part { begin: "<!-- server:begin, written by cargo xtask bench server -->", end: "<!-- server:end -->" };
 pub(super) const IMAGES: Part =
     Part { begin: "<!-- images:begin, written by cargo xtask bench images -->", end: "<!-- images:end -->" };
 
