@@ -169,7 +169,7 @@ fn instructions(
         let source = fs::canonicalize(home.join(path)).ok().filter(|_| free)?;
         Some(Mount { source, target: target.parse().ok()?, access: Access::ReadOnly })
     };
-    agent.instructions().iter().filter_map(|path| mount(path)).collect()
+    agent.instructions().iter().filter_map(mount).collect()
 }
 
 #[cfg(test)]
