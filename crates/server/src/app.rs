@@ -55,6 +55,20 @@ impl App {
         self.keys.reload()
     }
 
+    /// Does `work` to its end, whether or not its caller stays: a sandbox is not to be left half made.
+    ///
+    /// # Errors
+    /// As `work`.
+    pub(crate) async fn finish<T: Send + 'static, Work>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> Work,
+    ) -> Result<T>
+    where
+        Work: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.calls.finish(work(Arc::clone(self))).await
+    }
+
     pub(crate) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }

@@ -22,7 +22,7 @@ impl Calls {
     }
 
     /// `work`, which goes on when its caller leaves: a sandbox is not to be left half made.
-    pub(super) async fn finish<T: Send + 'static>(
+    pub(crate) async fn finish<T: Send + 'static>(
         &self,
         work: impl Future<Output = agentkernel_model::Result<T>> + Send + 'static,
     ) -> agentkernel_model::Result<T> {

@@ -65,7 +65,8 @@ pub(super) struct ImportBody {
 }
 
 pub(super) async fn import(State(app): State<Arc<App>>, Body(body): Body<ImportBody>) -> Reply<SandboxInfo> {
-    Ok(Data::created(app.create(body.wish()?, Silent).await?))
+    let wish = body.wish()?;
+    Ok(Data::created(app.finish(move |app| async move { app.create(wish, Silent).await }).await?))
 }
 
 impl ImportBody {

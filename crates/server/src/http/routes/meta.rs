@@ -85,5 +85,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Fai
 }
 
 pub(super) async fn gc(State(app): State<Arc<App>>) -> Reply<GcReport> {
-    ok(app.engine.gc(&Filter::default(), Stopped::Keep, Effect::Apply).await?)
+    let collect =
+        |app: Arc<App>| async move { app.engine.gc(&Filter::default(), Stopped::Keep, Effect::Apply).await };
+    ok(app.finish(collect).await?)
 }

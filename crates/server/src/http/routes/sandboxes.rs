@@ -173,7 +173,7 @@ impl CreateBody {
 
 pub(super) async fn create(State(app): State<Arc<App>>, Body(body): Body<CreateBody>) -> Reply<SandboxInfo> {
     let wish = body.wish()?;
-    Ok(Data::created(app.create(wish, Silent).await?))
+    Ok(Data::created(app.finish(move |app| async move { app.create(wish, Silent).await }).await?))
 }
 
 pub(super) async fn get(
@@ -216,7 +216,7 @@ pub(super) async fn update(
         .labels
         .map(|labels| labels.iter().map(|(key, value)| Label::new(key, value)).collect::<Result<Vec<_>>>());
     let update = SandboxUpdate { labels: labels.transpose()?, description: body.description };
-    ok(app.engine.update(&name, &update).await?)
+    ok(app.finish(move |app| async move { app.engine.update(&name, &update).await }).await?)
 }
 
 /// Other limits; what is left out stays.
@@ -239,14 +239,14 @@ pub(super) async fn resize(
     if wanted.memory.is_none() && wanted.cpus.is_none() {
         return Err(Error::invalid("nothing to change").with_hint("give vcpus, memory_mb or both").into());
     }
-    ok(app.engine.resize(&name, &wanted).await?)
+    ok(app.finish(move |app| async move { app.engine.resize(&name, &wanted).await }).await?)
 }
 
 pub(super) async fn recover(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
 ) -> Reply<SandboxInfo> {
-    ok(app.recover(&name).await?)
+    ok(app.finish(move |app| async move { app.recover(&name).await }).await?)
 }
 
 /// How much longer.
@@ -270,14 +270,15 @@ pub(super) async fn extend(
     Body(body): Body<ExtendBody>,
 ) -> Reply<ExtendData> {
     let by = duration("by", body.by.as_deref().unwrap_or("1h"))?;
-    ok(ExtendData { expires_at: app.engine.extend(&name, by).await?.expires_at })
+    let info = app.finish(move |app| async move { app.engine.extend(&name, by).await }).await?;
+    ok(ExtendData { expires_at: info.expires_at })
 }
 
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
 ) -> Reply<&'static str> {
-    app.engine.remove(&name).await?;
+    app.finish(move |app| async move { app.engine.remove(&name).await }).await?;
     ok("Sandbox removed")
 }
 
@@ -285,7 +286,7 @@ pub(super) async fn start(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
 ) -> Reply<SandboxInfo> {
-    ok(app.start(&name).await?)
+    ok(app.finish(move |app| async move { app.start(&name).await }).await?)
 }
 
 /// How long a sandbox has to end by itself.
@@ -295,5 +296,5 @@ pub(super) async fn stop(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
 ) -> Reply<SandboxInfo> {
-    ok(app.engine.stop(&name, GRACE).await?)
+    ok(app.finish(move |app| async move { app.engine.stop(&name, GRACE).await }).await?)
 }
