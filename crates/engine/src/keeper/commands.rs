@@ -186,6 +186,8 @@ impl Commands {
             let ended = ended_by(exit, over);
             let drained = async { while pumps.join_next().await.is_some() {} };
             let _output_held_open = timeout(DRAIN, drained).await;
+            // Whoever sees its end may begin the next one at once.
+            drop(ticket);
             let written = Arc::clone(&record);
             let written = blocking(move || written.change(|stored| stored.ended = Some(ended))).await;
             if let Err(error) = written {
@@ -193,7 +195,7 @@ impl Commands {
                 inner.site.audit.trouble(error);
             }
             inner.state().running.remove(&id);
-            drop((tell, ticket));
+            drop(tell);
             // What it left behind may go on writing; it ends with the sandbox at the latest.
             while pumps.join_next().await.is_some() {}
         });
@@ -225,6 +227,11 @@ impl Commands {
         let idle = async {
             while self.0.state().tickets > 0 {
                 self.0.left.notified().await;
+            }
+            // Those whose end is being written down.
+            let unwritten: Vec<Running> = self.0.state().running.values().cloned().collect();
+            for mut running in unwritten {
+                let _written = running.ended.changed().await;
             }
         };
         let _those_that_are_left_are_settled = timeout(LAST, idle).await;
