@@ -1,11 +1,12 @@
 //! `--agent`: which coding agent a sandbox is to suit, and what of this person's it gets.
 
 use crate::{
+    args::SandboxArgs,
     configuration::Loaded,
+    context::Context,
     held::{self, Holdings},
     secrets::Wanted,
     vaults::VaultArgs,
-    {args::SandboxArgs, context::Context},
 };
 use agentkernel_config::{
     Account, Config, Ingredients, Mode,
@@ -15,7 +16,7 @@ use agentkernel_model::{
     Result,
     agent::{Agent, host_of},
     mount::{Access, Mount, VolumeArg},
-    secret::{Held, SecretBinding, SecretGrant, SecretName},
+    secret::{Held, HostPattern, SecretBinding, SecretGrant, SecretName},
     spec::Lifetime,
 };
 use std::{
@@ -42,13 +43,8 @@ pub(crate) fn asked<'c>(
     })
 }
 
-/// What an agent's mode adds to what is said to people.
-#[derive(Debug, Default)]
-pub(crate) struct Furnished {
-    pub(crate) notes: Vec<String>,
-}
-
-/// Gives `ingredients`, flags included, what the agent of `loaded` needs, and `secrets` its keys.
+/// Gives `ingredients`, flags included, what the agent of `loaded` needs, and `secrets` its keys. What comes back is
+/// said to people.
 ///
 /// # Errors
 /// When a vault cannot be read.
@@ -59,13 +55,16 @@ pub(crate) fn furnish(
     ingredients: &mut Ingredients,
     secrets: &mut Wanted,
     lifetime: Lifetime,
-) -> Result<Furnished> {
-    let Some(agent) = loaded.agent else { return Ok(Furnished::default()) };
+) -> Result<Vec<String>> {
+    let Some(agent) = loaded.agent else { return Ok(Vec::new()) };
     let vault = &flags.secrets.vault;
     let holdings = Holdings::look(context, vault)?;
     let found = keys(agent, &holdings, vault);
     let shown = instructions(agent, context.settings.home.as_deref(), flags, ingredients);
-    let names: Vec<SecretName> = found.iter().map(|key| key.binding.name().clone()).collect();
+    // A secret that somebody named comes from where they say.
+    let named = |name: &SecretName| secrets.bindings.iter().any(|one| one.name() == name);
+    let of_environment = found.iter().filter(|key| key.of_environment).map(|key| key.binding.name().clone());
+    let of_environment: Vec<SecretName> = of_environment.filter(|name| !named(name)).collect();
     let keys = found.iter().map(|key| key.binding.clone()).collect();
     let mut notes = Vec::new();
     match ingredients.accommodate(agent, Provisions { keys, shown })? {
@@ -81,9 +80,7 @@ pub(crate) fn furnish(
     }
     secrets.bindings.clone_from(&ingredients.secrets);
     let bound = |name: &SecretName| secrets.bindings.iter().any(|one| one.name() == name);
-    let in_vault =
-        |name: &SecretName| found.iter().any(|key| key.binding.name() == name && !key.of_environment);
-    secrets.of_environment = names.into_iter().filter(|name| bound(name) && !in_vault(name)).collect();
+    secrets.of_environment = of_environment.into_iter().filter(bound).collect();
     if lifetime == Lifetime::Named {
         notes.extend(secrets.of_environment.iter().map(|name| {
             format!(
@@ -92,7 +89,7 @@ pub(crate) fn furnish(
             )
         }));
     }
-    Ok(Furnished { notes })
+    Ok(notes)
 }
 
 fn without_key(agent: Agent, closed: bool) -> String {
@@ -136,7 +133,7 @@ fn keys(agent: Agent, holdings: &Holdings, vault: &VaultArgs) -> Vec<Key> {
     agent.keys().filter_map(one).collect()
 }
 
-fn of_vault(name: &SecretName, host: Option<agentkernel_model::secret::HostPattern>) -> SecretBinding {
+fn of_vault(name: &SecretName, host: Option<HostPattern>) -> SecretBinding {
     SecretBinding::from(&SecretGrant { name: name.clone(), held: Held::Vault, host, header: None })
 }
 

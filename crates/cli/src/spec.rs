@@ -101,7 +101,7 @@ pub(crate) fn prepare(
     if agent.is_some() {
         sizes.memory = sizes.memory.or(Some(Limit::Default(mode::MEMORY)));
     }
-    notes.extend(chosen.note.into_iter().chain(furnished.notes));
+    notes.extend(chosen.note.into_iter().chain(furnished));
     if let Some(Account::Named(name)) = &ingredients.user {
         ingredients.user = Some(Account::Numbered(engine.user_of(&chosen.image, name)?));
     }

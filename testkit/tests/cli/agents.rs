@@ -156,3 +156,16 @@ fn a_named_sandbox_says_where_its_key_comes_from() {
     env.agentkernel(&["sandbox", "remove", "work"]).run().ok();
     env.assert_nothing_left();
 }
+
+#[test]
+fn a_secret_that_somebody_named_is_not_taken_from_the_environment() {
+    let env = TestEnv::new();
+    let words =
+        ["run", "--image", "host", "-a", "codex", "-S", "OPENAI_API_KEY:api.openai.com", "--", "true"];
+    let refused = env.agentkernel(&words).env("OPENAI_API_KEY", VALUE).run().code(125);
+    refused.error_with_hint(&["OPENAI_API_KEY"]);
+    let words =
+        [&["run", "--image", "host", "-a", "codex", "--vault", "file", "--dry-run"], &["--", "true"][..]];
+    let shown = env.agentkernel(&words.concat()).env("OPENAI_API_KEY", VALUE).run().ok().out();
+    assert!(shown.contains("there is no key for Codex"), "{shown}");
+}

@@ -6,6 +6,7 @@ use agentkernel_config::plugin::{Scope, State, Status, Target};
 use agentkernel_model::Result;
 use clap::Args;
 use serde::Serialize;
+use std::path::Path;
 
 #[derive(Debug, Args)]
 #[command(
@@ -56,7 +57,7 @@ impl List {
 }
 
 /// A file that cannot be looked into is one that somebody wrote.
-fn row(target: Target, scope: Scope, root: &std::path::Path) -> Row {
+fn row(target: Target, scope: Scope, root: &Path) -> Row {
     let pieces = target.pieces(scope);
     let mut notes = Vec::new();
     let states: Vec<State> = pieces

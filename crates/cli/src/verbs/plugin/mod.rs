@@ -3,11 +3,15 @@
 mod install;
 mod list;
 
-use crate::{context::Context, place::Links, place::Place, settings};
+use crate::{
+    context::Context,
+    place::{Content, Links, Place},
+    settings,
+};
 use agentkernel_config::plugin::{MAX_LEN, Merge, Piece, Scope};
 use agentkernel_model::{Error, Kind, Result};
 use clap::Subcommand;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,12 +68,12 @@ fn root(context: &Context, scope: Scope) -> Result<PathBuf> {
 #[derive(Debug)]
 struct Planned {
     place: Place,
-    before: Option<crate::place::Content>,
+    before: Option<Content>,
     merge: Merge,
 }
 
 impl Planned {
-    fn of(piece: &Piece, root: &std::path::Path, links: Links) -> Result<Self> {
+    fn of(piece: &Piece, root: &Path, links: Links) -> Result<Self> {
         let place = Place::find(root, piece.path, links)?;
         let before = place.read(MAX_LEN)?;
         let merge = piece.merge(place.shown(), before.as_ref().map(|content| content.text.as_str()))?;
