@@ -14,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
 Examples:
-  claude mcp add agentkernel -- agentkernel mcp-server
   agentkernel mcp-server --allow-path ~/projects
+  claude mcp add agentkernel -- agentkernel mcp-server
   npx @modelcontextprotocol/inspector --cli agentkernel mcp-server --method tools/list
 
 Agents start it by themselves: an entry of .mcp.json, or of what your agent has for that, names
