@@ -44,6 +44,7 @@ fn drive(program: &Path, arguments: &[&str]) {
     let (env, _registry, server) = serve();
     let driver = env.program(program, arguments).deadline(DEADLINE);
     let driver = driver.env("AGENTKERNEL_BASE_URL", &server.url).env("AGENTKERNEL_API_KEY", KEY);
+    let driver = if env.is_root() { driver.env("LIMITS", "1") } else { driver };
     driver.run().ok().prints("all of it works\n");
     server.end(&env);
 }

