@@ -9,7 +9,7 @@ use crate::{
     copy, create,
     directories::{self, SandboxDir},
     doctor, exec,
-    files::{self, FileContent},
+    files::{self, FileContent, Usage},
     gc,
     images::{self, Checked, Freed, ImagePlaces, ImageRow, Obtained, Origin, Prune},
     keeper, lifecycle,
@@ -315,6 +315,14 @@ impl Engine {
     /// /proc.
     pub async fn list_files(&self, name: &SandboxName, path: &GuestPath) -> Result<FileList> {
         self.audit.watched(name, files::list(self, name, path).await)
+    }
+
+    /// What a running sandbox uses now.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Conflict` when it does not run.
+    pub async fn usage(&self, name: &SandboxName) -> Result<Usage> {
+        files::usage(self, name).await
     }
 
     /// Writes the sandbox's own files, not what is mounted, to `to` as a tar archive.

@@ -2,7 +2,7 @@
 
 use crate::{copy, engine::Engine, query, request::Status};
 use agentkernel_backend::OpenFile;
-pub use agentkernel_backend::{EntryKind, FileEntry, FileList};
+pub use agentkernel_backend::{EntryKind, FileEntry, FileList, Stats as Usage};
 use agentkernel_model::{Error, Kind, Result, name::SandboxName, path::GuestPath};
 use std::{
     fmt, io,
@@ -84,6 +84,10 @@ pub(crate) async fn remove(engine: &Engine, name: &SandboxName, path: &GuestPath
 
 pub(crate) async fn list(engine: &Engine, name: &SandboxName, path: &GuestPath) -> Result<FileList> {
     copy::with_sandbox(engine, name, |sandbox| async move { sandbox.files().list(path).await }).await
+}
+
+pub(crate) async fn usage(engine: &Engine, name: &SandboxName) -> Result<Usage> {
+    copy::attach(engine, name).await?.stats().await
 }
 
 /// A body that has as many bytes as it was said to have, or fails before its end is taken for one.

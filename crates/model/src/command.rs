@@ -212,6 +212,27 @@ pub enum Signal {
     Stop,
 }
 
+impl FromStr for Signal {
+    type Err = Error;
+
+    /// By its name, as `kill -s` has it: `INT`, or `SIGINT`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text.strip_prefix("SIG").unwrap_or(text) {
+            "HUP" => Ok(Self::Hangup),
+            "INT" => Ok(Self::Interrupt),
+            "QUIT" => Ok(Self::Quit),
+            "KILL" => Ok(Self::Kill),
+            "USR1" => Ok(Self::User1),
+            "USR2" => Ok(Self::User2),
+            "TERM" => Ok(Self::Terminate),
+            "CONT" => Ok(Self::Continue),
+            "STOP" => Ok(Self::Stop),
+            _ => Err(Error::invalid(format!("'{}' is no signal that is passed on", printable(text)))
+                .with_hint("write HUP, INT, QUIT, KILL, USR1, USR2, TERM, CONT or STOP")),
+        }
+    }
+}
+
 impl Signal {
     /// The number on Linux for every architecture that this project builds for.
     #[must_use]

@@ -14,6 +14,7 @@ mod machine;
 pub mod mcp;
 mod metrics;
 pub mod options;
+mod page;
 mod running;
 pub mod secrets;
 mod wish;

@@ -185,6 +185,17 @@ pub(super) const STAGES: &[Stage] = &[
         work: Work::Program { package: TESTKIT, target: Target::Test("clients"), env: &[], halves: BOTH },
         limit: 15,
     },
+    Stage {
+        name: "page",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("page"),
+            // Each test has a browser of its own.
+            env: &[("RUST_TEST_THREADS", "2")],
+            halves: USER,
+        },
+        limit: 15,
+    },
     // Apple's program, as its documents describe it: a stand-in.
     Stage {
         name: "cli-apple",
@@ -242,4 +253,5 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("java", "openjdk-17-jdk-headless"),
+    ("chromium", "chromium"),
 ];

@@ -1,6 +1,6 @@
 //! Every route for the OpenAPI document, in the order of the router. A test sees that none is missing.
 
-use super::{config, detached, exec, files, images, meta, records, run, sandboxes, secrets};
+use super::{activity, config, detached, exec, files, images, meta, records, run, sandboxes, secrets};
 use crate::{
     execution::CommandReport,
     http::openapi::{
@@ -57,6 +57,10 @@ fn about_the_server() -> Vec<Operation> {
 fn last(operation: Operation) -> Operation {
     let schema = json!({"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100});
     operation.asks("last", schema, "How many")
+}
+
+fn of_connections(operation: Operation) -> Operation {
+    last(operation).asks("blocked", json!({"type": "boolean", "default": false}), "Only what was blocked")
 }
 
 fn commands() -> Vec<Operation> {
@@ -118,6 +122,20 @@ fn named_sandboxes() -> Vec<Operation> {
             .gives::<config::ConfigData>(),
         last(Operation::get("/sandboxes/{name}/logs", TAG, "The newest events of it"))
             .gives_many::<LogEvent>(),
+        Operation::get("/sandboxes/{name}/stats", TAG, "What it uses now; conflict when it does not run")
+            .gives::<activity::UsageData>(),
+        of_connections(Operation::get(
+            "/sandboxes/{name}/connections",
+            TAG,
+            "The newest of what it did outside, the oldest of them first",
+        ))
+        .gives_many::<LogEvent>(),
+        of_connections(Operation::get(
+            "/sandboxes/{name}/connections/stream",
+            TAG,
+            "The same, and what it does until it ends, as it happens",
+        ))
+        .gives_events("Events: connection; error when the log cannot be read any more"),
         Operation::post("/sandboxes/{name}/start", TAG, "Starts it; one that runs goes on")
             .gives::<SandboxInfo>(),
         Operation::post("/sandboxes/{name}/stop", TAG, "Stops it; its disk stays").gives::<SandboxInfo>(),

@@ -1,5 +1,6 @@
 //! What there is, and which handler answers it.
 
+mod activity;
 mod config;
 mod described;
 mod detached;
@@ -12,9 +13,10 @@ mod records;
 mod run;
 mod sandboxes;
 mod secrets;
+mod socket;
 
 use super::{envelope, guard, openapi, watch};
-use crate::{App, mcp};
+use crate::{App, mcp, page};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -26,8 +28,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// Whether `path` is of the page, which holds nothing of anybody's.
-pub(super) fn is_page(_path: &str) -> bool {
-    false
+pub(super) fn is_page(path: &str) -> bool {
+    path == "/" || path.starts_with("/page/")
 }
 
 /// Every route, behind the guard.
@@ -70,12 +72,17 @@ pub(super) fn router(app: &Arc<App>) -> Router {
             "/sandboxes/{name}/raw/{*path}",
             get(files::download).put(files::upload).layer(DefaultBodyLimit::disable()),
         )
+        .route("/sandboxes/{name}/stats", get(activity::usage))
+        .route("/sandboxes/{name}/connections", get(activity::connections))
+        .route("/sandboxes/{name}/connections/stream", get(activity::stream))
+        .route("/sandboxes/{name}/exec/ws", get(socket::open))
         .route("/events", get(events::events))
         .route("/agents", get(records::agents))
         .route("/sandboxes/{name}/start", post(sandboxes::start))
         .route("/sandboxes/{name}/stop", post(sandboxes::stop))
         .route("/sandboxes/{name}/exec", post(exec::exec))
         .route("/mcp", mcp::route(app))
+        .merge(page::routes())
         .fallback(async || envelope::not_found())
         .method_not_allowed_fallback(async || envelope::wrong_method())
         .layer(DefaultBodyLimit::max(app.options.limits.body))
