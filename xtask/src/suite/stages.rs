@@ -196,6 +196,11 @@ pub(super) const STAGES: &[Stage] = &[
         },
         limit: 15,
     },
+    Stage {
+        name: "mcp",
+        work: Work::Program { package: TESTKIT, target: Target::Test("mcp"), env: &[], halves: BOTH },
+        limit: 15,
+    },
     // Apple's program, as its documents describe it: a stand-in.
     Stage {
         name: "cli-apple",
@@ -226,7 +231,8 @@ pub(super) const STAGES: &[Stage] = &[
 ];
 
 /// Stages whose tests use packages of PyPI, npm and crates.io, and whose: what `scripts/packages` is called with.
-pub(super) const PACKAGES: &[(&str, &[&str])] = &[("clients", &["python", "node", "rust"])];
+pub(super) const PACKAGES: &[(&str, &[&str])] =
+    &[("clients", &["python", "node", "rust"]), ("mcp", &["python"])];
 
 /// What the tests need on the machine: the program, and the Debian package that has it.
 pub(super) const TOOLS: &[(&str, &str)] = &[
