@@ -344,6 +344,14 @@ impl Group {
                 match fs::write(&path, &value) {
                     // A kernel without swap needs no limit of it.
                     Err(e) if file == "memory.swap.max" && e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+                        return Err(Error::new(
+                            Kind::Conflict,
+                            format!("what is in use in the sandbox does not fit into {file} {value}"),
+                        )
+                        .with_source(e)
+                        .with_hint("end something in it first, or allow more"));
+                    }
                     written => written.map_err(|e| {
                         Error::io(format!("cannot write {value} to {}", path.display()), e)
                             .with_hint("the limit may be less than what is in use")
