@@ -91,12 +91,12 @@ fn schemathesis(env: &TestEnv, server: &Server, arguments: &[&str]) -> Finished 
 }
 
 /// Every operation, with examples and with what its document says is wrong. Nothing that it sends comes further than a
-/// sandbox.
+/// sandbox. One request at a time: compile() of CPython 3.11 fails at random where several threads use it.
 #[test]
 fn no_answer_is_another_than_the_document_says() {
     let env = TestEnv::new();
     let server = Server::start(&env, &[]);
-    let arguments = ["--checks", "all", "--phases", "examples,coverage", "--seed", "1", "--workers", "4"];
+    let arguments = ["--checks", "all", "--phases", "examples,coverage", "--seed", "1"];
     // A stream without an end.
     let said = schemathesis(&env, &server, &[&arguments, ["--exclude-path", "/events"].as_slice()].concat());
     assert_eq!(said.code, Some(0), "{}", said.out());
