@@ -232,7 +232,7 @@ pub(super) const STAGES: &[Stage] = &[
 
 /// Stages whose tests use packages of PyPI, npm and crates.io, and whose: what `scripts/packages` is called with.
 pub(super) const PACKAGES: &[(&str, &[&str])] =
-    &[("clients", &["python", "node", "rust"]), ("mcp", &["python"])];
+    &[("clients", &["python", "node", "rust"]), ("mcp", &["python"]), ("page", &["python"])];
 
 /// What the tests need on the machine: the program, and the Debian package that has it.
 pub(super) const TOOLS: &[(&str, &str)] = &[
