@@ -101,7 +101,8 @@ fn rules(config: &mut Config, loosens: impl Fn(&EgressRule) -> bool, ignored: &m
 }
 
 /// Whether a rule lets out where no profile leads. A name leads to public addresses only, whatever its DNS says.
-const fn leads_inside(rule: &EgressRule) -> bool {
+#[must_use]
+pub const fn leads_inside(rule: &EgressRule) -> bool {
     let public = matches!(rule.target(), Target::Name(_) | Target::Group(Group::Public));
     is_allow(rule) && !public
 }

@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use std::{
     fmt, fs,
     io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{PoisonError, RwLock},
 };
@@ -15,6 +16,10 @@ use zeroize::Zeroizing;
 const MAX_FILE: u64 = 1024 * 1024;
 /// The longest key, in bytes.
 const MAX_KEY: usize = 1024;
+
+/// `O_NONBLOCK`.
+#[expect(clippy::cast_possible_wrap, reason = "the flags of open(2) are small")]
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 
 /// SHA-256 of a key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,7 +111,9 @@ fn read(source: &KeySource) -> Result<Vec<Digest>> {
 
 fn read_file(path: &Path) -> Result<Vec<Digest>> {
     let shown = path.display();
-    let file = fs::File::open(path).map_err(|e| {
+    // Opening a pipe would wait for whoever writes to it.
+    let opened = fs::OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path);
+    let file = opened.map_err(|e| {
         Error::new(Kind::NotFound, format!("the file of keys {shown} cannot be read")).with_source(e)
     })?;
     let fail = |e| Error::io(format!("cannot read the file of keys {shown}"), e);
@@ -132,17 +139,26 @@ fn read_file(path: &Path) -> Result<Vec<Digest>> {
     Ok(keys)
 }
 
-/// Whoever can write the file can let himself in.
-fn refuse_shared(metadata: &fs::Metadata, path: &Path) -> Result<()> {
+/// Sees that `metadata` is of a file with a key in it, at `path`, that nobody else can read or write. One of root's may
+/// be read by its group, which this process may be of.
+///
+/// # Errors
+/// [`Kind::Denied`].
+pub fn refuse_shared(metadata: &fs::Metadata, path: &Path) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
-    let owner = metadata.uid();
     let ours = rustix::process::geteuid().as_raw();
-    if metadata.mode() & 0o022 == 0 && (owner == ours || owner == 0) {
+    let shared = match metadata.uid() {
+        0 => 0o037,
+        owner if owner == ours => 0o077,
+        _ => u32::MAX,
+    };
+    let shown = path.display();
+    if metadata.is_file() && metadata.mode() & shared == 0 {
         return Ok(());
     }
-    let shown = path.display();
-    Err(Error::new(Kind::Denied, format!("others can write the file of keys {shown}"))
-        .with_hint(format!("chmod 600 {shown}")))
+    let what = if metadata.is_file() { "others can read or write" } else { "no ordinary file is" };
+    Err(Error::new(Kind::Denied, format!("{what} {shown}, which holds a key"))
+        .with_hint(format!("chmod 600 {shown}, as its owner")))
 }
 
 /// What a `Bearer` header can carry (RFC 6750, section 2.1, and what people use beyond it).

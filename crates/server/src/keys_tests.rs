@@ -45,8 +45,10 @@ fn a_file_is_read_again_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
-fn a_file_that_others_can_write_is_refused() {
-    let (_dir, path) = file("one\n", 0o622);
-    let error = ApiKeys::load(KeySource::new(&[], Some(path)).unwrap()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Denied);
+fn a_file_that_others_can_read_or_write_is_refused() {
+    for mode in [0o622, 0o604, 0o601, 0o620] {
+        let (_dir, path) = file("one\n", mode);
+        let error = ApiKeys::load(KeySource::new(&[], Some(path)).unwrap()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Denied, "{mode:o}");
+    }
 }

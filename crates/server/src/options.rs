@@ -16,6 +16,8 @@ pub struct Options {
     pub allow_paths: Vec<PathBuf>,
     /// Whether callers may have secrets of the vault as files inside, where commands read them.
     pub allow_secret_files: bool,
+    /// Whether rules of callers may let sandboxes reach more than public addresses: this machine, its networks, metadata.
+    pub allow_private_network: bool,
     /// Whether callers may run commands as root inside.
     pub allow_sudo: bool,
     /// The directories in which programs of agents are looked for.

@@ -1,11 +1,12 @@
 //! What callers say about a new sandbox, for one command or named, on its way to a spec. The HTTP API and the MCP server
 //! share it.
 
-use crate::{app::App, secrets::Wanted};
+use crate::{app::App, options::Options, secrets::Wanted};
 use agentkernel_config::{
     Account, Ingredients,
     detect::{self, ProjectFiles},
     ingredients::Surroundings,
+    trust,
 };
 use agentkernel_engine::{
     Engine, guard,
@@ -67,19 +68,70 @@ impl App {
         progress: impl Progress + Send + 'static,
     ) -> Result<Granted> {
         let engine = Arc::clone(&self.engine);
-        let (allow_paths, allow_files) = (self.options.allow_paths.clone(), self.options.allow_secret_files);
+        let bounds = Bounds::of(&self.options);
+        bounds.check(&wish.ingredients)?;
         // Pulling blocks for as long as it takes.
-        let granting = move || grant(&engine, &allow_paths, allow_files, wish, lifetime, &progress);
+        let granting = move || grant(&engine, &bounds, wish, lifetime, &progress);
         tokio::task::spawn_blocking(granting)
             .await
             .map_err(|e| Error::internal("the preparation of a sandbox was cut off").with_source(e))?
     }
 }
 
+/// What the owner of the server lets callers have.
+struct Bounds {
+    paths: Vec<PathBuf>,
+    secret_files: bool,
+    private_network: bool,
+}
+
+impl Bounds {
+    fn of(options: &Options) -> Self {
+        Self {
+            paths: options.allow_paths.clone(),
+            secret_files: options.allow_secret_files,
+            private_network: options.allow_private_network,
+        }
+    }
+
+    /// # Errors
+    /// [`Kind::Denied`] for what is the owner's to say.
+    fn check(&self, asked: &Ingredients) -> Result<()> {
+        let denied = |what: &str, hint: &str| Err(Error::new(Kind::Denied, what.to_owned()).with_hint(hint));
+        if !asked.secret_files.is_empty() && !self.secret_files {
+            return denied(
+                "this server shows no secrets of the vault inside sandboxes",
+                "bind it to a host with secrets, or start the server with --allow-secret-files",
+            );
+        }
+        // The gateway connects as the owner: to this server, to other services of the machine, to its networks.
+        if let Some(rule) = asked.rules.iter().find(|rule| trust::leads_inside(rule))
+            && !self.private_network
+        {
+            return denied(
+                &format!("the rule '{rule}' leads to more than public addresses"),
+                "name a host instead, or start the server with --allow-private-network",
+            );
+        }
+        if !asked.allow_write.is_empty() {
+            return denied(
+                "callers cannot make guarded files of a mounted directory writable",
+                "leave security.allow_write out; 'agentkernel sandbox create --allow-write' is the owner's own word",
+            );
+        }
+        if asked.runtime.is_some() {
+            return denied(
+                "callers cannot choose another OCI runtime",
+                "leave sandbox.oci_runtime out; 'agentkernel sandbox create --runtime' is the owner's own word",
+            );
+        }
+        Ok(())
+    }
+}
+
 fn grant(
     engine: &Engine,
-    allow_paths: &[PathBuf],
-    allow_files: bool,
+    bounds: &Bounds,
     wish: Wish,
     lifetime: Lifetime,
     progress: &dyn Progress,
@@ -87,18 +139,13 @@ fn grant(
     let (image, note) = image(engine, &wish, progress)?;
     let workspace = wish.workspace;
     let mut ingredients = wish.ingredients;
-    if !ingredients.secret_files.is_empty() && !allow_files {
-        return Err(Error::new(Kind::Denied, "this server shows no secrets of the vault inside sandboxes")
-            .with_hint("bind it to a host with secrets, or start the server with --allow-secret-files"));
-    }
     if let Some(Account::Named(name)) = &ingredients.user {
         ingredients.user = Some(Account::Numbered(engine.user_of(&image, name)?));
     }
     ingredients.read_sources(|path| Err(not_here(path)))?;
     let volumes = std::mem::take(&mut ingredients.volumes);
-    let mounts = volumes.iter().map(|volume| mount(engine, allow_paths, volume)).collect::<Result<_>>()?;
+    let mounts = volumes.iter().map(|volume| mount(engine, &bounds.paths, volume)).collect::<Result<_>>()?;
     let secrets = Wanted { bindings: ingredients.secrets.clone(), files: ingredients.secret_files.clone() };
-    let allow_write = std::mem::take(&mut ingredients.allow_write);
     let mut spec = ingredients.into_spec(Surroundings {
         image,
         workspace,
@@ -108,7 +155,7 @@ fn grant(
         locale: Vec::new(),
         lifetime,
     })?;
-    guard::keep_read_only(&mut spec, &allow_write)?;
+    guard::keep_read_only(&mut spec, &[])?;
     Ok(Granted { spec, secrets, notes: note.into_iter().collect() })
 }
 

@@ -82,7 +82,7 @@ fn keys_that_are_none_or_that_others_can_write() {
     assert!(!serve(&file).err().contains("two words"));
     let file = keys(&env, KEY);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o622)).unwrap();
-    serve(&file).error_with_hint(&["others can write"]);
+    serve(&file).error_with_hint(&["others can read or write"]);
     serve(Path::new("/no/such/file"));
 }
 
@@ -159,6 +159,7 @@ fn tls_with_a_certificate_of_ones_own() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let certificate = env.file("cert.pem", made.cert.pem());
     let key = env.file("key.pem", made.signing_key.serialize_pem());
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let server = Server::start(&env, &["--tls-cert", certificate, "--tls-key", key]);
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);

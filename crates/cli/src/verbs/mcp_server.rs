@@ -36,6 +36,10 @@ pub(crate) struct McpServer {
     #[arg(long)]
     allow_sudo: bool,
 
+    /// Let rules of callers open this machine, its networks and the metadata of its provider to sandboxes
+    #[arg(long)]
+    allow_private_network: bool,
+
     /// How many commands run at once
     #[arg(long, value_name = "NUMBER", default_value_t = ServerLimits::default().commands)]
     max_commands: usize,
@@ -47,7 +51,7 @@ pub(crate) struct McpServer {
 impl McpServer {
     pub(super) fn execute(self, context: &Context) -> Result<u8> {
         let broker = Arc::new(Broker::new(context.clone(), self.vault.clone()));
-        let app = App::new(context.engine(), broker, self.options(context)?)?;
+        let app = App::new(context.engine().with_runners(), broker, self.options(context)?)?;
         context.serve(async {
             let watch = |kind| signal(kind).map_err(|e| Error::io("cannot watch for signals", e));
             let (mut terminate, mut interrupt) =
@@ -73,6 +77,7 @@ impl McpServer {
             insecure: false,
             allow_hosts: Vec::new(),
             allow_secret_files: false,
+            allow_private_network: self.allow_private_network,
             allow_sudo: self.allow_sudo,
             access_log: None,
             path: context.settings.host.surroundings.path.clone(),

@@ -7,7 +7,7 @@ use agentkernel_model::{Error, Kind, Result, secret::Secret};
 use agentkernel_server::{
     App, Bound,
     access::{Access, AccessLog},
-    keys::KeySource,
+    keys::{self, KeySource},
     options::{Listen, Options, ServerLimits, Tcp, Tls},
 };
 use clap::Args;
@@ -72,6 +72,10 @@ pub(crate) struct Serve {
     /// Let callers run commands as root inside
     #[arg(long)]
     allow_sudo: bool,
+
+    /// Let rules of callers open this machine, its networks and the metadata of its provider to sandboxes
+    #[arg(long)]
+    allow_private_network: bool,
 
     /// Listen on this socket too, which only this user can open
     #[arg(long, value_name = "PATH")]
@@ -183,6 +187,7 @@ impl Serve {
             insecure: self.insecure,
             allow_hosts: self.allow_host,
             allow_secret_files: self.allow_secret_files,
+            allow_private_network: self.allow_private_network,
             allow_sudo: self.allow_sudo || api.allow_sudo_exec,
             access_log,
             path: context.settings.host.surroundings.path.clone(),
@@ -198,7 +203,12 @@ fn read_config(path: &Path) -> Result<ApiConfig> {
     let text = fs::read_to_string(path).map_err(|e| {
         Error::new(Kind::NotFound, format!("the configuration {shown} cannot be read")).with_source(e)
     })?;
-    ApiConfig::parse(&shown, &Zeroizing::new(text))
+    let api = ApiConfig::parse(&shown, &Zeroizing::new(text))?;
+    if api.api_key.is_some() {
+        let metadata = fs::metadata(path).map_err(|e| Error::io(format!("cannot look at {shown}"), e))?;
+        keys::refuse_shared(&metadata, path)?;
+    }
+    Ok(api)
 }
 
 fn log(printer: Printer, access: &Access<'_>) {

@@ -2,7 +2,7 @@
 
 use super::{patience::Patient, peer::Peer, routes};
 use crate::{
-    App,
+    App, keys,
     options::{Tcp, Tls},
 };
 use agentkernel_model::{Error, Kind, Result};
@@ -132,6 +132,8 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| wrong(&tls.certificate, e.to_string()))?;
+    let metadata = fs::metadata(&tls.key).map_err(|e| wrong(&tls.key, e.to_string()))?;
+    keys::refuse_shared(&metadata, &tls.key)?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| wrong(&tls.key, e.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)

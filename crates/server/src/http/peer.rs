@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) enum Peer {
     /// Of the socket of the file system, which only the server's user can open.
     Socket,
-    /// On this machine, of the server's user or root.
+    /// On this machine, of the server's user.
     Own,
     /// On this machine, of somebody else.
     Foreign,
@@ -25,7 +25,7 @@ impl Peer {
             return Self::Remote;
         }
         match owner(theirs, ours) {
-            Some(uid) if uid == 0 || uid == rustix::process::geteuid().as_raw() => Self::Own,
+            Some(uid) if uid == rustix::process::geteuid().as_raw() => Self::Own,
             Some(_) => Self::Foreign,
             None => Self::Unknown,
         }
@@ -94,14 +94,20 @@ fn question(source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-/// `idiag_uid` of `struct inet_diag_msg`, behind its header.
+/// `idiag_uid` of `struct inet_diag_msg`, behind its header. The kernel has forgotten whose a socket was that its owner
+/// has closed, and says 0: such a one is nobody's.
 #[cfg(any(target_os = "linux", test))]
 fn uid(answer: &[u8]) -> Option<u32> {
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    /// ESTABLISHED and CLOSE_WAIT: somebody holds a descriptor of it (tcp_states.h).
+    const HELD: [u8; 2] = [1, 8];
+    const STATE: usize = 16 + 1;
     const UID: usize = 16 + 4 + 48 + 12;
+    let number = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-    let uid = u32::from_ne_bytes(answer.get(UID..UID + 4)?.try_into().ok()?);
-    (kind == SOCK_DIAG_BY_FAMILY).then_some(uid)
+    let (state, uid, inode) = (answer.get(STATE)?, number(UID)?, number(UID + 4)?);
+    let is_held = HELD.contains(state) && inode != 0;
+    (kind == SOCK_DIAG_BY_FAMILY && is_held).then_some(uid)
 }
 
 #[cfg(test)]
