@@ -3,10 +3,19 @@
 
 use crate::backends;
 use agentkernel_model::{Error, Result};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd as _;
 use tokio::runtime::Builder;
 
 /// Serves one run, or ends when nothing is wanted of it.
 pub(crate) fn serve() -> Result<u8> {
+    // What whoever started the server left open in it is nothing to a run.
+    #[cfg(target_os = "linux")]
+    agentkernel_guest::sys::close_all_except(&[
+        std::io::stdin().as_fd(),
+        std::io::stdout().as_fd(),
+        std::io::stderr().as_fd(),
+    ]);
     // One thread: process 1 of a sandbox is cloned off this process.
     let runtime = Builder::new_current_thread()
         .enable_all()
