@@ -44,6 +44,8 @@ fn scenario(name: &str) {
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
     let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    // The browser's own socket is in it, and a path of a socket is 107 bytes at most (unix(7)).
+    let short = tempfile::tempdir_in("/tmp").unwrap();
     // The browser that Playwright brings is not wanted, nor is anything of the caller's.
     let output = Command::new("timeout")
         .arg(LIMIT)
@@ -53,6 +55,7 @@ fn scenario(name: &str) {
         .env("PAGE_URL", told["url"].as_str().unwrap())
         .env("PAGE_KEY", KEY)
         .env("PAGE_SHOTS", shots)
+        .env("TMPDIR", short.path())
         .output()
         .unwrap();
     for sandbox in env.agentkernel(&["sandbox", "list", "--json"]).run().ok().json().as_array().unwrap() {

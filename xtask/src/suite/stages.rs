@@ -192,7 +192,7 @@ pub(super) const STAGES: &[Stage] = &[
             target: Target::Test("page"),
             // Each test has a browser of its own.
             env: &[("RUST_TEST_THREADS", "2")],
-            halves: USER,
+            halves: ROOT,
         },
         limit: 15,
     },
