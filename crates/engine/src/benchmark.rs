@@ -199,7 +199,7 @@ async fn lanes(engine: &Engine, request: &BenchmarkRequest<'_>) -> Result<Vec<La
         }
         let trouble = match found.and_then(|driver| engine.backend(driver)) {
             Err(error) => Some(explained(&error.to_string(), error.hint())),
-            Ok(backend) => match probe::fresh(&engine.host, &backend).await? {
+            Ok(backend) => match probe::fresh(engine, &backend).await? {
                 Health::Healthy { .. } => None,
                 Health::Undetected { reason } => Some(explained(&reason, None)),
                 Health::Unhealthy { reason, hint } => Some(explained(&reason, Some(&hint))),

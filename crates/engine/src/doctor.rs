@@ -23,7 +23,7 @@ pub(crate) async fn backends(engine: &Engine) -> Result<Vec<BackendReport>> {
     drivers.sort_by_key(|driver| (driver.auto_rank.is_none(), driver.auto_rank));
     let built: Vec<_> = drivers.iter().map(|driver| engine.backend(driver)).collect();
     let there: Vec<_> = built.iter().filter_map(|backend| backend.as_ref().ok()).cloned().collect();
-    let mut healths = probe::health(&engine.host, &Memory::default(), &there).await?.into_iter();
+    let mut healths = probe::health(engine, &Memory::default(), &there).await?.into_iter();
     let mut reports = Vec::with_capacity(drivers.len());
     for (driver, built) in drivers.into_iter().zip(built) {
         // One health for each that could be built, in this order.

@@ -64,8 +64,8 @@ pub struct Engine {
     /// Each backend is built once, when it is first needed.
     built: Mutex<BTreeMap<&'static str, Arc<dyn Backend>>>,
     pub(crate) audit: Audit,
-    /// Where runs do not begin in this process.
-    runners: Option<Runners>,
+    /// Where runs do not begin in this process, and backends are not tried out in it.
+    pub(crate) runners: Option<Runners>,
 }
 
 /// Runners that wait for a run. Two: while one is taken, the other is there for whoever comes next.
@@ -106,9 +106,9 @@ impl Engine {
         Self { gateway_file, ..self }
     }
 
-    /// The same engine, whose [`Engine::run`] hands each run to a process of its own: for a process that holds what no
-    /// sandbox may be cloned from, or has many threads. Its binary must know the hidden verb
-    /// [`runner`](crate::runner::VERB). All runs must be of one runtime, whose I/O, time and processes are enabled.
+    /// The same engine, whose [`Engine::run`] hands each run to a process of its own, as all that tries out backends does:
+    /// for a process that holds what no sandbox may be cloned from, or has many threads. Its binary must know the hidden
+    /// verb [`runner`](crate::runner::VERB). All runs must be of one runtime, whose I/O, time and processes are enabled.
     #[must_use]
     pub fn with_runners(self) -> Self {
         self.with_spare_runners(SPARE_RUNNERS)

@@ -31,3 +31,11 @@ pub fn keep_unseen() -> Result<()> {
         .map_err(|e| Error::io("cannot keep this process's memory to itself", e.into()))?;
     Ok(())
 }
+
+/// Whether nobody but root can look into this process's memory: then a user cannot make a user namespace from it.
+pub(crate) fn is_unseen() -> bool {
+    #[cfg(target_os = "linux")]
+    return !matches!(rustix::process::dumpable_behavior(), Ok(rustix::process::DumpableBehavior::Dumpable));
+    #[cfg(not(target_os = "linux"))]
+    false
+}

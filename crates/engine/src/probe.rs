@@ -1,6 +1,6 @@
 //! Health of backends, remembered for as long as it can be true: this boot, this binary, this user.
 
-use crate::{boot, clock, directories};
+use crate::{boot, clock, directories, engine::Engine, memory, runner};
 use agentkernel_backend::{Backend, Health, Host};
 use agentkernel_model::{Error, Result, id::BackendId};
 use futures_util::future::join_all;
@@ -82,31 +82,37 @@ impl Memory {
     }
 }
 
-/// The health of all `backends`, in their order: as `memory` has it, and of the others found out at the same time and then
-/// remembered.
+/// The health of all `backends`, in their order: as `memory` has it, and of the others found out [`anew`].
 pub(crate) async fn health(
-    host: &Host,
+    engine: &Engine,
     memory: &Memory,
     backends: &[Arc<dyn Backend>],
 ) -> Result<Vec<Health>> {
-    let one = async |backend: &Arc<dyn Backend>| match memory.health(backend.id().as_str()) {
-        Some(health) => health.clone(),
-        None => tried(backend.as_ref()).await,
-    };
-    let found = join_all(backends.iter().map(one)).await;
-    let all = backends.iter().map(|backend| backend.id()).zip(&found);
-    let new: Vec<_> = all.filter(|(id, _)| memory.health(id.as_str()).is_none()).collect();
-    if !new.is_empty() {
-        remember(host, new)?;
-    }
-    Ok(found)
+    let known = |backend: &Arc<dyn Backend>| memory.health(backend.id().as_str()).cloned();
+    let unknown: Vec<_> = backends.iter().filter(|backend| known(backend).is_none()).cloned().collect();
+    // One for each of those, in this order.
+    let mut found = anew(engine, &unknown).await?.into_iter();
+    Ok(backends.iter().filter_map(|backend| known(backend).or_else(|| found.next())).collect())
 }
 
 /// As [`health`], of one, whatever is remembered.
-pub(crate) async fn fresh(host: &Host, backend: &Arc<dyn Backend>) -> Result<Health> {
-    let health = tried(backend.as_ref()).await;
-    remember(host, [(backend.id(), &health)])?;
-    Ok(health)
+pub(crate) async fn fresh(engine: &Engine, backend: &Arc<dyn Backend>) -> Result<Health> {
+    let found = anew(engine, std::slice::from_ref(backend)).await?.pop();
+    found.ok_or_else(|| Error::internal("a backend was tried out, and nothing came of it"))
+}
+
+/// Tries out all `backends` at the same time, and remembers what was found, in their order. A process that has runners
+/// has one do it: what a sandbox cannot be cloned from says nothing about a backend.
+pub(crate) async fn anew(engine: &Engine, backends: &[Arc<dyn Backend>]) -> Result<Vec<Health>> {
+    if backends.is_empty() {
+        return Ok(Vec::new());
+    }
+    if let Some(runners) = &engine.runners {
+        return runner::probe(engine, runners, backends.iter().map(|backend| backend.id()).collect()).await;
+    }
+    let found = join_all(backends.iter().map(|backend| tried(backend.as_ref()))).await;
+    remember(&engine.host, backends.iter().map(|backend| backend.id()).zip(&found))?;
+    Ok(found)
 }
 
 async fn tried(backend: &dyn Backend) -> Health {
@@ -120,6 +126,10 @@ async fn tried(backend: &dyn Backend) -> Health {
 }
 
 fn remember<'a>(host: &Host, found: impl IntoIterator<Item = (BackendId, &'a Health)>) -> Result<()> {
+    if memory::is_unseen() {
+        // It finds what is true of itself alone.
+        return Ok(());
+    }
     directories::ensure(host)?;
     let key = key(host)?;
     let known = read(host).filter(|file| file.key == key);

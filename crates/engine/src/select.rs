@@ -92,7 +92,7 @@ async fn by_health(engine: &Engine, spec: &SandboxSpec, ranked: &[&Driver]) -> R
         return Err(none_of(ranked, passed));
     }
     let backends: Vec<_> = candidates.iter().map(|candidate| Arc::clone(&candidate.backend)).collect();
-    let healths = probe::health(&engine.host, &memory, &backends).await?;
+    let healths = probe::health(engine, &memory, &backends).await?;
     let mut notes = Vec::new();
     for (Candidate { id, backend, admission }, health) in candidates.into_iter().zip(healths) {
         match (admission, health) {
@@ -209,7 +209,7 @@ impl Selected {
             return Err(error);
         }
         let id = self.backend.id();
-        let explained = match probe::fresh(&engine.host, &self.backend).await? {
+        let explained = match probe::fresh(engine, &self.backend).await? {
             Health::Healthy { .. } => return Err(error),
             Health::Unhealthy { reason, hint } => sick(&id, &reason, Some(&hint)),
             Health::Undetected { reason } => sick(&id, &reason, None),

@@ -1,4 +1,4 @@
-//! A run that a runner serves, as whoever asked for it sees it.
+//! What a runner does, as whoever asked for it sees it.
 
 use super::{
     launch::{Runner, Runners},
@@ -12,10 +12,11 @@ use crate::{
     request::{RunRequest, Running},
     values::{self, Source},
 };
-use agentkernel_backend::{Backend, ByteSink, ByteSource, Control, Exit, Process};
+use agentkernel_backend::{Backend, ByteSink, ByteSource, Control, Exit, Health, Process};
 use agentkernel_model::{
     Error, Kind, Result,
     command::{Signal, TerminalSize},
+    id::BackendId,
     policy::EffectivePolicy,
 };
 use std::{
@@ -56,6 +57,29 @@ pub(crate) async fn run(engine: &Engine, runners: &Runners, request: RunRequest)
     Ok(Running { process, choice })
 }
 
+/// Has a runner try out `backends`, and write down what it finds: the health of each, in this order.
+///
+/// # Errors
+/// When no runner can be started, or it ends before it has an answer; when the findings cannot be written down.
+pub(crate) async fn probe(
+    engine: &Engine,
+    runners: &Runners,
+    backends: Vec<BackendId>,
+) -> Result<Vec<Health>> {
+    let Runner { mut line, mut child } = runners.take(engine).await?;
+    let asked = backends.len();
+    // One that ended before it heard everything may have said why.
+    let _heard = line.send(&Order::Probe(backends), &[]).await;
+    let reply = line.receive::<Reply>().await?;
+    runners.fill(engine)?;
+    match reply {
+        Some(Reply::Probed(found)) if found.len() == asked => Ok(found),
+        Some(Reply::Failed(error)) => Err(error.into()),
+        Some(_) => Err(misunderstood()),
+        None => Err(mute(&mut child, "the process that tried out backends ended before it was done").await),
+    }
+}
+
 /// Waits until the command runs, and gives the values of its secrets when they are asked for.
 async fn begun(
     line: &mut Line,
@@ -73,11 +97,13 @@ async fn begun(
             }
             Some(Reply::Begun(begun)) => return Ok(*begun),
             Some(Reply::Failed(error)) => return Err(refused.unwrap_or_else(|| error.into())),
-            Some(Reply::Values | Reply::Ended(_)) => return Err(misunderstood()),
+            Some(Reply::Values | Reply::Ended(_) | Reply::Probed(_)) => return Err(misunderstood()),
             None => {
                 return Err(match refused {
                     Some(error) => error,
-                    None => mute(child, "before the command began").await,
+                    None => {
+                        mute(child, "the process that served the run ended before the command began").await
+                    }
                 });
             }
         }
@@ -111,9 +137,11 @@ impl Ending {
                 Ok(exit)
             }
             Some(Reply::Failed(error)) => Err(error.into()),
-            Some(Reply::Values | Reply::Begun(_)) => Err(misunderstood()),
+            Some(Reply::Values | Reply::Begun(_) | Reply::Probed(_)) => Err(misunderstood()),
             None => {
-                let error = mute(&mut self.child, "before the command ended").await;
+                let error =
+                    mute(&mut self.child, "the process that served the run ended before the command ended")
+                        .await;
                 // What it would have removed. What cannot be removed now is found by the next run.
                 let _swept = self.backend.list_owned().await;
                 Err(error)
@@ -149,13 +177,12 @@ impl Control for Remote {
     }
 }
 
-async fn mute(child: &mut Child, when: &str) -> Error {
+async fn mute(child: &mut Child, what: &str) -> Error {
     let how = match child.wait().await {
         Ok(status) => status.to_string(),
         Err(e) => e.to_string(),
     };
-    Error::internal(format!("the process that served the run ended {when} ({how})"))
-        .with_hint("agentkernel doctor")
+    Error::internal(format!("{what} ({how})")).with_hint("agentkernel doctor")
 }
 
 fn misunderstood() -> Error {

@@ -1,4 +1,4 @@
-//! Runners: each is a small process of this same binary that serves one ephemeral run.
+//! Runners: each is a small process of this same binary that serves one ephemeral run, or tries out backends.
 //!
 //! Process 1 of a sandbox can be a clone of the process that calls the backend. A server has keys, values of secrets and
 //! requests of many callers in its memory, and many threads: it hands each run to a runner, which knows that one run and
@@ -16,7 +16,7 @@ mod streams;
 
 pub use serve::serve;
 
-pub(crate) use client::run;
+pub(crate) use client::{probe, run};
 pub(crate) use launch::Runners;
 
 /// The hidden verb of the command line that runs [`serve`].

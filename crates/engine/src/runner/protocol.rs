@@ -10,6 +10,8 @@
 //!                           <-  Reply::Ended    everything of it is gone
 //! ```
 //!
+//! Instead of a run, [`Order::Probe`] can be asked for, and [`Reply::Probed`] is the answer.
+//!
 //! [`Reply::Failed`] can come at any time, and is the last word.
 
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
     keeper::protocol::WireError,
     request::{Choice, Pool},
 };
-use agentkernel_backend::{Exit, Host, Registry, Surroundings};
+use agentkernel_backend::{Exit, Health, Host, Registry, Surroundings};
 use agentkernel_image::HostFacts;
 use agentkernel_model::{
     Error, Kind, Result,
@@ -134,6 +136,8 @@ impl Setup {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Order {
     Run(Box<Work>),
+    /// Try these out, all at the same time.
+    Probe(Vec<BackendId>),
     Signal(Signal),
     /// To what the command started as well.
     SignalGroup(Signal),
@@ -158,6 +162,8 @@ pub(super) enum Reply {
     Values,
     Begun(Box<Begun>),
     Ended(Ended),
+    /// Of each that was to be tried out, in that order. It is written down already.
+    Probed(Vec<Health>),
     Failed(WireError),
 }
 

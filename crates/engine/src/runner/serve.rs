@@ -8,13 +8,13 @@ use super::{
 use crate::{
     engine::Engine,
     keeper::{self, handover, protocol::WireError},
-    memory,
+    memory, probe,
     request::{RunRequest, Running},
     run,
     values::{Source, Values},
 };
 use agentkernel_backend::{Control, Exit, Process, Registry, process::ExitFuture};
-use agentkernel_model::{Error, Kind, Result, command::Signal as ToCommand};
+use agentkernel_model::{Error, Kind, Result, command::Signal as ToCommand, id::BackendId};
 use rustix::fs::FileType;
 use std::{
     fs::File,
@@ -34,7 +34,7 @@ use tokio::{
 /// How long a sandbox that nobody wants any more may take to come up, and then to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Serves one run, for whoever is at the other end of the socket that is this process's stdin; what the hidden verb
+/// Serves one run, or one probe of backends, for whoever is at the other end of the socket that is this process's stdin; what the hidden verb
 /// `runner` does. Takes over stdin and leaves the session of the terminal: call it first thing, in a process that has
 /// one thread and holds nothing, and only there.
 ///
@@ -52,9 +52,10 @@ pub async fn serve(registry: Registry) -> Result<()> {
     };
     match caller.hear().await {
         Ok(Some(Order::Run(work))) => carry_out(&engine, *work, caller).await,
+        Ok(Some(Order::Probe(backends))) => try_out(&engine, &backends, caller).await,
         // Nothing was wanted of it.
         Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(Error::invalid("a runner was told something before there was a run")),
+        Ok(Some(_)) => Err(Error::invalid("a runner was told something before there was anything to do")),
         Err(error) => caller.fail(&error).await,
     }
 }
@@ -121,6 +122,28 @@ impl Caller {
     async fn fail(&self, error: &Error) -> Result<()> {
         let _nobody_there = self.line.send(&Reply::Failed(WireError::from(error)), &[]).await;
         Ok(())
+    }
+}
+
+async fn try_out(engine: &Engine, backends: &[BackendId], mut caller: Caller) -> Result<()> {
+    let probing = async {
+        let build = |id: &BackendId| engine.backend(engine.registry.find(id.as_str())?);
+        let built = backends.iter().map(build).collect::<Result<Vec<_>>>()?;
+        probe::anew(engine, &built).await
+    };
+    let found = tokio::select! {
+        found = probing => found,
+        unwanted = caller.unwanted(None) => match unwanted {
+            Unwanted::Left => return Ok(()),
+            Unwanted::Terminated => Err(told_to_end()),
+        },
+    };
+    match found {
+        Ok(found) => {
+            let _nobody_there = caller.line.send(&Reply::Probed(found), &[]).await;
+            Ok(())
+        }
+        Err(error) => caller.fail(&error).await,
     }
 }
 
@@ -204,7 +227,7 @@ async fn end(control: &dyn Control, exit: &mut ExitFuture) {
 }
 
 fn told_to_end() -> Error {
-    Error::new(Kind::Cancelled, "the process that served the run was told to end")
+    Error::new(Kind::Cancelled, "the process that was to do this was told to end")
 }
 
 /// Asks whoever is at the other end of `line` for the values, when they are needed.

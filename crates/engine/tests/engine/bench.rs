@@ -6,6 +6,7 @@ use agentkernel_engine::{
     Engine,
     audit::Audit,
     daemon::{Order, PoolSize},
+    memory,
     request::{CreateRequest, Effect, Filter, GcReport, Pool, RunRequest, SandboxInfo, Stopped},
     values::{Source, Values},
 };
@@ -389,6 +390,14 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
                     pool: Pool::Use,
                 };
                 output(server.run(request).await?.process).await.map(drop)
+            }
+            ["unseen-probe"] => {
+                memory::keep_unseen()?;
+                engine.backends().await.map(drop)
+            }
+            ["serve-probe"] => {
+                memory::keep_unseen()?;
+                engine.with_runners().backends().await.map(drop)
             }
             ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
             ["detach", sandbox, script] => {

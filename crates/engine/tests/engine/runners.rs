@@ -56,6 +56,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("runner_spare_ones_are_taken_bounded_and_end", spare_ones_are_taken_bounded_and_end),
     ("runner_a_killed_spare_one_is_not_taken", a_killed_spare_one_is_not_taken),
     ("runner_a_command_is_written_down_once", a_command_is_written_down_once),
+    ("runner_backends_are_tried_out_in_one", backends_are_tried_out_in_one),
+    ("runner_a_failed_create_is_explained_by_one", a_failed_create_is_explained_by_one),
+    ("runner_a_process_that_nobody_may_see_leaves_no_finding", an_unseen_process_leaves_no_finding),
 ];
 
 fn request_of(spec: SandboxSpec, command: ExecSpec) -> RunRequest {
@@ -450,4 +453,44 @@ fn a_command_is_written_down_once() {
     let [entry] = page.entries.as_slice() else { panic!("{page:?}") };
     assert_eq!((entry.event(), entry.text("backend")), ("command_executed", Some("fake")));
     assert_eq!(entry.fields()["exit_code"], 4);
+}
+
+fn backends_are_tried_out_in_one() {
+    let bench = Bench::new();
+    let engine = bench.with_runners(0);
+    let findings = bench.data().join("probe.json");
+    bench.runtime.block_on(async {
+        // Whoever tries it out dies of it, and that is not this process.
+        bench.fail(Step::Probe, Action::Die);
+        let error = engine.backends().await.unwrap_err();
+        assert_eq!((error.kind(), error.hint()), (Kind::Internal, Some("agentkernel doctor")), "{error}");
+        assert!(error.message().contains("tried out backends"), "{error}");
+        assert!(!findings.exists());
+
+        bench.fail(Step::Probe, Action::Fail(FaultKind::Unavailable));
+        let sick = engine.backends().await.unwrap();
+        assert!(!sick[0].healthy && sick[0].hint.is_some(), "{sick:?}");
+        let well = engine.backends().await.unwrap();
+        assert!(well[0].healthy && well[0].selected, "{well:?}");
+        assert!(fs::read_to_string(&findings).unwrap().contains("\"healthy\""), "the last word counts");
+        until_nothing_is_left(&bench).await;
+    });
+}
+
+fn a_failed_create_is_explained_by_one() {
+    let bench = Bench::new();
+    let engine = bench.with_runners(0);
+    bench.fail(Step::Create, Action::Fail(FaultKind::Unavailable));
+    bench.fail(Step::Probe, Action::Die);
+    let error = bench.runtime.block_on(engine.create(crate::bench::request("one"))).unwrap_err();
+    assert!(error.message().contains("tried out backends"), "{error}");
+}
+
+fn an_unseen_process_leaves_no_finding() {
+    let bench = Bench::new();
+    let findings = bench.data().join("probe.json");
+    assert!(bench.play(&["unseen-probe"]).succeeds());
+    assert!(!findings.exists(), "what it finds is true of itself alone");
+    assert!(bench.play(&["serve-probe"]).succeeds());
+    assert!(findings.exists(), "its runner is like any other process");
 }
