@@ -1,10 +1,10 @@
 //! Files into and out of a sandbox, as tar streams: `sandbox cp` and `sandbox export`.
 
 use crate::{
+    awake::Awake,
     engine::Engine,
-    lifecycle, query, record,
+    query, record,
     request::{Copied, CopySource, Status},
-    values::Values,
 };
 use agentkernel_archive::{
     Bounds, Crossing, Existing, Ownership, PackOptions, UnpackOptions, Whiteouts, pack, unpack,
@@ -25,14 +25,10 @@ use std::{
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 /// What may come out of a sandbox in one go. Beyond what any disk holds, it is there so that an endless file ends.
 const BOUNDS: Bounds = Bounds { bytes: 1 << 40, entries: 10_000_000 };
-
-/// How long a sandbox that was started for a copy may take to stop.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Copies `from`, of this machine, to `to` inside.
 pub(crate) async fn copy_in(
@@ -101,27 +97,24 @@ pub(crate) async fn export(engine: &Engine, name: &SandboxName, to: OwnedFd) -> 
     .await
 }
 
-/// Does `work` on the running sandbox; one that is stopped is started for it, and stopped again.
+/// Does `work` on the running sandbox; one that is stopped is started for it, and stopped again, also when this is
+/// dropped half way.
 pub(crate) async fn with_sandbox<T, Work: Future<Output = Result<T>>>(
     engine: &Engine,
     name: &SandboxName,
     work: impl FnOnce(Arc<dyn Sandbox>) -> Work,
 ) -> Result<T> {
-    let info = query::info(engine, name)?;
-    let started = info.status == Status::Stopped;
-    if started {
-        // One with secrets is refused: they are not needed for this, and nobody gave them.
-        lifecycle::start(engine, name, &Values::default()).await?;
-    }
+    let awake = match query::info(engine, name)?.status {
+        Status::Stopped => Some(Awake::wake(engine, name).await?),
+        Status::Running | Status::Unknown => None,
+    };
     let result = match attach(engine, name).await {
         Ok(sandbox) => work(sandbox).await,
         Err(error) => Err(error),
     };
-    if started {
-        let stopped = lifecycle::stop(engine, name, GRACE).await;
-        return result.and_then(|value| stopped.map(|_| value));
-    }
-    result
+    let Some(awake) = awake else { return result };
+    let stopped = awake.end().await;
+    result.and_then(|value| stopped.map(|()| value))
 }
 
 pub(crate) async fn attach(engine: &Engine, name: &SandboxName) -> Result<Arc<dyn Sandbox>> {

@@ -87,6 +87,17 @@ impl Engine {
         }
     }
 
+    /// One of the same machine that writes down in the same log, for a task that outlives whoever asked for it. It has no
+    /// runners.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            places: self.places.clone(),
+            gateway_file: self.gateway_file.clone(),
+            audit: self.audit.clone(),
+            ..Self::new(self.host.clone(), self.registry.clone(), self.facts.clone())
+        }
+    }
+
     /// The same, and what is done with it is written down in `audit`.
     #[must_use]
     pub fn with_audit(self, audit: Audit) -> Self {

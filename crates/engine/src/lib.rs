@@ -6,6 +6,7 @@
 
 pub mod agents;
 pub mod audit;
+mod awake;
 pub mod benchmark;
 mod boot;
 pub mod build;
