@@ -106,3 +106,23 @@ fn detached_commands_outlive_the_server_and_events_tell_of_sandboxes() {
     server.delete("/sandboxes/box").data(200);
     server.end(&env);
 }
+
+#[test]
+fn a_client_that_leaves_a_stopped_sandbox_leaves_it_stopped() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    server.create("box");
+    server.post("/sandboxes/box/stop", &json!({})).data(200);
+    let stops = || {
+        let log = env.agentkernel(&["audit", "-s", "box", "--json"]).run().ok();
+        String::from_utf8(log.stdout).unwrap().matches("\"sandbox_stopped\"").count()
+    };
+    let before = stops();
+    let mut wire = server.address.connect().unwrap();
+    wire.write_all(&server.call("GET", "/sandboxes/box/files/etc/passwd").bytes()).unwrap();
+    drop(wire);
+    eventually("it is started and stopped again", || stops() > before);
+    assert_eq!(server.get("/sandboxes/box").data(200)["status"], "stopped");
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}

@@ -97,3 +97,22 @@ fn the_lines_of_the_readme() {
     server.delete("/sandboxes/my-sandbox").data(200);
     server.end(&env);
 }
+
+#[test]
+fn what_a_server_finds_of_backends_is_true_for_all_commands() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let native_works = |what: &str| {
+        let backends = server.get("/backends").data(200)["backends"].clone();
+        let native = backends.as_array().unwrap().iter().find(|it| it["backend"] == "native").unwrap();
+        assert_eq!(native["usable"], true, "{what}: {native}");
+    };
+    native_works("at first");
+    server.get("/doctor").data(200);
+    // Chosen by what is known of each, in a process of its own.
+    env.agentkernel(&["run", "--image", "host", "--", "true"]).run().ok();
+    native_works("still");
+    server.create("box");
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}
