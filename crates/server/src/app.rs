@@ -1,8 +1,14 @@
 //! What every request works with.
 
 use crate::{
-    events::Events, execution::Slots, keys::ApiKeys, machine::Machine, mcp::Calls, metrics::Metrics,
-    options::Options, secrets::SecretBroker,
+    events::Events,
+    execution::{Busy, Slots},
+    keys::ApiKeys,
+    machine::Machine,
+    mcp::Calls,
+    metrics::Metrics,
+    options::Options,
+    secrets::SecretBroker,
 };
 use agentkernel_engine::Engine;
 use agentkernel_model::Result;
@@ -10,6 +16,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// How many images are pulled, and sandboxes made or started, at once. Each may hold a blocking thread for as long as a
+/// registry takes, and of those there are 512 for everything.
+const PREPARATIONS: usize = 16;
 
 /// One server: the engine, who may call it, and how much at once. Shared by the HTTP API and MCP.
 #[derive(Debug)]
@@ -19,6 +29,7 @@ pub struct App {
     pub(crate) keys: ApiKeys,
     pub(crate) options: Options,
     pub(crate) commands: Slots,
+    pub(crate) preparations: Slots,
     pub(crate) events: Arc<Events>,
     pub(crate) machine: Machine,
     pub(crate) metrics: Metrics,
@@ -37,7 +48,8 @@ impl App {
             engine: Arc::new(engine),
             secrets,
             keys: ApiKeys::load(options.keys.clone())?,
-            commands: Slots::new(options.limits.commands, metrics.commands()),
+            commands: Slots::of_commands(options.limits.commands, metrics.commands()),
+            preparations: Slots::new(PREPARATIONS, Busy::Preparations),
             calls: Calls::default(),
             options,
             events: Arc::default(),
@@ -67,6 +79,27 @@ impl App {
         Work: Future<Output = Result<T>> + Send + 'static,
     {
         self.calls.finish(work(Arc::clone(self))).await
+    }
+
+    /// As [`App::finish`], for work that may wait long for others: so many at once.
+    ///
+    /// # Errors
+    /// [`Busy::Preparations`] outside, those of `work` inside.
+    pub(crate) async fn prepare<T: Send + 'static, Work>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> Work,
+    ) -> Result<Result<T>, Busy>
+    where
+        Work: Future<Output = Result<T>> + Send + 'static,
+    {
+        let seat = self.preparations.take()?;
+        let work = work(Arc::clone(self));
+        let seated = async move {
+            let done = work.await;
+            drop(seat);
+            done
+        };
+        Ok(self.calls.finish(seated).await)
     }
 
     pub(crate) fn uptime(&self) -> Duration {

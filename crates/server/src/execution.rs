@@ -12,18 +12,24 @@ use tokio::{
 };
 use utoipa::ToSchema;
 
-/// Room for commands that run at the same time.
+/// Room for what may go on at the same time.
 #[derive(Debug)]
 pub(crate) struct Slots {
     free: Arc<Semaphore>,
     all: usize,
+    full: Busy,
     begun: Counter,
 }
 
 impl Slots {
-    /// Room for `count`, all of which are counted in `begun`.
-    pub(crate) fn new(count: usize, begun: Counter) -> Self {
-        Self { free: Arc::new(Semaphore::new(count)), all: count, begun }
+    /// Room for `count` commands, all of which are counted in `begun`.
+    pub(crate) fn of_commands(count: usize, begun: Counter) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), all: count, full: Busy::Commands, begun }
+    }
+
+    /// Room for `count` of what nobody counts.
+    pub(crate) fn new(count: usize, full: Busy) -> Self {
+        Self { free: Arc::new(Semaphore::new(count)), all: count, full, begun: Counter::default() }
     }
 
     /// Room for one more.
@@ -31,7 +37,7 @@ impl Slots {
     /// # Errors
     /// [`Busy`], at once: a caller that is told can decide better than a queue.
     pub(crate) fn take(&self) -> Result<OwnedSemaphorePermit, Busy> {
-        let seat = Arc::clone(&self.free).try_acquire_owned().map_err(|_| Busy)?;
+        let seat = Arc::clone(&self.free).try_acquire_owned().map_err(|_| self.full)?;
         self.begun.inc();
         Ok(seat)
     }
@@ -42,9 +48,40 @@ impl Slots {
     }
 }
 
-/// As many commands run as may.
+/// What there is no room for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Busy;
+pub(crate) enum Busy {
+    /// As many commands run as may.
+    Commands,
+    /// As many images are pulled and sandboxes are made or started as may.
+    Preparations,
+}
+
+impl Busy {
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Commands => "as many commands run as this server lets run at once",
+            Self::Preparations => {
+                "as many images are pulled and sandboxes are started as this server does at once"
+            }
+        }
+    }
+
+    pub(crate) const fn hint(self) -> &'static str {
+        match self {
+            Self::Commands => {
+                "try again when one has ended, or start the server with a larger --max-commands"
+            }
+            Self::Preparations => "try again when one of them is there",
+        }
+    }
+}
+
+impl From<Busy> for Error {
+    fn from(busy: Busy) -> Self {
+        Self::new(Kind::Exhausted, busy.what()).with_hint(busy.hint())
+    }
+}
 
 /// What a command wrote, and how it ended.
 #[derive(Debug)]

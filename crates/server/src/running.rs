@@ -6,7 +6,7 @@ use agentkernel_engine::{
     request::{Pool, RunRequest, Running},
     values::Source,
 };
-use agentkernel_model::{Result, command::ExecSpec, spec::Lifetime};
+use agentkernel_model::{Error, Result, command::ExecSpec, spec::Lifetime};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -38,12 +38,18 @@ impl App {
     /// # Errors
     /// As [`App::grant`] and [`agentkernel_engine::Engine::run`].
     pub(crate) async fn begin(
-        &self,
+        self: &Arc<Self>,
         prepared: Prepared,
         seat: OwnedSemaphorePermit,
         progress: impl Progress + Send + 'static,
     ) -> Result<Begun> {
-        let granted = self.grant(prepared.wish, Lifetime::Ephemeral, progress).await?;
+        let (app, wish) = (Arc::clone(self), prepared.wish);
+        // A pull goes on when its caller leaves, and keeps its place until then.
+        let granting =
+            async move { app.grant(wish, Lifetime::Ephemeral, progress).await.map(|it| (it, seat)) };
+        let (granted, seat) = tokio::spawn(granting)
+            .await
+            .map_err(|e| Error::internal("the preparation of a sandbox was cut off").with_source(e))??;
         let (secrets, wanted) = (Arc::clone(&self.secrets), granted.secrets);
         let values = match wanted.is_empty() {
             true => Source::default(),

@@ -103,6 +103,45 @@ fn as_many_commands_as_may() {
 }
 
 #[test]
+fn as_many_preparations_as_may() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    // A registry that takes every connection, and never says a word.
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("{}/silent/image:1", registry.local_addr().unwrap());
+    let pull = server.call("POST", "/images/pull").json(&json!({"image": image}));
+    let wires: Vec<_> = (0..16)
+        .map(|_| {
+            let mut wire = server.address.connect().unwrap();
+            std::io::Write::write_all(&mut wire, &pull.bytes()).unwrap();
+            wire
+        })
+        .collect();
+    super::world::eventually("all places are taken", || {
+        server.post("/sandboxes/absent/start", &json!({})).status == 429
+    });
+    // Whoever leaves takes no pull along: its place is not free.
+    drop(wires);
+    let busy = server.post("/sandboxes", &json!({"name": "box", "image": "host"}));
+    let told = busy.fails(429, &["at once"]);
+    assert_eq!((busy.header("retry-after"), &told["kind"]), (Some("1"), &json!("busy")));
+    for (path, body) in [
+        ("/images/pull", json!({"image": image})),
+        ("/sandboxes/absent/recover", json!({})),
+        ("/sandboxes/import-config", json!({"config": "[sandbox]\nname = \"box\"\n"})),
+    ] {
+        server.post(path, &body).fails(429, &["at once"]);
+    }
+    // What prepares nothing is served all the same.
+    server.get("/images").data(200);
+    drop(registry);
+    super::world::eventually("there is room again", || {
+        server.post("/sandboxes/absent/start", &json!({})).status == 404
+    });
+    server.end(&env);
+}
+
+#[test]
 fn what_there_is_not() {
     let env = TestEnv::new();
     let server = Server::start(&env, &[]);

@@ -92,13 +92,8 @@ impl From<Error> for Failure {
 }
 
 impl From<crate::execution::Busy> for Failure {
-    fn from(_: crate::execution::Busy) -> Self {
-        Self::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "busy",
-            "as many commands run as this server lets run at once",
-        )
-        .with_hint("try again when one has ended, or start the server with a larger --max-commands")
+    fn from(busy: crate::execution::Busy) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", busy.what()).with_hint(busy.hint())
     }
 }
 

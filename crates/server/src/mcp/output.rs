@@ -7,7 +7,7 @@ use super::{
 };
 use crate::execution::{self, Parts};
 use agentkernel_engine::process::{ByteSource, Exit, Process};
-use agentkernel_model::{Error, Kind, Result};
+use agentkernel_model::{Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -145,10 +145,4 @@ fn told(
     };
     let line_end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     Answer::of_command(format!("{text}{line_end}Error: {why}"), &output).of_failure()
-}
-
-/// As many commands run as may.
-pub(super) fn busy() -> Error {
-    Error::new(Kind::Exhausted, "as many commands run as this server lets run at once")
-        .with_hint("try again when one has ended, or start the server with a larger --max-commands")
 }

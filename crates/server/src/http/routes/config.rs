@@ -66,7 +66,7 @@ pub(super) struct ImportBody {
 
 pub(super) async fn import(State(app): State<Arc<App>>, Body(body): Body<ImportBody>) -> Reply<SandboxInfo> {
     let wish = body.wish()?;
-    Ok(Data::created(app.finish(move |app| async move { app.create(wish, Silent).await }).await?))
+    Ok(Data::created(app.prepare(move |app| async move { app.create(wish, Silent).await }).await??))
 }
 
 impl ImportBody {

@@ -37,7 +37,13 @@ pub(super) struct PullData {
 pub(super) async fn pull(State(app): State<Arc<App>>, Body(body): Body<PullBody>) -> Reply<PullData> {
     let reference: Reference = parsed("image", &body.image)?;
     let image = reference.to_string();
-    app.blocking(move |engine| engine.pull_image(&reference, &Silent)).await?;
+    let seat = app.preparations.take()?;
+    app.blocking(move |engine| {
+        // Until the registry has answered, whether or not the caller stays.
+        let _seat = seat;
+        engine.pull_image(&reference, &Silent)
+    })
+    .await?;
     ok(PullData { image })
 }
 

@@ -173,7 +173,7 @@ impl CreateBody {
 
 pub(super) async fn create(State(app): State<Arc<App>>, Body(body): Body<CreateBody>) -> Reply<SandboxInfo> {
     let wish = body.wish()?;
-    Ok(Data::created(app.finish(move |app| async move { app.create(wish, Silent).await }).await?))
+    Ok(Data::created(app.prepare(move |app| async move { app.create(wish, Silent).await }).await??))
 }
 
 pub(super) async fn get(
@@ -246,7 +246,7 @@ pub(super) async fn recover(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
 ) -> Reply<SandboxInfo> {
-    ok(app.finish(move |app| async move { app.recover(&name).await }).await?)
+    ok(app.prepare(move |app| async move { app.recover(&name).await }).await??)
 }
 
 /// How much longer.
@@ -286,7 +286,7 @@ pub(super) async fn start(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
 ) -> Reply<SandboxInfo> {
-    ok(app.finish(move |app| async move { app.start(&name).await }).await?)
+    ok(app.prepare(move |app| async move { app.start(&name).await }).await??)
 }
 
 /// How long a sandbox has to end by itself.

@@ -195,10 +195,7 @@ async fn begin(
     };
     let opening: Opening = serde_json::from_str(&text)
         .map_err(|e| Error::invalid(format!("the first message is not what it should be: {e}")))?;
-    let seat = app
-        .commands
-        .take()
-        .map_err(|_| Error::new(Kind::Exhausted, "as many commands run as this server lets run at once"))?;
+    let seat = app.commands.take()?;
     let window = opening.window;
     let is_session = opening.command.is_none();
     let command = opening.command(app)?;

@@ -22,7 +22,7 @@ use agentkernel_model::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 pub(super) const CREATE: Entry = Entry {
     names: &["sandbox_create", "create_sandbox"],
@@ -148,8 +148,8 @@ impl Arguments {
 
 async fn create(call: Call, arguments: Arguments) -> Result<Answer> {
     let wish = arguments.wish(&call.app)?;
-    let (app, progress) = (Arc::clone(&call.app), Pulling::new(&call.reporter));
-    let info = call.app.calls.finish(async move { app.create(wish, progress).await }).await?;
+    let progress = Pulling::new(&call.reporter);
+    let info = call.app.prepare(move |app| async move { app.create(wish, progress).await }).await??;
     let sandbox = Sandbox::from(info);
     Ok(Answer::new(format!("Created {}", sandbox.line()), &sandbox))
 }

@@ -66,7 +66,7 @@ async fn exec(call: Call, arguments: Arguments) -> Result<Answer> {
     let manner = command::Manner { env: arguments.env, workdir: arguments.workdir, sudo: arguments.sudo };
     let command = command::named(&call.app, arguments.command, &stdin, manner)?;
     let timeout = fields::timeout(Some(arguments.timeout_ms.unwrap_or(PATIENCE_MS)));
-    let seat = call.app.commands.take().map_err(|_| output::busy())?;
+    let seat = call.app.commands.take()?;
     let process = call.app.engine.exec(&name, &command).await?;
     let answer = output::follow(process, stdin, timeout, &call.reporter, Surroundings::default()).await;
     drop(seat);

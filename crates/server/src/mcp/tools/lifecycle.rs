@@ -137,8 +137,8 @@ async fn list(call: Call) -> Result<Answer> {
 }
 
 async fn start(call: Call, name: SandboxName) -> Result<Answer> {
-    let app = Arc::clone(&call.app);
-    let sandbox = Sandbox::from(call.app.calls.finish(async move { app.start(&name).await }).await?);
+    let started = call.app.prepare(move |app| async move { app.start(&name).await }).await??;
+    let sandbox = Sandbox::from(started);
     Ok(Answer::new(format!("Started {}", sandbox.line()), &sandbox))
 }
 

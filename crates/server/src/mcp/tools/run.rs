@@ -141,7 +141,7 @@ impl Arguments {
 
 async fn run(call: Call, arguments: Arguments) -> Result<Answer> {
     let prepared = arguments.prepare(&call.app)?;
-    let seat = call.app.commands.take().map_err(|_| output::busy())?;
+    let seat = call.app.commands.take()?;
     let begun = call.app.begin(prepared, seat, Pulling::new(&call.reporter)).await?;
     let Running { process, choice } = begun.running;
     let surroundings = Surroundings {
