@@ -9,6 +9,7 @@ use agentkernel_engine::{
 use agentkernel_model::{
     Error, Kind, Result,
     command::{Argv, ExecSpec, Stdio},
+    id::SandboxId,
     name::{Label, SandboxName},
     spec::Lifetime,
 };
@@ -126,14 +127,17 @@ impl App {
             description: wanted.description,
         };
         let info = self.engine.create(request).await?;
-        let name = info.name.clone();
+        let (name, uuid) = (info.name.clone(), info.uuid);
         let made = async {
             self.secrets.keep(&self.engine, &info, &granted.secrets).await?;
             if !wanted.start {
                 return Ok(info);
             }
+            // What it is given is of this caller.
+            self.expect(&name, uuid).await?;
             let info = self.engine.start(&name, &values).await?;
             if let Some(source) = &wanted.source {
+                self.expect(&name, uuid).await?;
                 self.clone_source(&name, source).await?;
             }
             Ok(info)
@@ -142,10 +146,24 @@ impl App {
             Ok(info) => Ok(info),
             Err(error) => {
                 // Nobody asked for one that does not work. The first error is the one to tell.
-                let _ = self.engine.remove(&name).await;
+                if self.expect(&name, uuid).await.is_ok() {
+                    let _ = self.engine.remove(&name).await;
+                }
                 Err(error)
             }
         }
+    }
+
+    /// Sees that `name` is still the one that was made: somebody else may have removed it, and given the name again.
+    async fn expect(&self, name: &SandboxName, uuid: SandboxId) -> Result<()> {
+        if self.engine.info(name).await?.uuid == uuid {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Conflict,
+            format!("'{name}' was removed while it was being made, and is another now"),
+        )
+        .with_hint("look at it with GET /sandboxes/NAME, or choose another name"))
     }
 
     /// Starts the sandbox with the secrets that it was made with.
