@@ -11,6 +11,7 @@ mod server {
     mod http;
     mod image;
     mod lifecycle;
+    mod sockets;
     mod strangers;
     mod streams;
     mod survival;

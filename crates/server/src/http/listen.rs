@@ -192,6 +192,21 @@ struct Hall {
     ending: watch::Receiver<bool>,
 }
 
+/// A connection's place, and what the server's end waits for. Whoever takes the connection over keeps it for as long.
+#[derive(Debug, Clone)]
+pub(super) struct Stay {
+    _seat: Arc<OwnedSemaphorePermit>,
+    ending: watch::Receiver<bool>,
+}
+
+impl Stay {
+    /// Resolves when the server is told to end.
+    pub(super) async fn ending(&self) {
+        // One that is gone has ended.
+        let _ = self.ending.clone().wait_for(|ending| *ending).await;
+    }
+}
+
 impl Door {
     async fn keep(self, hall: Arc<Hall>) {
         loop {
@@ -233,9 +248,12 @@ impl Hall {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router.clone();
+        let stay = Stay { _seat: Arc::new(seat), ending: self.ending.clone() };
+        let ending = stay.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(|body| Body::new(Patient::new(body)));
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(stay.clone());
             let answer = router.clone().oneshot(request);
             async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
         });
@@ -246,18 +264,15 @@ impl Hall {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
-        let mut told = self.ending.clone();
-        let ending = async { told.wait_for(|ending| *ending).await.map(drop) };
         // The connection alone holds what the server's end waits for.
         drop(self);
         tokio::select! {
             // What a client does wrong to its connection is its own affair.
             _ = connection.as_mut() => {}
-            _ = ending => {
+            () = ending.ending() => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
             }
         }
-        drop(seat);
     }
 }

@@ -5,9 +5,9 @@ use crate::{
     App,
     execution::Parts,
     fields::{each, parsed},
-    http::{body::Segment, envelope::Failure},
+    http::{body::Segment, envelope::Failure, listen::Stay},
 };
-use agentkernel_engine::process::{ByteSink, ByteSource, Control, Exit, Process};
+use agentkernel_engine::process::{ByteSource, Control, Exit, Process};
 use agentkernel_model::{
     Error, Kind, Result,
     command::{Argv, EnvVar, ExecSpec, Signal, Stdio, TerminalSize, User},
@@ -15,6 +15,7 @@ use agentkernel_model::{
     path::GuestPath,
 };
 use axum::{
+    Extension,
     extract::{
         State,
         ws::{
@@ -40,7 +41,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    sync::Notify,
+    sync::{Notify, OwnedSemaphorePermit, mpsc},
 };
 
 /// The name of this conversation.
@@ -53,6 +54,11 @@ const CHUNK: usize = 32 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a client is asked whether it is still there; one that did not answer by the next time is not.
 const PULSE: Duration = Duration::from_secs(30);
+/// How long a client may take for a message, and a command for what it is given, when no more of it can wait.
+const STALL: Duration = Duration::from_secs(30);
+/// How many pieces for a command's standard input wait, of at most [`CHUNK`] bytes. What a client says beside them, such as a
+/// signal, does not.
+const WAITING: usize = 64;
 /// Which stream a message to the client is of: its first byte.
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
@@ -142,6 +148,7 @@ impl News {
 pub(super) async fn open(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
+    Extension(stay): Extension<Stay>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Failure> {
     let upgrade = upgrade.map_err(|rejection| {
@@ -151,14 +158,25 @@ pub(super) async fn open(
     // What is wrong now is told with a status.
     app.engine.info(&name).await?;
     let upgrade = upgrade.protocols([PROTOCOL]).max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
-    Ok(upgrade.on_upgrade(async move |socket| serve(&app, &name, socket).await))
+    Ok(upgrade.on_upgrade(async move |socket| serve(&app, &name, &stay, socket).await))
 }
 
-async fn serve(app: &App, name: &SandboxName, socket: WebSocket) {
+async fn serve(app: &App, name: &SandboxName, stay: &Stay, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
     let ended = match begin(app, name, &mut source).await {
-        Ok((process, window, seat)) => {
-            let ended = converse(process, window, &mut sink, &mut source).await;
+        Ok(begun) => {
+            let Begun { process, window, is_session, seat } = begun;
+            // A command is let finish; a shell would only be waited for.
+            let leaving = async {
+                match is_session {
+                    true => stay.ending().await,
+                    false => std::future::pending().await,
+                }
+            };
+            let ended = tokio::select! {
+                ended = converse(process, window, &mut sink, &mut source) => ended,
+                () = leaving => Some(Err(Error::new(Kind::Cancelled, "the server ends, and the shell with it"))),
+            };
             drop(seat);
             ended
         }
@@ -168,10 +186,17 @@ async fn serve(app: &App, name: &SandboxName, socket: WebSocket) {
         // Nobody is there.
         None => return,
         Some(Ok(exit)) => (exited(exit), close_code::NORMAL),
+        Some(Err(error)) if error.kind() == Kind::Cancelled => (News::of(&error), close_code::AWAY),
         Some(Err(error)) => (News::of(&error), close_code::ERROR),
     };
-    let _ = sink.send(news.message()).await;
-    let _ = sink.send(Message::Close(Some(CloseFrame { code, reason: "".into() }))).await;
+    if send(&mut sink, news.message()).await.is_some() {
+        let _ = send(&mut sink, Message::Close(Some(CloseFrame { code, reason: "".into() }))).await;
+    }
+}
+
+/// `None`: the client has left, or takes nothing.
+async fn send(sink: &mut SplitSink<WebSocket, Message>, message: Message) -> Option<()> {
+    tokio::time::timeout(STALL, sink.send(message)).await.ok()?.ok()
 }
 
 fn exited(exit: Exit) -> News {
@@ -182,12 +207,17 @@ fn exited(exit: Exit) -> News {
     News::Exit { exit_code: exit.code(), signal, out_of_memory }
 }
 
+/// A command that runs.
+struct Begun {
+    process: Process,
+    window: Option<u64>,
+    /// Whether it is a shell for a person.
+    is_session: bool,
+    seat: OwnedSemaphorePermit,
+}
+
 /// Reads what is wanted, and starts it.
-async fn begin(
-    app: &App,
-    name: &SandboxName,
-    source: &mut SplitStream<WebSocket>,
-) -> Result<(Process, Option<u64>, tokio::sync::OwnedSemaphorePermit)> {
+async fn begin(app: &App, name: &SandboxName, source: &mut SplitStream<WebSocket>) -> Result<Begun> {
     let first = tokio::time::timeout(PATIENCE, source.next()).await;
     let Ok(Some(Ok(Message::Text(text)))) = first else {
         return Err(Error::invalid("the first message is no text, or did not come")
@@ -203,7 +233,7 @@ async fn begin(
         true => app.engine.attach(name, &command).await?,
         false => app.engine.exec(name, &command).await?,
     };
-    Ok((process, window, seat))
+    Ok(Begun { process, window, is_session, seat })
 }
 
 impl Opening {
@@ -269,8 +299,18 @@ async fn converse(
     source: &mut SplitStream<WebSocket>,
 ) -> Option<Result<Exit>> {
     let Parts { stdin, stdout, stderr, control, exit, leash } = Parts::from(process);
-    sink.send(News::Started.message()).await.ok()?;
+    send(sink, News::Started.message()).await?;
+    let writer = match stdin.into_writer() {
+        Ok(writer) => writer,
+        Err(error) => return Some(Err(error)),
+    };
     let (flow, pulse) = (Flow::default(), Pulse::default());
+    let (input, waiting) = mpsc::channel(WAITING);
+    let feeding = async {
+        feed(writer, waiting).await;
+        // The command's end is another matter.
+        std::future::pending().await
+    };
     let output = async {
         tell(stdout, stderr, window, &flow, &pulse, sink).await?;
         Some(exit.await)
@@ -281,7 +321,8 @@ async fn converse(
             leash.loose();
             Some(ended)
         }
-        refused = hear(stdin, control.as_ref(), &flow, &pulse, source) => refused.map(Err),
+        refused = hear(input, control.as_ref(), &flow, &pulse, source) => refused.map(Err),
+        never = feeding => never,
     }
 }
 
@@ -322,7 +363,7 @@ async fn tell(
             _ = pulses.tick() => Some(pulse.ask()?),
         };
         if let Some(message) = message {
-            sink.send(message).await.ok()?;
+            send(sink, message).await?;
         }
     }
     Some(())
@@ -347,24 +388,18 @@ async fn next(reader: &mut Option<Reader>, buffer: &mut [u8], window: Option<u64
 
 /// What the client says, until it leaves, which is `None`, or says what nobody understands.
 async fn hear(
-    stdin: ByteSink,
+    input: mpsc::Sender<Bytes>,
     control: &dyn Control,
     flow: &Flow,
     pulse: &Pulse,
     source: &mut SplitStream<WebSocket>,
 ) -> Option<Error> {
-    let mut input = match stdin.into_writer() {
-        Ok(input) => input,
-        Err(error) => return Some(error),
-    };
+    let mut input = Some(input);
     while let Some(Ok(message)) = source.next().await {
         pulse.beat();
         let understood = match message {
-            Message::Binary(bytes) => {
-                feed(&mut input, &bytes).await;
-                Ok(())
-            }
-            Message::Text(text) => obey(&text, control, flow, &mut input).await,
+            Message::Binary(bytes) => queue(input.as_ref(), bytes).await,
+            Message::Text(text) => obey(&text, control, flow, &mut input),
             Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Close(_) => return None,
         };
@@ -377,25 +412,47 @@ async fn hear(
 
 type Writer = std::pin::Pin<Box<dyn AsyncWrite + Send>>;
 
-/// A command need not read what it is given; what nobody reads is no fault of the client's.
-async fn feed(input: &mut Option<Writer>, bytes: &[u8]) {
-    if let Some(writer) = input
-        && writer.write_all(bytes).await.is_err()
-    {
-        *input = None;
+/// Puts `bytes` behind what waits for the command; after the end of its input they go nowhere.
+async fn queue(input: Option<&mpsc::Sender<Bytes>>, mut bytes: Bytes) -> Result<()> {
+    let Some(input) = input else { return Ok(()) };
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(CHUNK));
+        if input.send_timeout(piece, STALL).await.is_err() {
+            let why = format!("the command has read nothing of its standard input for {} s", STALL.as_secs());
+            return Err(Error::new(Kind::Exhausted, why).with_hint("send less before it asks for more"));
+        }
+    }
+    Ok(())
+}
+
+/// Gives the command what waits for it, and then the end. A command need not read what it is given; what nobody reads is no
+/// fault of the client's.
+async fn feed(mut writer: Option<Writer>, mut waiting: mpsc::Receiver<Bytes>) {
+    while let Some(bytes) = waiting.recv().await {
+        if let Some(open) = &mut writer
+            && open.write_all(&bytes).await.is_err()
+        {
+            writer = None;
+        }
+    }
+    if let Some(mut open) = writer {
+        let _ = open.shutdown().await;
     }
 }
 
-async fn obey(text: &str, control: &dyn Control, flow: &Flow, input: &mut Option<Writer>) -> Result<()> {
+fn obey(
+    text: &str,
+    control: &dyn Control,
+    flow: &Flow,
+    input: &mut Option<mpsc::Sender<Bytes>>,
+) -> Result<()> {
     let word: Word = serde_json::from_str(text)
         .map_err(|e| Error::invalid(format!("a message is not what it should be: {e}")))?;
     match word {
         Word::Resize { rows, cols } => control.resize(TerminalSize { rows, columns: cols }),
         Word::Signal { signal } => control.signal(parsed::<Signal>("signal", &signal)?),
         Word::Eof => {
-            if let Some(mut writer) = input.take() {
-                let _ = writer.shutdown().await;
-            }
+            *input = None;
             Ok(())
         }
         Word::Ack { bytes } => {
