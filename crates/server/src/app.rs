@@ -20,6 +20,9 @@ use std::{
 /// How many images are pulled, and sandboxes made or started, at once. Each may hold a blocking thread for as long as a
 /// registry takes, and of those there are 512 for everything.
 const PREPARATIONS: usize = 16;
+/// How many logs of connections are followed at once; each has the kernel watch a directory, and of such watches a user has
+/// few.
+const FOLLOWERS: usize = 32;
 
 /// One server: the engine, who may call it, and how much at once. Shared by the HTTP API and MCP.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub struct App {
     pub(crate) options: Options,
     pub(crate) commands: Slots,
     pub(crate) preparations: Slots,
+    pub(crate) followers: Slots,
     pub(crate) events: Arc<Events>,
     pub(crate) machine: Machine,
     pub(crate) metrics: Metrics,
@@ -50,6 +54,7 @@ impl App {
             keys: ApiKeys::load(options.keys.clone())?,
             commands: Slots::of_commands(options.limits.commands, metrics.commands()),
             preparations: Slots::new(PREPARATIONS, Busy::Preparations),
+            followers: Slots::new(FOLLOWERS, Busy::Followers),
             calls: Calls::default(),
             options,
             events: Arc::default(),

@@ -83,7 +83,8 @@ pub(crate) struct Listening {
 }
 
 impl Events {
-    /// Listens; `after` is the id of an event that was seen before, whose followers come first.
+    /// Listens; `after` is the id of an event that was seen before, whose followers come first. It reads the log, which
+    /// blocks.
     ///
     /// # Errors
     /// As [`Engine::follow_events`].

@@ -55,6 +55,8 @@ pub(crate) enum Busy {
     Commands,
     /// As many images are pulled and sandboxes are made or started as may.
     Preparations,
+    /// As many logs of connections are followed as may.
+    Followers,
 }
 
 impl Busy {
@@ -64,6 +66,7 @@ impl Busy {
             Self::Preparations => {
                 "as many images are pulled and sandboxes are started as this server does at once"
             }
+            Self::Followers => "as many logs of connections are followed as this server follows at once",
         }
     }
 
@@ -73,6 +76,7 @@ impl Busy {
                 "try again when one has ended, or start the server with a larger --max-commands"
             }
             Self::Preparations => "try again when one of them is there",
+            Self::Followers => "end one of the streams, or ask without /stream",
         }
     }
 }

@@ -116,3 +116,22 @@ fn much_output_to_a_slow_reader() {
     assert_eq!((length, exit.name.as_str(), &exit.data["exit_code"]), (LENGTH, "done", &json!(0)));
     server.end(&env);
 }
+
+#[test]
+fn as_many_followers_of_connections_as_may() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    server.create("box");
+    let call = server.call("GET", "/sandboxes/box/connections/stream");
+    let mut streams: Vec<_> = (0..32).map(|_| call.open()).collect();
+    assert!(streams.iter().all(|stream| stream.status == 200));
+    let busy = call.send();
+    let told = busy.fails(429, &["followed"]);
+    assert_eq!((busy.header("retry-after"), &told["kind"]), (Some("1"), &json!("busy")));
+    server.get("/sandboxes/box/connections").data(200);
+    streams.pop();
+    eventually("there is room again", || call.open().status == 200);
+    drop(streams);
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}

@@ -24,6 +24,7 @@ use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 /// How many connections there are without a number, and at most.
@@ -87,8 +88,10 @@ pub(super) async fn stream(
     Segment(name): Segment<SandboxName>,
     Search(query): Search<ConnectionsQuery>,
 ) -> Result<Response, Failure> {
-    let (page, following) = app.engine.follow_connections(&query.of(name)?)?;
-    let tale = Tale { waiting: page.entries.into(), following: Some(following), next: 1 };
+    let query = query.of(name)?;
+    let seat = app.followers.take()?;
+    let (page, following) = app.blocking(move |engine| engine.follow_connections(&query)).await?;
+    let tale = Tale { waiting: page.entries.into(), following: Some(following), next: 1, _seat: seat };
     let events = stream::unfold(tale, async |mut tale| {
         tale.event().await.map(|event| (Ok::<_, Infallible>(event), tale))
     });
@@ -101,6 +104,8 @@ struct Tale {
     /// `None` when the sandbox has ended, or the log cannot be read.
     following: Option<Following>,
     next: u64,
+    /// Its place among those that follow.
+    _seat: OwnedSemaphorePermit,
 }
 
 impl Tale {

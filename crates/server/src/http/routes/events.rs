@@ -34,7 +34,9 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let after = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let Listening { before, coming } = app.events.listen(&app.engine, after.as_deref())?;
+    let events = Arc::clone(&app.events);
+    let Listening { before, coming } =
+        app.blocking(move |engine| events.listen(engine, after.as_deref())).await?;
     let told: HashSet<String> = before.iter().map(|happening| happening.id.clone()).collect();
     let new = stream::unfold(coming, next).filter(move |one| future::ready(!told.contains(&one.id)));
     let wanted = move |one: &Arc<Happening>| {
