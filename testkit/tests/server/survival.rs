@@ -114,3 +114,19 @@ fn a_server_that_is_told_twice_and_a_client_that_stays() {
     drop(idle);
     env.assert_nothing_left();
 }
+
+#[test]
+fn the_kernel_asks_after_a_client_that_is_silent() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let idle = server.address.connect().unwrap();
+    // Fields of proc_pid_net(5): local address, remote address, state (01: established), queues, timer (02: keepalive).
+    let ours = format!(":{:04X}", server.port);
+    eventually("it has a timer", || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.any(|row| row[1].ends_with(&ours) && row[3] == "01" && row[5].starts_with("02:"))
+    });
+    drop(idle);
+    server.end(&env);
+}

@@ -35,6 +35,11 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 const MAX_HEADERS: usize = 64 * 1024;
 /// How long requests may go on when the server is told to end.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long a client is silent before the kernel asks whether its machine is still there, how long it waits for an answer, and
+/// how often it asks.
+const SILENCE: Duration = Duration::from_secs(60);
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+const ASKED: u32 = 6;
 /// How long to wait where descriptors ran out: nothing tells when there are some again.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
 
@@ -227,10 +232,21 @@ impl Door {
     }
 }
 
+/// Has the kernel ask a client that is silent whether its machine is still there.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, ASK_AGAIN)?;
+    sockopt::set_tcp_keepcnt(stream, ASKED)?;
+    sockopt::set_socket_keepalive(stream, true)
+}
+
 impl Hall {
     async fn tcp(self: Arc<Self>, stream: TcpStream, tls: Option<TlsAcceptor>, seat: OwnedSemaphorePermit) {
         // Bytes of a command's output wait for no more of them.
         let _ = stream.set_nodelay(true);
+        // A client whose machine is gone says nothing more, and holds its place. Without this it does so for longer.
+        let _ = keep_alive(&stream);
         let (Ok(theirs), Ok(ours)) = (stream.peer_addr(), stream.local_addr()) else { return };
         let peer = Peer::of(theirs, ours);
         match tls {
