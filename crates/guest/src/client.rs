@@ -185,7 +185,8 @@ impl Client {
             .ok_or_else(|| Error::internal("a command without a terminal has no pipes"))?;
         let inside = pipes.inside.each_ref().map(AsFd::as_fd);
         conversation.send_whole(&Request::Exec(exec.clone()), &inside).await?;
-        conversation.send(&Request::TellStart, &[])?;
+        // A command that has ended by now has closed, and how it ended is here to be read.
+        let _ended = conversation.send(&Request::TellStart, &[]);
         let Pipes { stdin, stdout, stderr, inside } = pipes;
         drop(inside);
         let control = Box::new(RemoteControl(Arc::clone(&conversation)));

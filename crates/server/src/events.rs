@@ -4,7 +4,7 @@ use agentkernel_engine::{
     Engine,
     audit::{AuditEntry, AuditQuery},
 };
-use agentkernel_model::Result;
+use agentkernel_model::{Result, text::printable};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -68,7 +68,8 @@ fn event_name(entry: &AuditEntry) -> String {
         "file_written" => "sandbox.file.written".to_owned(),
         "file_read" => "sandbox.file.read".to_owned(),
         "file_removed" => "sandbox.file.deleted".to_owned(),
-        other => other.replacen('_', ".", 1),
+        // The log is a file, which others may have written to; a line end would end a field of the stream.
+        other => printable(&other.replacen('_', ".", 1)),
     }
 }
 

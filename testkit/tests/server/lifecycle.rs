@@ -3,6 +3,7 @@
 use super::{image::python, world::Server};
 use agentkernel_testkit::{TestEnv, registry::Registry};
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::path::Path;
 
 #[test]
@@ -113,6 +114,27 @@ fn what_a_server_finds_of_backends_is_true_for_all_commands() {
     env.agentkernel(&["run", "--image", "host", "--", "true"]).run().ok();
     native_works("still");
     server.create("box");
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}
+
+#[test]
+fn an_event_of_somebody_else_with_a_line_end() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    server.create("box");
+    let mut log = std::fs::OpenOptions::new().append(true).open(env.data().join("audit.jsonl")).unwrap();
+    let strange = json!({"timestamp": "2026-01-01T00:00:00Z", "type": "strange\r\nid: 1"});
+    writeln!(log, "{strange}").unwrap();
+    let mut stream = server.call("GET", "/events").header("Last-Event-ID", "unknown").open();
+    let name = loop {
+        let name = stream.event().unwrap().name;
+        if !name.starts_with("sandbox.") {
+            break name;
+        }
+    };
+    assert_eq!(name, "strange\\u{d}\\u{a}id: 1");
+    drop(stream);
     server.delete("/sandboxes/box").data(200);
     server.end(&env);
 }
