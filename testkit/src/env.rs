@@ -179,6 +179,12 @@ impl TestEnv {
         self.program(&self.binary, arguments)
     }
 
+    /// The program that [`TestEnv::agentkernel`] runs, which the user of this world can reach.
+    #[must_use]
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Any program in the same world.
     #[must_use]
     pub fn program(&self, program: &Path, arguments: &[&str]) -> Invocation {

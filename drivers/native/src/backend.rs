@@ -214,10 +214,25 @@ fn cannot_make(path: &Path, source: std::io::Error) -> Error {
 fn prepare(plan: &Plan) -> Result<()> {
     for directory in sources::directories(plan) {
         let failed = |e| cannot_make(&directory.path, e);
-        std::fs::create_dir_all(&directory.path).map_err(failed)?;
+        make_passable(&directory.path).map_err(failed)?;
         directory.own(&plan.map).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Makes `path` and what is missing above it so that the sandbox's root, who is another user, can go through it, whatever
+/// the caller's umask says. Whoever else is kept out by the data directory.
+fn make_passable(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match std::fs::create_dir(path) {
+        Ok(()) => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => match path.parent() {
+            Some(parent) => make_passable(parent).and_then(|()| make_passable(path)),
+            None => Err(e),
+        },
+        Err(e) => Err(e),
+    }
 }
 
 /// Waits until init is complete and gives its network to the gateway.

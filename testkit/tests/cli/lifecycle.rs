@@ -4,6 +4,7 @@ use agentkernel_testkit::{TestEnv, proc};
 use serde_json::Value;
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,17 @@ fn keepers(env: &TestEnv) -> Vec<i32> {
         keeper && links.filter_map(|l| fs::read_link(l.path()).ok()).any(|to| to.starts_with(&data))
     };
     proc::all().unwrap().into_iter().filter(owns).collect()
+}
+
+/// What a sandbox is made of belongs to its root, who may be another user.
+#[test]
+fn a_umask_of_the_callers_keeps_nobody_out() {
+    let env = TestEnv::new();
+    let script = "umask 077; \"$0\" sandbox create box --image host && \"$0\" sandbox start box && \
+                  \"$0\" exec box -- touch /usr/here";
+    env.program(Path::new("/bin/sh"), &["-c", script, env.binary().to_str().unwrap()]).run().ok();
+    env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+    env.assert_nothing_left();
 }
 
 #[test]
