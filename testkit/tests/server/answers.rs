@@ -30,6 +30,25 @@ fn about_itself() {
 }
 
 #[test]
+fn a_trace_goes_on_inside() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let script = ["sh", "-c", "echo $TRACEPARENT $TRACESTATE"];
+    let body = json!({"command": script, "image": "host"});
+    let traced =
+        server.call("POST", "/run").header("traceparent", parent).header("tracestate", "a=1").json(&body);
+    assert_eq!(traced.send().data(200)["stdout"], format!("{parent} a=1\n"));
+    let forged = server.call("POST", "/run").header("traceparent", "$(id)").json(&body);
+    assert_eq!(forged.send().data(200)["stdout"], "\n");
+    server.create("box");
+    let exec = server.call("POST", "/sandboxes/box/exec").header("traceparent", parent);
+    assert_eq!(exec.json(&json!({"command": script})).send().data(200)["stdout"], format!("{parent}\n"));
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}
+
+#[test]
 fn a_command_and_how_it_ended() {
     let env = TestEnv::new();
     let server = Server::start(&env, &[]);

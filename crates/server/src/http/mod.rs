@@ -9,6 +9,7 @@ mod patience;
 mod peer;
 mod routes;
 mod sse;
+mod trace;
 mod watch;
 
 pub use listen::{Bound, serve};

@@ -6,6 +6,7 @@ use crate::{
     http::{
         body::{Body, Search, Segment},
         envelope::{Reply, ok},
+        trace::Trace,
     },
 };
 use agentkernel_engine::request::{DetachedInfo, DetachedStream};
@@ -33,10 +34,11 @@ impl From<DetachedInfo> for DetachedData {
 pub(super) async fn start(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
+    trace: Trace,
     Body(body): Body<ExecBody>,
 ) -> Reply<DetachedData> {
     body.refuse_waiting()?;
-    ok(DetachedData::from(app.engine.exec_detached(&name, &body.command(&app)?).await?))
+    ok(DetachedData::from(app.engine.exec_detached(&name, &body.command(&app, trace)?).await?))
 }
 
 pub(super) async fn list(

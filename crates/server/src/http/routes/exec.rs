@@ -8,6 +8,7 @@ use crate::{
     http::{
         body::{Body, Segment},
         envelope::{Reply, ok},
+        trace::Trace,
     },
 };
 use agentkernel_model::{
@@ -58,7 +59,9 @@ impl ExecBody {
     ///
     /// # Errors
     /// [`Kind::Invalid`], [`Kind::Denied`].
-    pub(super) fn command(&self, app: &App) -> Result<ExecSpec> {
+    pub(super) fn command(&self, app: &App, trace: Trace) -> Result<ExecSpec> {
+        let mut env = each::<EnvVar>("env", self.env.clone())?;
+        env.extend(trace.beside(&env).collect::<Vec<_>>());
         let sudo = self.sudo.unwrap_or_default();
         if sudo && !app.options.allow_sudo {
             return Err(Error::new(Kind::Denied, "this server runs no command as root inside on request")
@@ -67,7 +70,7 @@ impl ExecBody {
         let has_input = self.stdin.as_ref().is_some_and(|text| !text.is_empty());
         Ok(ExecSpec {
             argv: Argv::new(self.command.clone())?,
-            env: each::<EnvVar>("env", self.env.clone())?,
+            env,
             workdir: self.workdir.as_ref().map(|text| parsed::<GuestPath>("workdir", text)).transpose()?,
             user: sudo.then_some(User::ROOT),
             stdio: if has_input { Stdio::Pipes } else { Stdio::NoInput },
@@ -78,9 +81,10 @@ impl ExecBody {
 pub(super) async fn exec(
     State(app): State<Arc<App>>,
     Segment(name): Segment<SandboxName>,
+    trace: Trace,
     Body(body): Body<ExecBody>,
 ) -> Reply<CommandReport> {
-    let command = body.command(&app)?;
+    let command = body.command(&app, trace)?;
     let seat = app.commands.take()?;
     let process = app.engine.exec(&name, &command).await?;
     let timeout = fields::timeout(body.timeout_ms);

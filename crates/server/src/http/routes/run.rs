@@ -8,6 +8,7 @@ use crate::{
         body::{Body, Object},
         envelope::{Failure, Reply, ok},
         sse::{self, Chunks},
+        trace::Trace,
     },
     running::{Begun, Prepared},
     wish::Wish,
@@ -141,8 +142,9 @@ impl RunBody {
     }
 }
 
-async fn begin(app: &Arc<App>, body: RunBody) -> Result<Begun, Failure> {
-    let prepared = body.prepare()?;
+async fn begin(app: &Arc<App>, body: RunBody, trace: Trace) -> Result<Begun, Failure> {
+    let mut prepared = body.prepare()?;
+    prepared.command.env.extend(trace.beside(&prepared.wish.ingredients.env));
     let seat = app.commands.take()?;
     Ok(app.begin(prepared, seat, Silent).await?)
 }
@@ -161,16 +163,20 @@ pub(super) struct RunData {
     unenforced: Vec<String>,
 }
 
-pub(super) async fn run(State(app): State<Arc<App>>, Body(body): Body<RunBody>) -> Reply<RunData> {
-    let data = complete(&app, body).await?;
+pub(super) async fn run(
+    State(app): State<Arc<App>>,
+    trace: Trace,
+    Body(body): Body<RunBody>,
+) -> Reply<RunData> {
+    let data = complete(&app, body, trace).await?;
     match data.report.exit_code {
         0 => ok(data),
         code => Err(failed(code, &data)),
     }
 }
 
-async fn complete(app: &Arc<App>, body: RunBody) -> Result<RunData, Failure> {
-    let begun = begin(app, body).await?;
+async fn complete(app: &Arc<App>, body: RunBody, trace: Trace) -> Result<RunData, Failure> {
+    let begun = begin(app, body, trace).await?;
     let Running { process, choice } = begun.running;
     let finished = execution::collect(process, begun.stdin, app.options.limits.output, begun.timeout).await?;
     drop(begun.seat);
@@ -211,14 +217,18 @@ pub(super) struct BatchResult {
     exit_code: Option<u8>,
 }
 
-pub(super) async fn batch(State(app): State<Arc<App>>, Body(body): Body<BatchBody>) -> Reply<BatchData> {
+pub(super) async fn batch(
+    State(app): State<Arc<App>>,
+    trace: Trace,
+    Body(body): Body<BatchBody>,
+) -> Reply<BatchData> {
     if body.commands.len() > MAX_BATCH {
         return Err(Error::invalid(format!("a batch has at most {MAX_BATCH} commands")).into());
     }
     let one = |Object(body): Object<RunBody>| {
-        let app = Arc::clone(&app);
+        let (app, trace) = (Arc::clone(&app), trace.clone());
         async move {
-            match complete(&app, body).await {
+            match complete(&app, body, trace).await {
                 Ok(data) => {
                     let code = data.report.exit_code;
                     let error = (code != 0).then(|| format!("the command exited with code {code}"));
@@ -262,10 +272,11 @@ struct Done {
 
 pub(super) async fn stream(
     State(app): State<Arc<App>>,
+    trace: Trace,
     Body(body): Body<RunBody>,
 ) -> Result<Response, Failure> {
     let (words, fast) = (body.command.clone(), body.fast.unwrap_or(true));
-    let begun = begin(&app, body).await?;
+    let begun = begin(&app, body, trace).await?;
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let mut events = Events { sender, next: 1 };
