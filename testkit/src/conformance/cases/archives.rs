@@ -18,7 +18,6 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
-    thread,
 };
 use tar::{EntryType, Header};
 
@@ -33,24 +32,25 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
 /// What comes out, read while it is written.
 async fn packed(running: &Running, from: &str, name: &str) -> Result<Result<Vec<u8>, Error>, Failure> {
     let (read, write) = pipe()?;
-    let reader = thread::spawn(move || {
+    let reader = tokio::task::spawn_blocking(move || {
         let mut bytes = Vec::new();
         File::from(read).read_to_end(&mut bytes).map(|_| bytes)
     });
     let done = running.sandbox.files().pack(&path(from)?, name, write).await;
-    let bytes = reader.join().map_err(|_| Failure("the reader panicked".to_owned()))??;
+    // Without holding up the event loop: behind a relay it is what closes the pipe.
+    let bytes = reader.await.map_err(|_| Failure("the reader panicked".to_owned()))??;
     Ok(done.map(|()| bytes))
 }
 
 /// `archive` into `to`, written while it is read.
 async fn unpacked(running: &Running, archive: Vec<u8>, to: &str) -> Result<Result<(), Error>, Failure> {
     let (read, write) = pipe()?;
-    let writer = thread::spawn(move || {
+    let writer = tokio::task::spawn_blocking(move || {
         // Who unpacks may refuse in the middle.
         let _broken_pipe = File::from(write).write_all(&archive);
     });
     let done = running.sandbox.files().unpack(&path(to)?, read).await;
-    writer.join().map_err(|_| Failure("the writer panicked".to_owned()))?;
+    writer.await.map_err(|_| Failure("the writer panicked".to_owned()))?;
     Ok(done)
 }
 
