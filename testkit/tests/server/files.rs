@@ -113,15 +113,18 @@ fn a_client_that_leaves_a_stopped_sandbox_leaves_it_stopped() {
     let server = Server::start(&env, &[]);
     server.create("box");
     server.post("/sandboxes/box/stop", &json!({})).data(200);
-    let stops = || {
+    let times = |event: &str| {
         let log = env.agentkernel(&["audit", "-s", "box", "--json"]).run().ok();
-        String::from_utf8(log.stdout).unwrap().matches("\"sandbox_stopped\"").count()
+        String::from_utf8(log.stdout).unwrap().matches(event).count()
     };
-    let before = stops();
+    let (starts, stops) = (|| times("\"sandbox_started\""), || times("\"sandbox_stopped\""));
+    let (started, before) = (starts(), stops());
     let mut wire = server.address.connect().unwrap();
     wire.write_all(&server.call("GET", "/sandboxes/box/files/etc/passwd").bytes()).unwrap();
+    // A request whose client is gone before it is read begins nothing.
+    eventually("it is started", || starts() > started);
     drop(wire);
-    eventually("it is started and stopped again", || stops() > before);
+    eventually("it is stopped again", || stops() > before);
     assert_eq!(server.get("/sandboxes/box").data(200)["status"], "stopped");
     server.delete("/sandboxes/box").data(200);
     server.end(&env);
