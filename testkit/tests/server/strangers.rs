@@ -68,3 +68,45 @@ fn another_user_of_this_machine() {
     server.signal(rustix::process::Signal::TERM);
     server.finish().ok();
 }
+
+/// The gateway connects as the server's owner: a rule that leads to this machine leads to the server itself.
+#[test]
+fn what_callers_cannot_have() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    for rule in ["allow host", "allow metadata", "allow private", "allow 10.0.0.0/8", "allow 127.0.0.1:18888"]
+    {
+        let body = json!({"command": ["true"], "image": "host", "rules": [rule]});
+        server.post("/run", &body).fails(403, &["public addresses"]);
+        let body = json!({"name": "box", "image": "host", "rules": [rule]});
+        server.post("/sandboxes", &body).fails(403, &["public addresses"]);
+    }
+    let import = |security: &str| {
+        let config = format!("[sandbox]\nname = \"box\"\nbase_image = \"host\"\n{security}");
+        server.post("/sandboxes/import-config", &json!({"config": config}))
+    };
+    import("[security]\nallow_write = [\".git\"]\n").fails(403, &["guarded"]);
+    import("oci_runtime = \"runc\"\n").fails(403, &["runtime"]);
+    import("[network]\nrules = [\"allow host\"]\n").fails(403, &["public addresses"]);
+    // Names lead to public addresses alone, whatever their DNS says.
+    let body =
+        json!({"command": ["true"], "image": "host", "rules": ["allow example.com:443", "deny private"]});
+    server.post("/run", &body).data(200);
+    server.end(&env);
+
+    let server = Server::start(&env, &["--allow-private-network"]);
+    let body = json!({"command": ["true"], "image": "host", "rules": ["allow host"]});
+    server.post("/run", &body).data(200);
+    server.end(&env);
+}
+
+/// What anybody can make up is not remembered.
+#[test]
+fn made_up_methods_are_counted_together() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    server.call("MADEUP", "/health").without("authorization").send();
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    assert!(metrics.contains("method=\"other\"") && !metrics.contains("MADEUP"), "{metrics}");
+    server.end(&env);
+}
