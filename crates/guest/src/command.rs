@@ -83,6 +83,8 @@ impl Walls {
         let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
         let (verdict, report) = rustix::pipe::pipe_with(flags).step(|| "make a pipe".to_owned())?;
         streams.give_to(exec);
+        // A signal for the command may be sent as soon as its number is known.
+        let _held = sys::hold_signals().step(|| "hold signals".to_owned())?;
         if spawn == Spawn::Later {
             // SAFETY: init has one thread.
             return match unsafe { sys::clone_single_threaded(0, None) }.step(|| "fork".to_owned())? {

@@ -152,6 +152,29 @@ pub fn new_session() -> Result<(), Errno> {
     check(libc::c_long::from(unsafe { libc::setsid() })).map(drop)
 }
 
+/// No signal arrives at this thread until this is dropped, nor at a child that is forked meanwhile until it calls
+/// [`reset_signals`]. Between the two a child has this process's handlers, and what they take for the child is lost.
+#[derive(Debug)]
+pub struct HeldSignals(libc::sigset_t);
+
+/// Holds back every signal.
+pub fn hold_signals() -> Result<HeldSignals, Errno> {
+    // SAFETY: `all` is initialised by sigfillset before sigprocmask reads it, and `before` by sigprocmask.
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        check(libc::c_long::from(libc::sigprocmask(libc::SIG_SETMASK, &raw const all, &raw mut before)))?;
+        Ok(HeldSignals(before))
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled in by sigprocmask.
+        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
+}
+
 /// Gives every signal its default action and unblocks all: a command starts as from a login shell.
 pub fn reset_signals() {
     // execve(2) resets handlers by itself; only what is ignored stays so, as SIGPIPE is in Rust programs, and as a

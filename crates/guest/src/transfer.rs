@@ -37,6 +37,7 @@ pub(crate) enum Task {
 
 /// Starts a child of init that does `task` with `pipe` and says at `answer` how it went.
 pub(crate) fn start(answer: BorrowedFd<'_>, task: &Task, pipe: OwnedFd) -> Result<Pid, Fault> {
+    let _held = sys::hold_signals().step(|| "hold signals".to_owned())?;
     // SAFETY: init has one thread.
     match unsafe { sys::clone_single_threaded(0, None) }.step(|| "fork".to_owned())? {
         Forked::Parent(pid) => Ok(pid),

@@ -102,6 +102,7 @@ fn of_sandboxes() -> Vec<Case> {
         both terminal::none_where_none_was_asked_for [];
 
         both signals::terminate_reaches_a_handler [];
+        named signals::a_signal_right_after_the_start_is_not_lost [];
         both signals::each_signal_arrives_as_itself [];
         both signals::kill_cannot_be_caught [];
         both signals::a_signal_to_the_group_reaches_children [];

@@ -21,6 +21,18 @@ pub(super) async fn terminate_reaches_a_handler(b: Bench) -> Verdict {
     Ok(())
 }
 
+/// A command's number is known before it has become what it runs.
+pub(super) async fn a_signal_right_after_the_start_is_not_lost(b: Bench) -> Verdict {
+    let running = b.start(&plain_spec()).await?;
+    for _ in 0..20 {
+        let process = running.sandbox.exec(&sh("exec sleep 600")).await?;
+        process.control.signal(Signal::Terminate)?;
+        let exit = process.exit.await?;
+        check!(matches!(exit, Exit::Signal { number: 15, .. }), "got {exit:?}");
+    }
+    Ok(())
+}
+
 pub(super) async fn each_signal_arrives_as_itself(b: Bench) -> Verdict {
     let signals = [
         (Signal::Hangup, "HUP"),
