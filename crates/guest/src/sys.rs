@@ -177,21 +177,10 @@ impl Drop for HeldSignals {
 
 /// Gives every signal its default action and unblocks all: a command starts as from a login shell.
 pub fn reset_signals() {
-    // execve(2) resets handlers by itself; only what is ignored stays so, as SIGPIPE is in Rust programs, and as a
-    // caller may have set those that shells and nohup(1) set.
-    const IGNORED: [libc::c_int; 9] = [
-        libc::SIGHUP,
-        libc::SIGINT,
-        libc::SIGQUIT,
-        libc::SIGPIPE,
-        libc::SIGTERM,
-        libc::SIGCHLD,
-        libc::SIGTSTP,
-        libc::SIGTTIN,
-        libc::SIGTTOU,
-    ];
-    for signal in IGNORED {
-        // SAFETY: SIG_DFL is a valid disposition for each of these signals.
+    // What is ignored stays so when a program is executed, as SIGPIPE is in Rust programs, and as a caller may have set those
+    // that shells and nohup(1) set. Handlers go then, but one that waits here runs before.
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL is a valid disposition for every signal; the few that cannot be set are refused.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     // SAFETY: `set` is initialised by sigemptyset before sigprocmask reads it.

@@ -10,8 +10,8 @@ const main = document.getElementById("main");
 const forget = document.getElementById("forget");
 let leaving = new AbortController();
 
-function where() {
-  const [, name, view] = location.hash.split("/");
+function where(hash) {
+  const [, name, view] = hash.split("/");
   try {
     return [decodeURIComponent(name ?? ""), view];
   } catch {
@@ -19,11 +19,11 @@ function where() {
   }
 }
 
-function route() {
+function route(hash) {
   leaving.abort();
   leaving = new AbortController();
   notice("");
-  const [name, view] = where();
+  const [name, view] = where(hash);
   document.title = name ? `${name} · agentkernel` : "agentkernel";
   if (name) showSandbox(main, name, view, leaving.signal);
   else showList(main, leaving.signal);
@@ -45,11 +45,12 @@ document.getElementById("skip").addEventListener("click", (event) => {
   main.focus();
 });
 
-addEventListener("hashchange", () => {
-  route();
+// Not where the page is by now: a view that was still on its way may have put its own name there.
+addEventListener("hashchange", (event) => {
+  route(new URL(event.newURL).hash);
   main.focus();
 });
-route();
+route(location.hash);
 
 call("GET", "/status").then(({ version, backend }) => {
   document.getElementById("server").textContent = `${version} · ${backend}`;
