@@ -10,7 +10,8 @@
 //! | `AGENTKERNEL_AUDIT` | `0` or `false`: nothing is written to the audit log |
 //! | `AGENTKERNEL_API_KEY` | a key of `serve`'s callers |
 //! | `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine the backend `docker` uses |
-//! | `CONTAINER_HOST` | which Podman service the backend `podman` uses |
+//! | `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH` | by which certificates an engine of another machine is known |
+//! | `CONTAINER_HOST`, `CONTAINER_SSHKEY` | which Podman service the backend `podman` uses, and with which key of ssh |
 //! | `DBUS_SESSION_BUS_ADDRESS` | the message bus on which the keychain is |
 //! | those named by `--vault env`, and keys of the agent of `--agent` | secrets, read one by one |
 //! | `SHELL` | which shell `completions` without an argument is for |
@@ -34,7 +35,15 @@ use std::{
 };
 
 /// The variables that are handed to drivers as they are.
-const OF_DRIVERS: [&str; 3] = ["CONTAINER_HOST", "DOCKER_CONTEXT", "DOCKER_HOST"];
+const OF_DRIVERS: [&str; 7] = [
+    "CONTAINER_HOST",
+    "CONTAINER_SSHKEY",
+    "DOCKER_CERT_PATH",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+];
 
 /// What was read, still as it was written.
 #[derive(Debug, Clone, Default)]

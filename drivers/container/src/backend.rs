@@ -1,18 +1,19 @@
 //! The seam's side of this driver.
 
 use crate::{
+    delivery::{self, Sweep},
     engine::{Absence, Engine, Setup},
     fault,
     flavor::Flavor,
     image, installation,
     launch::{self, Found, Work},
-    mounts::Overlays,
+    mounts::{self, Overlays},
     once,
     places::{self, Place},
-    plan::{self, Materials},
+    plan::{self, AgentFiles, Materials},
     probe,
     sandbox::{Accounts, ContainerSandbox, SameIds},
-    seccomp, volumes, workspace,
+    seccomp, stream, volumes, workspace,
 };
 use agentkernel_backend::{
     Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Pooling, Process, Refusal,
@@ -54,6 +55,29 @@ struct State {
     defaults: Defaults,
     #[serde(default)]
     road: Road,
+    /// Where its engine is, unless that is this machine's own.
+    #[serde(default)]
+    engine: Option<String>,
+}
+
+impl State {
+    /// # Errors
+    /// [`Kind::Conflict`] when `engine` is not the one that has the sandbox.
+    fn check(&self, engine: &Engine) -> Result<()> {
+        if self.engine == engine.address() {
+            return Ok(());
+        }
+        let place = |address: Option<&str>| {
+            address.map_or_else(|| "on this machine".to_owned(), |a| format!("at {a}"))
+        };
+        let (theirs, ours) = (place(self.engine.as_deref()), place(Some(&engine.way.to_string())));
+        let error = format!("the sandbox is in the engine {theirs}, and the one that is used now is {ours}");
+        let hint = match &self.engine {
+            Some(address) => format!("set DOCKER_HOST or CONTAINER_HOST to {address}, or use its context"),
+            None => "unset DOCKER_HOST and CONTAINER_HOST, or use the default context".to_owned(),
+        };
+        Err(Error::new(Kind::Conflict, error).with_hint(hint))
+    }
 }
 
 /// One engine.
@@ -85,33 +109,49 @@ impl Container {
     }
 
     pub(crate) fn same_ids(&self, engine: &Engine) -> SameIds {
-        let same = self.host.uid == 0 && !engine.facts.rootless && !engine.facts.remapped;
+        let root = self.host.uid == 0 && !engine.facts.rootless && !engine.facts.remapped;
+        let same = root && !engine.is_elsewhere();
         if same { SameIds::Yes } else { SameIds::No }
     }
 
     pub(crate) fn overlays(&self, engine: &Engine, spec: &SandboxSpec) -> Overlays {
-        self.flavor.overlays(&engine.facts, self.host.uid, spec.lifetime)
+        self.flavor.overlays(&engine.facts, engine.sight, self.host.uid, spec.lifetime)
     }
 
     /// Has the engine make the container of `inputs`, not started.
     pub(crate) async fn make(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
         let spec = inputs.admitted.spec();
+        if engine.is_elsewhere() {
+            mounts::check_elsewhere(&inputs.rootfs.rootfs.grafts, &engine.way)?;
+        }
         places::note_use(&self.host, self.flavor.name())?;
         let image = image::ensure(&engine.docker, &inputs.rootfs.rootfs, place.path()).await?;
-        let seccomp = match self.flavor {
-            Flavor::Docker => seccomp::around_agent(spec.policy.seccomp),
-            // It takes the path of a file.
-            Flavor::Podman => engine.profile(&self.host, &seccomp::around_agent(spec.policy.seccomp))?,
+        // Held until the container has its volume.
+        let delivered = match engine.is_elsewhere() {
+            true => Some(delivery::ensure(engine, self.flavor, &self.host, &image).await?),
+            false => None,
+        };
+        let level = spec.policy.seccomp;
+        let seccomp = match (self.flavor, &delivered) {
+            (Flavor::Docker, _) => seccomp::around_agent(level),
+            // It takes the path of a file, on its own machine.
+            (Flavor::Podman, None) => engine.profile(&self.host, &seccomp::around_agent(level))?,
+            (Flavor::Podman, Some(delivered)) => delivered.profile(level),
         };
         let materials = Materials {
             flavor: self.flavor,
             facts: &engine.facts,
             inputs,
             image,
-            owner: places::owner_mark(&self.host),
+            owner: engine.owner.clone(),
             place,
             installation: &engine.installation,
+            agent_files: match &delivered {
+                Some(delivered) => AgentFiles::Volume(&delivered.volume),
+                None => AgentFiles::Directory(&engine.installation.source),
+            },
             road: plan::road(engine, spec),
+            shares_kernel: stream::shares_kernel(plan::runtime(engine, spec)),
             seccomp,
             overlays: self.overlays(engine, spec),
         };
@@ -121,11 +161,12 @@ impl Container {
         made.map(drop).map_err(|e| fault::failed("make the container", e))
     }
 
-    async fn look_for(&self, engine: &Engine, id: SandboxId) -> Result<Found> {
-        launch::find(engine, id, &places::owner_mark(&self.host)).await
-    }
-
-    fn sandbox(&self, engine: &Engine, id: SandboxId, State { defaults, road }: State) -> ContainerSandbox {
+    fn sandbox(
+        &self,
+        engine: &Engine,
+        id: SandboxId,
+        State { defaults, road, .. }: State,
+    ) -> ContainerSandbox {
         ContainerSandbox {
             client: Client::new(Place::named(&self.host, id).path().to_owned(), defaults),
             engine: engine.docker.clone(),
@@ -165,6 +206,18 @@ impl Container {
     }
 }
 
+/// What cannot be promised where this machine's files are not seen, beside what capabilities say.
+fn elsewhere(engine: &Engine, spec: &SandboxSpec) -> Option<Refusal> {
+    let target = mounts::undeliverable(spec)?;
+    Some(Refusal::new(
+        format!(
+            "the file {target} of the configuration, in a root that the engine at {} mounts itself",
+            engine.way
+        ),
+        "choose another 'dest', and a profile with a writable root",
+    ))
+}
+
 async fn kill(engine: &Engine, name: &str) -> Result<()> {
     let options = KillContainerOptionsBuilder::default().signal("KILL").build();
     match engine.docker.kill_container(name, Some(options)).await {
@@ -185,8 +238,9 @@ impl Backend for Container {
         let facts = engine.map(|engine| &engine.facts);
         let when = |test: bool| Support::from_test(test);
         let own_files = engine.is_some_and(|engine| {
-            let overlays = self.flavor.overlays(&engine.facts, self.host.uid, Lifetime::Named);
-            matches!(overlays, Overlays::Volumes | Overlays::Kept)
+            let overlays = self.flavor.overlays(&engine.facts, engine.sight, self.host.uid, Lifetime::Named);
+            // Elsewhere an image has no files but its own.
+            engine.is_elsewhere() || matches!(overlays, Overlays::Volumes | Overlays::Kept)
         });
         Capabilities {
             boundary: Boundary::Kernel,
@@ -195,7 +249,7 @@ impl Backend for Container {
             limit_cpus: when(facts.is_some_and(|f| f.limits_cpus)),
             limit_pids: when(facts.is_some_and(|f| f.limits_pids)),
             users: Support::Yes,
-            mounts: Support::Yes,
+            mounts: when(!engine.is_some_and(Engine::is_elsewhere)),
             workspace_view: Support::Yes,
             read_only_root: Support::Yes,
             image_changes: when(own_files),
@@ -212,7 +266,7 @@ impl Backend for Container {
     }
 
     async fn reach(&self) -> Result<()> {
-        self.setup.reach(self.flavor, &self.host)
+        self.setup.reach(self.flavor, &self.host).await
     }
 
     async fn prune(&self) -> Result<u64> {
@@ -224,6 +278,9 @@ impl Backend for Container {
         }
         let engine = self.engine().await?;
         volumes::sweep(engine, &self.host).await?;
+        if engine.is_elsewhere() {
+            delivery::sweep(engine, self.flavor, &self.host, Sweep::All).await?;
+        }
         for image in image::owned(&engine.docker).await? {
             if image::remove(&engine.docker, &image).await? == image::Removal::Gone {
                 freed = freed.saturating_add(image.bytes());
@@ -250,15 +307,17 @@ impl Backend for Container {
             }
         }
         let mut can = self.capabilities();
-        if let Ok(engine) = self.find()
-            && plan::road(engine, spec) == Road::Streams
+        let engine = self.find().ok();
+        if let Some(engine) = engine.filter(|engine| engine.is_elsewhere()) {
+            extra.extend(elsewhere(engine, spec));
+        }
+        if let Some(engine) = engine
+            && !stream::shares_kernel(plan::runtime(engine, spec))
         {
             // What such a runtime itself has of threads would count.
             can.limit_pids = Support::No;
             if matches!(spec.policy.network, Network::Rules(_)) {
-                let runtime =
-                    spec.runtime.as_ref().map_or(engine.facts.default_runtime.as_str(), |name| name.as_str());
-                let runtime = printable(runtime);
+                let runtime = printable(plan::runtime(engine, spec));
                 extra.push(Refusal::new(
                     format!("network rules with the runtime '{runtime}', whose network cannot be redirected"),
                     "add --no-network, or another --runtime",
@@ -280,7 +339,7 @@ impl Backend for Container {
         }
         made?;
         let road = plan::road(engine, inputs.admitted.spec());
-        DriverState::encode(STATE_VERSION, &State { defaults, road })
+        DriverState::encode(STATE_VERSION, &State { defaults, road, engine: engine.address() })
     }
 
     async fn start(
@@ -294,6 +353,7 @@ impl Backend for Container {
         }
         let engine = self.engine().await?;
         let before: State = state.decode(STATE_VERSION)?;
+        before.check(engine)?;
         // Those of this start: its rules may be others than those that it was made with.
         let defaults = Defaults::of(inputs.admitted.spec(), &inputs.rootfs.rootfs)?;
         let decoded = State { defaults, ..before };
@@ -301,7 +361,7 @@ impl Backend for Container {
         let place = Place::named(&self.host, inputs.id);
         let name = plan::name(inputs.id);
         workspace::check(inputs.admitted.spec())?;
-        if self.look_for(engine, inputs.id).await? == Found::Foreign {
+        if launch::find(engine, inputs.id).await? == Found::Foreign {
             return Err(launch::foreign(inputs.id));
         }
         // What a keeper left that was killed a moment ago.
@@ -334,8 +394,9 @@ impl Backend for Container {
 
     async fn stop(&self, id: SandboxId, state: &DriverState, grace: Duration) -> Result<DriverState> {
         let engine = self.engine().await?;
+        state.decode::<State>(STATE_VERSION)?.check(engine)?;
         let (place, name) = (Place::named(&self.host, id), plan::name(id));
-        if self.look_for(engine, id).await? == Found::Foreign {
+        if launch::find(engine, id).await? == Found::Foreign {
             return Ok(state.clone());
         }
         match tokio::time::timeout(grace + STUCK, Client::stop(place.path(), grace)).await {
@@ -348,9 +409,10 @@ impl Backend for Container {
         Ok(state.clone())
     }
 
-    async fn resize(&self, id: SandboxId, _state: &DriverState, limits: &Limits) -> Result<()> {
+    async fn resize(&self, id: SandboxId, state: &DriverState, limits: &Limits) -> Result<()> {
         let engine = self.engine().await?;
-        if self.look_for(engine, id).await? == Found::Foreign {
+        state.decode::<State>(STATE_VERSION)?.check(engine)?;
+        if launch::find(engine, id).await? == Found::Foreign {
             return Err(launch::foreign(id));
         }
         let body = plan::resized(&engine.facts, limits);
@@ -365,9 +427,13 @@ impl Backend for Container {
         }
     }
 
-    async fn destroy(&self, id: SandboxId, _state: Option<&DriverState>) -> Result<()> {
+    async fn destroy(&self, id: SandboxId, state: Option<&DriverState>) -> Result<()> {
         let engine = self.engine().await?;
-        if self.look_for(engine, id).await? != Found::Foreign {
+        // One that was never complete says nothing of an engine.
+        if let Some(Ok(state)) = state.map(|state| state.decode::<State>(STATE_VERSION)) {
+            state.check(engine)?;
+        }
+        if launch::find(engine, id).await? != Found::Foreign {
             launch::remove(engine, &plan::name(id)).await?;
         }
         Place::named(&self.host, id).remove().await?;
@@ -380,7 +446,10 @@ impl Backend for Container {
         }
         let engine = self.engine().await?;
         self.sweep(engine).await;
-        let mine = format!("{}={}", plan::OWNER_LABEL, places::owner_mark(&self.host));
+        if engine.is_elsewhere() {
+            delivery::sweep(engine, self.flavor, &self.host, Sweep::Old).await?;
+        }
+        let mine = format!("{}={}", plan::OWNER_LABEL, engine.owner);
         let filters = HashMap::from([("label", vec![mine.as_str()])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let found = engine.docker.list_containers(Some(options)).await;

@@ -1,6 +1,11 @@
 //! Where an engine listens: what the caller's environment says, contexts of the Docker CLI, and the usual places.
 
+use crate::{
+    flavor::Flavor,
+    remote::{self, Beside, Refused, Remote},
+};
 use agentkernel_backend::Host;
+use agentkernel_model::text::printable;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -15,17 +20,19 @@ pub(crate) enum Endpoint {
     Socket(PathBuf),
     /// Nothing listens, but this program can be started to.
     Service { program: PathBuf },
-    /// Somewhere else.
-    Remote(String),
+    /// Over a network.
+    Remote(Remote),
+    /// What was named cannot be used.
+    Refused(Refused),
     /// Nowhere: what was looked for.
     Nowhere { looked: Vec<PathBuf> },
 }
 
 /// An address as `DOCKER_HOST`, `CONTAINER_HOST` and contexts have it.
-fn parse(address: &str) -> Endpoint {
+fn parse(address: &str, flavor: Flavor, beside: Beside) -> Endpoint {
     match address.strip_prefix("unix://") {
         Some(path) if path.starts_with('/') => Endpoint::Socket(path.into()),
-        _ => Endpoint::Remote(address.to_owned()),
+        _ => remote::parse(address, flavor, beside).map_or_else(Endpoint::Refused, Endpoint::Remote),
     }
 }
 
@@ -43,13 +50,15 @@ fn usual(places: Vec<PathBuf>) -> Endpoint {
 /// Docker, of Docker Desktop and of the system.
 pub(crate) fn docker(host: &Host) -> Endpoint {
     let around = &host.surroundings;
-    if let Some(address) = around.variable("DOCKER_HOST") {
-        return parse(address);
-    }
     let config = around.variable("DOCKER_CONFIG").map(PathBuf::from);
     let config = config.or_else(|| around.home.as_ref().map(|home| home.join(".docker")));
-    if let Some(address) = config.and_then(|dir| context(&dir, around.variable("DOCKER_CONTEXT"))) {
-        return parse(&address);
+    if let Some(address) = around.variable("DOCKER_HOST") {
+        let (verify, directory) = (around.variable("DOCKER_TLS_VERIFY"), around.variable("DOCKER_CERT_PATH"));
+        let material = remote::material(verify, directory, config.as_deref());
+        return parse(address, Flavor::Docker, Beside { material, key: None });
+    }
+    if let Some(found) = config.and_then(|dir| context(&dir, around.variable("DOCKER_CONTEXT"))) {
+        return found;
     }
     let mut places = Vec::new();
     if host.uid != 0 {
@@ -66,7 +75,8 @@ pub(crate) fn docker(host: &Host) -> Endpoint {
 /// `CONTAINER_HOST`, then the socket of this user's Podman, then a service of our own where Podman is installed.
 pub(crate) fn podman(host: &Host) -> Endpoint {
     if let Some(address) = host.surroundings.variable("CONTAINER_HOST") {
-        return parse(address);
+        let key = host.surroundings.variable("CONTAINER_SSHKEY").map(PathBuf::from);
+        return parse(address, Flavor::Podman, Beside { material: None, key });
     }
     let dir = if host.uid == 0 { Some("/run".into()) } else { runtime_dir(host) };
     let found = usual(dir.into_iter().map(|dir| dir.join("podman/podman.sock")).collect());
@@ -93,18 +103,31 @@ pub(crate) fn program(host: &Host, name: &str) -> Option<PathBuf> {
     host.surroundings.path.iter().map(|dir| dir.join(name)).find(runs)
 }
 
-/// The address in the Docker CLI's context: `name`, or the one that its settings name. `default` is no context.
-fn context(config: &Path, name: Option<&str>) -> Option<String> {
+/// The engine of the Docker CLI's context: `name`, or the one that its settings name. `default` is no context.
+fn context(config: &Path, name: Option<&str>) -> Option<Endpoint> {
     let read = |path: PathBuf| serde_json::from_slice::<Value>(&fs::read(path).ok()?).ok();
     let current = || Some(read(config.join("config.json"))?.get("currentContext")?.as_str()?.to_owned());
     let name = name.map(str::to_owned).or_else(current).filter(|name| name != "default")?;
     // The store names a context's directory by the hash of its name.
     let directory: String =
         Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let meta = read(config.join("contexts/meta").join(directory).join("meta.json"));
-    let address = meta.as_ref().and_then(|meta| meta.pointer("/Endpoints/docker/Host")?.as_str());
+    let meta = read(config.join("contexts/meta").join(&directory).join("meta.json"));
+    let about = meta.as_ref().and_then(|meta| meta.pointer("/Endpoints/docker"));
+    let address = about.and_then(|about| about.get("Host")?.as_str());
+    let refused = |what: &str, hint: &str| {
+        Endpoint::Refused(Refused::new(format!("the context '{}' {what}", printable(&name)), hint))
+    };
     // Not some other engine in its place.
-    Some(address.map_or_else(|| format!("context {name}, which cannot be read"), str::to_owned))
+    let Some(address) = address else {
+        return Some(refused("cannot be read", "see 'docker context ls', or unset DOCKER_CONTEXT"));
+    };
+    if about.and_then(|about| about.get("SkipTLSVerify")?.as_bool()) == Some(true) {
+        let hint = "make the context again with ca=FILE and without skip-tls-verify";
+        return Some(refused("does not want to know who its engine is", hint));
+    }
+    let material =
+        Some(config.join("contexts/tls").join(directory).join("docker")).filter(|dir| dir.is_dir());
+    Some(parse(address, Flavor::Docker, Beside { material, key: None }))
 }
 
 #[cfg(test)]

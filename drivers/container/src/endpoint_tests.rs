@@ -25,9 +25,15 @@ fn what_the_environment_says_comes_first() {
     let dir = tempfile::tempdir().unwrap();
     let named = host(dir.path(), &[("DOCKER_HOST", "unix:///x/y.sock"), ("CONTAINER_HOST", "ssh://a@b/c")]);
     assert_eq!(docker(&named), Endpoint::Socket("/x/y.sock".into()));
-    assert_eq!(podman(&named), Endpoint::Remote("ssh://a@b/c".to_owned()));
+    assert!(matches!(podman(&named), Endpoint::Remote(there) if there.to_string() == "ssh://a@b/c"));
     let empty = host(dir.path(), &[("DOCKER_HOST", "")]);
-    assert!(!matches!(docker(&empty), Endpoint::Remote(_)));
+    assert!(!matches!(docker(&empty), Endpoint::Remote(_) | Endpoint::Refused(_)));
+    let tls = [("DOCKER_HOST", "tcp://far:1"), ("DOCKER_TLS_VERIFY", "1")];
+    let Endpoint::Remote(Remote::Tls { material, .. }) = docker(&host(dir.path(), &tls)) else {
+        panic!("no TLS")
+    };
+    assert_eq!(material, dir.path().join(".docker"));
+    assert!(matches!(docker(&host(dir.path(), &tls[..1])), Endpoint::Refused(_)));
 }
 
 #[test]
@@ -42,6 +48,15 @@ fn a_context_is_found_by_the_hash_of_its_name() {
     assert_eq!(docker(&by_variable), Endpoint::Socket("/c.sock".into()));
     fs::write(dir.path().join(".docker/config.json"), r#"{"currentContext":"mine"}"#).unwrap();
     assert_eq!(docker(&host(dir.path(), &[])), Endpoint::Socket("/c.sock".into()));
+    let about = |text: &str| fs::write(place.join("meta.json"), text).unwrap();
+    about(r#"{"Endpoints":{"docker":{"Host":"tcp://far:1"}}}"#);
+    assert!(matches!(docker(&by_variable), Endpoint::Refused(_)), "there is no certificate");
+    fs::create_dir_all(dir.path().join(".docker/contexts/tls").join(&real).join("docker")).unwrap();
+    assert!(matches!(docker(&by_variable), Endpoint::Remote(Remote::Tls { .. })));
+    about(r#"{"Endpoints":{"docker":{"Host":"tcp://far:1","SkipTLSVerify":true}}}"#);
+    assert!(matches!(docker(&by_variable), Endpoint::Refused(_)), "nobody is verified");
+    about("{");
+    assert!(matches!(docker(&by_variable), Endpoint::Refused(_)), "not another engine in its place");
     let other = host(dir.path(), &[("DOCKER_CONTEXT", "default")]);
     assert_ne!(docker(&other), Endpoint::Socket("/c.sock".into()));
 }

@@ -1,11 +1,12 @@
 //! The engine that this driver talks to, found when it is first needed.
 
 use crate::{
+    dial::{self, Way},
     endpoint::{self, Endpoint},
     facts::{self, Facts},
     flavor::Flavor,
     installation::{self, Installation},
-    service,
+    places, service,
 };
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Kind, Result};
@@ -13,7 +14,6 @@ use bollard::{ClientVersion, Docker};
 use sha2::{Digest as _, Sha256};
 use std::{
     fs,
-    os::unix::net::UnixStream,
     path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -26,11 +26,31 @@ const PATIENCE: u64 = 600;
 pub(crate) struct Engine {
     pub(crate) docker: Docker,
     pub(crate) facts: Facts,
-    pub(crate) socket: PathBuf,
+    pub(crate) way: Way,
+    pub(crate) sight: Sight,
+    /// What tells our objects in it from those of others.
+    pub(crate) owner: String,
     pub(crate) installation: Installation,
 }
 
+/// Whether an engine's containers can be shown files and sockets of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    Here,
+    /// It is on another machine, or in a virtual one.
+    Elsewhere,
+}
+
 impl Engine {
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.sight == Sight::Elsewhere
+    }
+
+    /// What a sandbox remembers of an engine that is not simply this machine's.
+    pub(crate) fn address(&self) -> Option<String> {
+        self.is_elsewhere().then(|| self.way.to_string())
+    }
+
     /// A file with the system call policy `json`, for engines that want the path of one.
     ///
     /// # Errors
@@ -107,29 +127,38 @@ impl Setup {
         host: &Host,
     ) -> Result<&Engine, Absence> {
         if self.found.get().is_none()
-            && let Endpoint::Socket(socket) = endpoint(flavor, host)
-            && let Some(facts) = facts::remembered(&socket, &facts_of(flavor, host))
+            && let Ok(Some(way)) = known_way(flavor, host)
+            && let Some(facts) = facts::remembered(&way, &facts_of(flavor, host))
         {
-            let engine = engine_of(socket, facts, host)?;
+            let engine = engine_of(way, facts, host)?;
             return Ok(self.found.get_or_init(|| engine));
         }
         self.ready(flavor, host).await
     }
 
-    /// Whether something listens where the engine is looked for. Nothing is started for it: where Podman has no service,
-    /// one can be started when it is needed.
-    pub(crate) fn reach(&self, flavor: Flavor, host: &Host) -> Result<()> {
-        let socket = match endpoint(flavor, host) {
-            Endpoint::Service { .. } => return Ok(()),
-            Endpoint::Socket(path) => path,
-            Endpoint::Nowhere { looked } => {
-                return Err(Error::new(Kind::NotFound, nowhere(flavor, &looked)).with_hint(flavor.hint()));
-            }
-            Endpoint::Remote(_) => return self.engine(flavor, host).map(drop).map_err(Error::from),
-        };
-        match UnixStream::connect(&socket) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(facts::unreachable(&socket, e).with_hint(flavor.revival())),
+    /// Whether something listens where the engine is looked for, and for one over a network whether it answers. Nothing is
+    /// started for it: where Podman has no service, one can be started when it is needed.
+    pub(crate) async fn reach(&self, flavor: Flavor, host: &Host) -> Result<()> {
+        let Some(way) = known_way(flavor, host)? else { return Ok(()) };
+        match way.socket() {
+            None => facts::ping(&way).await.map_err(|e| e.with_hint(elsewhere_hint(&way))),
+            Some(_) => match way.dial().await {
+                Ok(_) => Ok(()),
+                Err(e) => Err(facts::unreachable(&way, e).with_hint(flavor.revival())),
+            },
+        }
+    }
+}
+
+/// Where the engine is; `None`: a service of ours can be started to be it.
+fn known_way(flavor: Flavor, host: &Host) -> Result<Option<Way>> {
+    match endpoint(flavor, host) {
+        Endpoint::Service { .. } => Ok(None),
+        Endpoint::Socket(path) => Ok(Some(Way::Socket(path))),
+        Endpoint::Remote(remote) => Way::to(remote, host).map(Some),
+        Endpoint::Refused(refused) => Err(dial::refused(refused)),
+        Endpoint::Nowhere { looked } => {
+            Err(Error::new(Kind::NotFound, nowhere(flavor, &looked)).with_hint(flavor.hint()))
         }
     }
 }
@@ -144,21 +173,55 @@ fn facts_of(flavor: Flavor, host: &Host) -> PathBuf {
 }
 
 fn find(flavor: Flavor, host: &Host) -> Result<Engine, Absence> {
-    let socket = socket(flavor, host)?;
-    let facts = facts::of(&socket, &facts_of(flavor, host)).map_err(Absence::Unusable)?;
-    engine_of(socket, facts, host)
+    let way = way(flavor, host)?;
+    let facts = facts::of(&way, &facts_of(flavor, host)).map_err(|error| {
+        let hint = || elsewhere_hint(&way);
+        Absence::Unusable(if way.socket().is_none() { error.with_hint(hint()) } else { error })
+    })?;
+    engine_of(way, facts, host)
 }
 
-fn engine_of(socket: PathBuf, facts: Facts, host: &Host) -> Result<Engine, Absence> {
+fn engine_of(way: Way, facts: Facts, host: &Host) -> Result<Engine, Absence> {
     let unusable = Absence::Unusable;
-    if !facts.local {
-        return Err(unusable(elsewhere(&format!("the engine at {}", socket.display()))));
+    let sight = if way.socket().is_some() && facts.local { Sight::Here } else { Sight::Elsewhere };
+    if sight == Sight::Elsewhere {
+        runs_our_programs(&way, &facts).map_err(unusable)?;
     }
     let version = ClientVersion { major_version: facts.api.0, minor_version: facts.api.1 };
-    let docker = Docker::connect_with_unix(&socket.display().to_string(), PATIENCE, &version)
-        .map_err(|e| unusable(crate::fault::failed("reach the engine", e)))?;
+    let docker = way.client(PATIENCE, &version).map_err(unusable)?;
     let installation = Installation::of(&host.exe, &installation::place(host)).map_err(unusable)?;
-    Ok(Engine { docker, facts, socket, installation })
+    let owner = match sight {
+        Sight::Here => places::owner_mark(host),
+        Sight::Elsewhere => places::owner_mark_elsewhere(host).map_err(unusable)?,
+    };
+    Ok(Engine { docker, facts, way, sight, owner, installation })
+}
+
+/// The agent is this very program.
+fn runs_our_programs(way: &Way, facts: &Facts) -> Result<()> {
+    let ours = std::env::consts::ARCH;
+    let there = match facts.architecture.as_str() {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        other => other,
+    };
+    let said = |text: &str| agentkernel_model::text::printable(text);
+    if facts.system != "linux" {
+        let what =
+            format!("the engine at {way} has no containers of Linux, but of '{}'", said(&facts.system));
+        return Err(Error::new(Kind::Unavailable, what).with_hint("switch it to Linux containers"));
+    }
+    if there != ours {
+        let what =
+            format!("the engine at {way} is on a machine of {}, and this program is for {ours}", said(there));
+        return Err(Error::new(Kind::Unavailable, what)
+            .with_hint(format!("use an engine on a machine of {ours}, or run agentkernel on that machine")));
+    }
+    Ok(())
+}
+
+fn elsewhere_hint(way: &Way) -> String {
+    format!("see whether it runs: docker --host {way} version")
 }
 
 fn endpoint(flavor: Flavor, host: &Host) -> Endpoint {
@@ -173,22 +236,14 @@ fn nowhere(flavor: Flavor, looked: &[PathBuf]) -> String {
     format!("no socket of {} at {}", flavor.title(), looked.join(", "))
 }
 
-fn socket(flavor: Flavor, host: &Host) -> Result<PathBuf, Absence> {
+fn way(flavor: Flavor, host: &Host) -> Result<Way, Absence> {
     match endpoint(flavor, host) {
-        Endpoint::Socket(path) => Ok(path),
-        Endpoint::Service { program } => service::ensure(host, &program).map_err(Absence::Unusable),
-        Endpoint::Remote(address) => {
-            let address = agentkernel_model::text::printable(&address).to_string();
-            Err(Absence::Unusable(elsewhere(&format!("the engine at '{address}'"))))
+        Endpoint::Socket(path) => Ok(Way::Socket(path)),
+        Endpoint::Service { program } => {
+            service::ensure(host, &program).map(Way::Socket).map_err(Absence::Unusable)
         }
+        Endpoint::Remote(remote) => Way::to(remote, host).map_err(Absence::Unusable),
+        Endpoint::Refused(refused) => Err(Absence::Unusable(dial::refused(refused))),
         Endpoint::Nowhere { looked } => Err(Absence::NotThere(nowhere(flavor, &looked))),
     }
-}
-
-fn elsewhere(what: &str) -> Error {
-    Error::new(
-        Kind::Unavailable,
-        format!("{what} is not on this machine, or runs in a virtual machine: it cannot share this machine's files"),
-    )
-    .with_hint("use an engine of this machine: unset DOCKER_HOST or CONTAINER_HOST, or name another context")
 }

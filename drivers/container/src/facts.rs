@@ -1,16 +1,20 @@
 //! What an engine says of itself, asked once and remembered for as long as it is the same engine.
 
+use crate::dial::Way;
 use agentkernel_model::{Error, Kind, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     collections::HashMap,
+    fmt::Display,
     fs,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::{fs::MetadataExt as _, net::UnixStream},
     path::Path,
+    thread,
     time::Duration,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long an engine may take for an answer about itself: Podman on a busy machine takes seconds.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -39,6 +43,12 @@ pub(crate) struct Facts {
     pub(crate) cgroup_version: String,
     /// Its kernel is this machine's.
     pub(crate) local: bool,
+    /// Its processors, as the kernel there calls them.
+    pub(crate) architecture: String,
+    /// The kind of system that its containers are of.
+    pub(crate) system: String,
+    /// The memory of its machine, in bytes; 0 when it does not say.
+    pub(crate) memory: u64,
 }
 
 /// Tells a file from every other one, and from itself when it was made again.
@@ -61,16 +71,19 @@ impl Stamp {
 /// another socket, or the same one of systemd's and another file with its process id beside it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
-    path: String,
-    socket: Stamp,
+    place: String,
+    /// Of an engine of this machine.
+    socket: Option<Stamp>,
     process: Option<Stamp>,
 }
 
 impl Identity {
-    fn of(socket: &Path) -> Option<Self> {
+    fn of(way: &Way) -> Option<Self> {
+        let place = way.to_string();
+        let Some(socket) = way.socket() else { return Some(Self { place, socket: None, process: None }) };
         Some(Self {
-            path: socket.display().to_string(),
-            socket: Stamp::of(socket)?,
+            place,
+            socket: Some(Stamp::of(socket)?),
             process: Stamp::of(&socket.with_extension("pid")),
         })
     }
@@ -84,35 +97,36 @@ struct Remembered {
     facts: Facts,
 }
 
-/// The facts of the engine at `socket`, from `memory` where they are of this very engine: it is asked one short question,
-/// because behind a socket that systemd keeps there may be another program than before. Blocks.
+/// The facts of the engine that `way` leads to, from `memory` where they are of this very engine: it is asked one short
+/// question, because behind a socket that systemd keeps there may be another program than before. One on another machine is
+/// always asked. Blocks.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] when it does not answer; [`Kind::Denied`] when this user may not ask.
-pub(crate) fn of(socket: &Path, memory: &Path) -> Result<Facts> {
-    if let Some(known) = known(socket, memory) {
+pub(crate) fn of(way: &Way, memory: &Path) -> Result<Facts> {
+    if let Some(known) = known(way, memory).filter(|_| way.socket().is_some()) {
         // That it does not answer is told by whatever is wanted of it next.
-        let same = server(socket).is_none_or(|server| server == known.server);
+        let same = server(way).is_none_or(|server| server == known.server);
         if same {
             return Ok(known.facts);
         }
     }
-    let identity = Identity::of(socket);
-    let (facts, server) = ask(socket)?;
+    let identity = Identity::of(way);
+    let (facts, server) = ask(way)?;
     if let Some(identity) = identity {
         remember(memory, &Remembered { identity, server, facts: facts.clone() });
     }
     Ok(facts)
 }
 
-/// What is remembered of the engine at `socket`, for what runs already: nothing is asked and nobody is waited for.
-pub(crate) fn remembered(socket: &Path, memory: &Path) -> Option<Facts> {
-    known(socket, memory).map(|known| known.facts)
+/// What is remembered of the engine that `way` leads to, for what runs already: nothing is asked and nobody is waited for.
+pub(crate) fn remembered(way: &Way, memory: &Path) -> Option<Facts> {
+    known(way, memory).map(|known| known.facts)
 }
 
-fn known(socket: &Path, memory: &Path) -> Option<Remembered> {
+fn known(way: &Way, memory: &Path) -> Option<Remembered> {
     let known: Remembered = serde_json::from_slice(&fs::read(memory).ok()?).ok()?;
-    (Some(&known.identity) == Identity::of(socket).as_ref()).then_some(known)
+    (Some(&known.identity) == Identity::of(way).as_ref()).then_some(known)
 }
 
 /// What cannot be written is asked again the next time.
@@ -126,9 +140,8 @@ fn remember(memory: &Path, value: &Remembered) {
     }
 }
 
-fn ask(socket: &Path) -> Result<(Facts, String)> {
-    let (version, server): (Value, String) = get(socket, "/version")?;
-    let (info, _): (Value, String) = get(socket, "/info")?;
+fn ask(way: &Way) -> Result<(Facts, String)> {
+    let ((version, server), info) = answers(way)?;
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let yes = |key: &str| info[key].as_bool().unwrap_or(false);
     let options: Vec<&str> =
@@ -151,9 +164,28 @@ fn ask(socket: &Path) -> Result<(Facts, String)> {
         runtimes: info["Runtimes"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect(),
         default_runtime: default_runtime(&info),
         cgroup_version,
+        architecture: text(&info, "Architecture"),
+        system: text(&info, "OSType"),
+        memory: info["MemTotal"].as_u64().unwrap_or(0),
         local: same("KernelVersion", system.release()) && same("Name", system.nodename()),
     };
     Ok((facts, server))
+}
+
+/// What it says of its version, with the head of that answer, and of its machine.
+fn answers(way: &Way) -> Result<((Value, String), Value)> {
+    if way.socket().is_some() {
+        let version = get(way, "/version")?;
+        return Ok((version, get(way, "/info")?.0));
+    }
+    // A way over ssh takes a while: both at once.
+    thread::scope(|scope| {
+        let version = scope.spawn(|| get(way, "/version"));
+        let info = get(way, "/info");
+        let version =
+            version.join().map_err(|_| Error::internal("a question to the engine ended early"))??;
+        Ok((version, info?.0))
+    })
 }
 
 /// Podman names its runtimes nowhere in Docker's form of the answer: then it is one of those that share the kernel.
@@ -165,8 +197,8 @@ fn default_runtime(info: &Value) -> String {
 ///
 /// # Errors
 /// As [`of`], and when it has no such container.
-pub(crate) fn labels(socket: &Path, container: &str) -> Result<HashMap<String, String>> {
-    let (seen, _): (Value, String) = get(socket, &format!("/containers/{container}/json"))?;
+pub(crate) fn labels(way: &Way, container: &str) -> Result<HashMap<String, String>> {
+    let (seen, _): (Value, String) = get(way, &format!("/containers/{container}/json"))?;
     let labels = seen["Config"]["Labels"].as_object().into_iter().flatten();
     Ok(labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
 }
@@ -179,20 +211,30 @@ fn parse_api(text: &str) -> (usize, usize) {
 
 /// One question over a connection of its own, without the event loop: capabilities are asked for where none runs. Beside
 /// the answer, what its head says of the program that answers.
-fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<(T, String)> {
-    let answer = exchange(socket, path, ANSWER).map_err(|e| unreachable(socket, e))?;
-    let broken = || {
-        Error::new(Kind::Unavailable, format!("what listens on {} is no container engine", socket.display()))
-    };
+fn get<T: DeserializeOwned>(way: &Way, path: &str) -> Result<(T, String)> {
+    let answer = exchange(way, path, ANSWER).map_err(|e| unreachable(way, e))?;
+    let broken = || Error::new(Kind::Unavailable, format!("what listens on {way} is no container engine"));
     let (head, body) = split(&answer).ok_or_else(broken)?;
     let body = serde_json::from_slice(body).map_err(|e| broken().with_source(e))?;
     Ok((body, program(head)))
 }
 
 /// What the engine says of its program and version when it is asked nothing else.
-fn server(socket: &Path) -> Option<String> {
-    let answer = exchange(socket, "/_ping", PING).ok()?;
+fn server(way: &Way) -> Option<String> {
+    let answer = exchange(way, "/_ping", PING).ok()?;
     split(&answer).map(|(head, _)| program(head))
+}
+
+/// Whether the engine that `way` leads to answers at all.
+///
+/// # Errors
+/// Why it does not.
+pub(crate) async fn ping(way: &Way) -> Result<()> {
+    let answer = tokio::time::timeout(PING, talk(way, "/_ping")).await;
+    let answer =
+        answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|e| unreachable(way, e))?;
+    let broken = || Error::new(Kind::Unavailable, format!("what listens on {way} is no container engine"));
+    split(&answer).map(drop).ok_or_else(broken)
 }
 
 /// Head and body of an answer that is a success.
@@ -216,24 +258,63 @@ fn program(head: &[u8]) -> String {
     own.join(", ")
 }
 
-/// HTTP/1.0, so that the body ends with the connection.
-fn exchange(socket: &Path, path: &str, patience: Duration) -> std::io::Result<Vec<u8>> {
+fn exchange(way: &Way, path: &str, patience: Duration) -> io::Result<Vec<u8>> {
+    match way.socket() {
+        Some(socket) => exchange_here(socket, path, patience),
+        None => exchange_there(way, path, patience),
+    }
+}
+
+/// HTTP/1.0, so that the body ends with the connection; in one piece: a server may answer, and close, once it has seen the
+/// first.
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+}
+
+fn exchange_here(socket: &Path, path: &str, patience: Duration) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    // In one piece: a server may answer, and close, once it has seen the first.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request(path).as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
     Ok(answer)
 }
 
-/// The error of a socket that cannot be talked to.
-pub(crate) fn unreachable(socket: &Path, source: std::io::Error) -> Error {
-    let place = socket.display();
+/// On a thread with an event loop of its own: whoever asks may be on one that must not be used to wait.
+fn exchange_there(way: &Way, path: &str, patience: Duration) -> io::Result<Vec<u8>> {
+    let ask = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let answer = runtime.block_on(async { tokio::time::timeout(patience, talk(way, path)).await });
+        answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    };
+    let asked = thread::scope(|scope| scope.spawn(ask).join());
+    asked.unwrap_or_else(|_| Err(io::Error::other("the question ended early")))
+}
+
+async fn talk(way: &Way, path: &str) -> io::Result<Vec<u8>> {
+    let mut stream = way.dial().await?;
+    let mut answer = Vec::new();
+    let asked = stream.write_all(request(path).as_bytes()).await;
+    let heard = match asked {
+        Ok(()) => (&mut stream).take(MAX_ANSWER).read_to_end(&mut answer).await.map(drop),
+        Err(e) => Err(e),
+    };
+    if answer.is_empty() {
+        // ssh says it better than the end of its output does.
+        if let Some(why) = stream.complaint().await {
+            return Err(io::Error::other(why));
+        }
+        heard?;
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without an answer"));
+    }
+    heard.map(|()| answer)
+}
+
+/// The error of an engine that cannot be talked to.
+pub(crate) fn unreachable(place: &impl Display, source: io::Error) -> Error {
     match source.kind() {
-        std::io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied => {
             Error::new(Kind::Denied, format!("you may not use the engine at {place}"))
                 .with_hint("whoever may use it is root on this machine; see docs/containers.md")
         }

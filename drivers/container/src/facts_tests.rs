@@ -1,6 +1,10 @@
 use super::*;
 use std::{os::unix::net::UnixListener, thread};
 
+fn way(socket: &Path) -> Way {
+    Way::Socket(socket.to_owned())
+}
+
 /// Answers one request after the other with `answers`, as an HTTP/1.0 server.
 fn serve(dir: &Path, answers: &[&str]) -> (std::path::PathBuf, thread::JoinHandle<()>) {
     let socket = dir.join("engine.sock");
@@ -32,18 +36,18 @@ fn facts_are_asked_once_and_limits_of_rootless_v1_are_not_believed() {
         "KernelVersion":"another","Name":"there"}"#;
     let (socket, served) = serve(dir.path(), &[r#"{"Version":"4.3.1","ApiVersion":"1.41"}"#, info]);
     let memory = dir.path().join("memory/docker.json");
-    let facts = of(&socket, &memory).unwrap();
+    let facts = of(&way(&socket), &memory).unwrap();
     served.join().unwrap();
     assert_eq!(facts.api, (1, 41));
     assert!(facts.rootless && !facts.remapped && !facts.local);
     assert!(!facts.limits_memory && !facts.limits_pids && !facts.limits_cpus);
     assert_eq!(facts.runtimes, ["runc", "runsc"]);
     // Nobody answers any more.
-    assert_eq!(of(&socket, &memory).unwrap(), facts);
+    assert_eq!(of(&way(&socket), &memory).unwrap(), facts);
     fs::remove_file(&socket).unwrap();
     let _other = UnixListener::bind(&socket).unwrap();
     fs::remove_file(&socket).unwrap();
-    assert_eq!(of(&socket, &memory).unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(of(&way(&socket), &memory).unwrap_err().kind(), Kind::Unavailable);
 }
 
 /// Answers of an engine of that version.
@@ -63,13 +67,17 @@ fn another_engine_behind_the_same_socket_is_asked_again() {
     let later = old.replace("Date: now", "Date: later").replace("Server:", "server:");
     let answers = [&old_version, &old, &later, &new, &new_version, &new, &new];
     let (socket, served) = serve(dir.path(), &answers.map(String::as_str));
-    assert_eq!(of(&socket, &memory).unwrap().version, "20.10.1");
-    assert_eq!(of(&socket, &memory).unwrap().version, "20.10.1", "the same program");
-    assert_eq!(remembered(&socket, &memory).unwrap().version, "20.10.1");
-    assert_eq!(of(&socket, &memory).unwrap().version, "28.0.0", "the socket is the same, the program is not");
-    assert_eq!(of(&socket, &memory).unwrap().version, "28.0.0");
+    assert_eq!(of(&way(&socket), &memory).unwrap().version, "20.10.1");
+    assert_eq!(of(&way(&socket), &memory).unwrap().version, "20.10.1", "the same program");
+    assert_eq!(remembered(&way(&socket), &memory).unwrap().version, "20.10.1");
+    assert_eq!(
+        of(&way(&socket), &memory).unwrap().version,
+        "28.0.0",
+        "the socket is the same, the program is not"
+    );
+    assert_eq!(of(&way(&socket), &memory).unwrap().version, "28.0.0");
     served.join().unwrap();
-    assert_eq!(of(&socket, &memory).unwrap().version, "28.0.0", "it does not answer");
+    assert_eq!(of(&way(&socket), &memory).unwrap().version, "28.0.0", "it does not answer");
 }
 
 #[test]
@@ -79,12 +87,12 @@ fn an_engine_that_was_started_again_is_asked_again() {
     let [version, info] = engine("20.10.1");
     let answers = [&version, &info, &version, &info];
     let (socket, served) = serve(dir.path(), &answers.map(String::as_str));
-    of(&socket, &memory).unwrap();
-    assert!(remembered(&socket, &memory).is_some());
+    of(&way(&socket), &memory).unwrap();
+    assert!(remembered(&way(&socket), &memory).is_some());
     fs::write(socket.with_extension("pid"), "1").unwrap();
-    assert!(remembered(&socket, &memory).is_none(), "another process");
-    of(&socket, &memory).unwrap();
-    assert!(remembered(&socket, &memory).is_some());
+    assert!(remembered(&way(&socket), &memory).is_none(), "another process");
+    of(&way(&socket), &memory).unwrap();
+    assert!(remembered(&way(&socket), &memory).is_some());
     served.join().unwrap();
 }
 
@@ -92,7 +100,7 @@ fn an_engine_that_was_started_again_is_asked_again() {
 fn what_is_no_engine_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, served) = serve(dir.path(), &["<html>"]);
-    let error = of(&socket, &dir.path().join("memory")).unwrap_err();
+    let error = of(&way(&socket), &dir.path().join("memory")).unwrap_err();
     served.join().unwrap();
     assert!(error.message().contains("no container engine"), "{error}");
 }

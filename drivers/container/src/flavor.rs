@@ -1,5 +1,6 @@
 //! What one engine does otherwise than the other.
 
+use crate::engine::Sight;
 use crate::facts::Facts;
 use crate::mounts::Overlays;
 use agentkernel_model::spec::Lifetime;
@@ -47,7 +48,10 @@ impl Flavor {
     }
 
     /// How this engine shows a directory of the host without writing to it.
-    pub(crate) fn overlays(self, facts: &Facts, uid: u32, lifetime: Lifetime) -> Overlays {
+    pub(crate) fn overlays(self, facts: &Facts, sight: Sight, uid: u32, lifetime: Lifetime) -> Overlays {
+        if sight == Sight::Elsewhere {
+            return Overlays::Copied;
+        }
         // What root's engine writes above a directory, a user cannot remove.
         if uid != 0 && !facts.rootless {
             return Overlays::Copied;

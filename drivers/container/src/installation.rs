@@ -38,6 +38,8 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 pub(crate) struct Installation {
     /// The link that is mounted.
     pub(crate) source: PathBuf,
+    /// What it links to, whose name tells one build from another.
+    pub(crate) build: PathBuf,
     is_static: bool,
     /// Locked for as long as this process lives, so that [`sweep`] leaves what its containers run from.
     _lease: Arc<OwnedFd>,
@@ -87,7 +89,7 @@ impl Installation {
             symlink(&key, &fresh).and_then(|()| fs::rename(&fresh, &source)).map_err(failed)?;
         }
         let is_static = !place.join(INTERPRETER).exists();
-        Ok(Self { source, is_static, _lease: Arc::new(lease) })
+        Ok(Self { source, build: place, is_static, _lease: Arc::new(lease) })
     }
 }
 

@@ -127,14 +127,14 @@ pub(crate) enum Found {
 ///
 /// # Errors
 /// Those of an engine that cannot be asked.
-pub(crate) async fn find(engine: &Engine, id: SandboxId, owner: &str) -> Result<Found> {
+pub(crate) async fn find(engine: &Engine, id: SandboxId) -> Result<Found> {
     let labels = match engine.docker.inspect_container(&plan::name(id), None).await {
         Ok(seen) => seen.config.and_then(|config| config.labels).unwrap_or_default(),
         Err(e) if fault::is_missing(&e) => return Ok(Found::Nothing),
         // Podman has states that bollard does not know.
         Err(Unreadable::JsonDataError { .. }) => {
-            let (socket, name) = (engine.socket.clone(), plan::name(id));
-            match tokio::task::spawn_blocking(move || facts::labels(&socket, &name)).await {
+            let (way, name) = (engine.way.clone(), plan::name(id));
+            match tokio::task::spawn_blocking(move || facts::labels(&way, &name)).await {
                 Ok(Ok(labels)) => labels,
                 // It went meanwhile.
                 _ => return Ok(Found::Nothing),
@@ -143,7 +143,7 @@ pub(crate) async fn find(engine: &Engine, id: SandboxId, owner: &str) -> Result<
         Err(e) => return Err(fault::failed("look for the container", e)),
     };
     let says = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
-    let ours = says(plan::LABEL, &id.to_string()) && says(plan::OWNER_LABEL, owner);
+    let ours = says(plan::LABEL, &id.to_string()) && says(plan::OWNER_LABEL, &engine.owner);
     Ok(if ours { Found::Ours } else { Found::Foreign })
 }
 

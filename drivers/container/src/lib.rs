@@ -1,6 +1,7 @@
 //! Docker and Podman, over the API of their sockets; Apple's `container`, over its command line.
 //!
-//! Where to look: `endpoint` finds the engine, `facts` asks what it can do, `plan` and `mounts` say what a sandbox is in
+//! Where to look: `endpoint` finds the engine, `remote` reads addresses of other machines, `dial` connects, `facts` asks what
+//! it can do, `delivery` brings the agent to an engine that does not see this machine's files, `plan` and `mounts` say what a sandbox is in
 //! the engine's words, `image` brings its root there, `launch` starts it and waits for its agent, `once` is the short
 //! road. From then on commands and files go through the agent of the guest crate, not through the engine.
 //! `apple` is apart: it shares the images and the places on this machine, and is all that there is on macOS.
@@ -10,6 +11,10 @@
 mod apple;
 #[cfg(target_os = "linux")]
 mod backend;
+#[cfg(target_os = "linux")]
+mod delivery;
+#[cfg(target_os = "linux")]
+mod dial;
 #[cfg(target_os = "linux")]
 mod endpoint;
 #[cfg(target_os = "linux")]
@@ -39,6 +44,8 @@ mod plan;
 #[cfg(target_os = "linux")]
 mod probe;
 #[cfg(target_os = "linux")]
+mod remote;
+#[cfg(target_os = "linux")]
 mod sandbox;
 #[cfg(target_os = "linux")]
 mod seccomp;
@@ -46,6 +53,8 @@ mod seccomp;
 mod service;
 #[cfg(target_os = "linux")]
 mod stream;
+#[cfg(target_os = "linux")]
+mod tls;
 #[cfg(target_os = "linux")]
 mod volumes;
 #[cfg(target_os = "linux")]

@@ -1,12 +1,17 @@
 //! What of this machine a container shows.
 
-use crate::plan::{self, Materials};
-use agentkernel_backend::rootfs::Layer;
+use crate::{
+    dial::Way,
+    plan::{self, AgentFiles, Materials},
+};
+use agentkernel_backend::{Graft, rootfs::Layer};
 use agentkernel_guest::agent::{self, Road};
 use agentkernel_model::{
     Error, Kind, Result,
     mount::{Access, Workspace},
+    path::GuestPath,
     policy::RootAccess,
+    spec::SandboxSpec,
 };
 use bollard::models::{
     Mount, MountBindOptions, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
@@ -50,7 +55,11 @@ pub(crate) fn all(materials: &Materials<'_>) -> Result<Mounted> {
     let spec = materials.inputs.admitted.spec();
     let mut made = Mounted::default();
     let own = agent::DIRECTORY;
-    made.bind(&materials.installation.source, &format!("{own}/bin"), Access::ReadOnly)?;
+    let bin = format!("{own}/bin");
+    match materials.agent_files {
+        AgentFiles::Directory(directory) => made.bind(directory, &bin, Access::ReadOnly)?,
+        AgentFiles::Volume(volume) => made.named_volume(volume, &bin),
+    }
     if materials.road == Road::Socket {
         made.bind(&materials.place.keeper(), &format!("{own}/keeper"), Access::ReadOnly)?;
     }
@@ -80,8 +89,33 @@ pub(crate) fn all(materials: &Materials<'_>) -> Result<Mounted> {
         check_source(&mount.source)?;
         made.bind(&mount.source, mount.target.as_str(), mount.access)?;
     }
-    made.files(materials, writable)?;
+    if matches!(materials.agent_files, AgentFiles::Directory(_)) {
+        made.files(materials, writable)?;
+    }
     Ok(made)
+}
+
+/// Whether all that is to be mounted can be, on an engine that does not see this machine's files.
+///
+/// # Errors
+/// [`Kind::Unsupported`] for an image that is made of them.
+pub(crate) fn check_elsewhere(grafts: &[Graft], place: &Way) -> Result<()> {
+    match grafts {
+        [] => Ok(()),
+        _ => Err(Error::new(
+            Kind::Unsupported,
+            format!(
+                "the image 'host' is made of this machine's files, which the engine at {place} does not see"
+            ),
+        )
+        .with_hint("name an image, such as --image debian:12")),
+    }
+}
+
+/// Generated files that an engine elsewhere cannot be given: `None` when all can.
+pub(crate) fn undeliverable(spec: &SandboxSpec) -> Option<&GuestPath> {
+    let root = spec.policy.root;
+    spec.files.iter().map(|file| &file.target).find(|target| is_mounted(target.as_str(), root))
 }
 
 /// Whether `path` is to be mounted, or else written by the agent.
@@ -102,6 +136,18 @@ impl Mounted {
             ..Mount::default()
         });
         Ok(())
+    }
+
+    /// A volume that exists, read-only.
+    fn named_volume(&mut self, name: &str, target: &str) {
+        self.mounts.push(Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(name.to_owned()),
+            target: Some(target.to_owned()),
+            read_only: Some(true),
+            volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+            ..Mount::default()
+        });
     }
 
     /// The directory `source` with a layer of the sandbox's own above it.

@@ -150,6 +150,35 @@ pub(crate) fn owner_mark(host: &Host) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The same on an engine that other machines use as well, where the name of a directory tells nothing: it is made up once,
+/// and kept in the data directory.
+///
+/// # Errors
+/// When it cannot be kept.
+#[cfg(target_os = "linux")]
+pub(crate) fn owner_mark_elsewhere(host: &Host) -> Result<String> {
+    use std::io::Write as _;
+    let dir = host.data.join("engines");
+    let path = dir.join("owner");
+    let is_mark = |text: &String| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let kept = || fs::read_to_string(&path).ok().filter(is_mark);
+    if let Some(mark) = kept() {
+        return Ok(mark);
+    }
+    let failed = |e: std::io::Error| Error::io(format!("cannot write {}", path.display()), e);
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|e| Error::internal("there is no randomness").with_source(e))?;
+    let mark: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::create_dir_all(&dir).map_err(failed)?;
+    let mut fresh = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
+    fresh.write_all(mark.as_bytes()).map_err(failed)?;
+    match fresh.persist_noclobber(&path) {
+        Ok(_) => Ok(mark),
+        // Somebody else was faster.
+        Err(e) => kept().ok_or_else(|| failed(e.error)),
+    }
+}
+
 #[cfg(test)]
 #[path = "places_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! A sandbox as the engine is asked for it: every wall that the policy wants, as fields of one request.
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, Sight},
     facts::Facts,
     flavor::Flavor,
     installation::Installation,
@@ -10,7 +10,7 @@ use crate::{
     stream,
 };
 use agentkernel_archive::Ownership;
-use agentkernel_backend::CreateInputs;
+use agentkernel_backend::{CreateInputs, gateway::RESOLVER};
 use agentkernel_guest::{
     agent::{self, Road},
     walls::{Confinement, HostFiles},
@@ -29,7 +29,7 @@ use bollard::models::{
     HostConfigLogConfig, ResourcesUlimits,
 };
 use rustix::process::Resource;
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 /// The label of everything that belongs to a sandbox: its id.
 pub(crate) const LABEL: &str = "sh.agentkernel.sandbox";
@@ -58,8 +58,20 @@ pub(crate) fn name(id: SandboxId) -> String {
 
 /// How a sandbox's agent and its keeper reach each other.
 pub(crate) fn road(engine: &Engine, spec: &SandboxSpec) -> Road {
-    let runtime = spec.runtime.as_ref().map_or(engine.facts.default_runtime.as_str(), |name| name.as_str());
-    if stream::shares_kernel(runtime) { Road::Socket } else { Road::Streams }
+    let local = engine.sight == Sight::Here && stream::shares_kernel(runtime(engine, spec));
+    if local { Road::Socket } else { Road::Streams }
+}
+
+/// The runtime that `spec` gets.
+pub(crate) fn runtime<'a>(engine: &'a Engine, spec: &'a SandboxSpec) -> &'a str {
+    spec.runtime.as_ref().map_or(engine.facts.default_runtime.as_str(), |name| name.as_str())
+}
+
+/// Where a container has the agent's files from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AgentFiles<'a> {
+    Directory(&'a Path),
+    Volume(&'a str),
 }
 
 /// What a request is made from.
@@ -72,7 +84,10 @@ pub(crate) struct Materials<'a> {
     pub(crate) owner: String,
     pub(crate) place: &'a Place,
     pub(crate) installation: &'a Installation,
+    pub(crate) agent_files: AgentFiles<'a>,
     pub(crate) road: Road,
+    /// Whether its runtime is Linux itself.
+    pub(crate) shares_kernel: bool,
     /// What goes into the security option `seccomp`.
     pub(crate) seccomp: String,
     pub(crate) overlays: Overlays,
@@ -144,6 +159,8 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
     let (memory, nano_cpus) = (memory(facts, limits), nano_cpus(facts, limits));
     // Rootless engines on cgroup v1 have no group to give a namespace of.
     let cgroupns = !(facts.rootless && facts.cgroup_version == "1");
+    let own_names =
+        matches!(materials.agent_files, AgentFiles::Volume(_)) && materials.flavor == Flavor::Docker;
     HostConfig {
         network_mode: Some("none".to_owned()),
         // Where only the engine can tell why it ended, it is asked before it forgets.
@@ -152,14 +169,17 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
         cap_add: Some(capabilities(policy.caps, &policy.network)),
         security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", materials.seccomp)]),
         readonly_rootfs: Some(policy.root == RootAccess::ReadOnly),
-        tmpfs: Some(tmpfs(policy, spec.lifetime)),
+        tmpfs: Some(tmpfs(materials, policy, spec.lifetime)),
+        // Where the files that say so cannot be mounted.
+        dns: own_names.then(|| vec![RESOLVER.to_string()]),
+        dns_options: own_names.then(|| ["timeout:5", "attempts:2"].map(str::to_owned).to_vec()),
         memory,
         // No swap beside it.
         memory_swap: memory,
         nano_cpus,
         pids_limit: limits
             .pids
-            .filter(|_| facts.limits_pids && materials.road == Road::Socket)
+            .filter(|_| facts.limits_pids && materials.shares_kernel)
             .map(|pids| i64::from(pids.value()) + 1),
         ulimits: Some(ulimits(materials.flavor)),
         ipc_mode: Some("private".to_owned()),
@@ -224,9 +244,15 @@ fn capabilities(caps: CapSet, network: &Network) -> Vec<String> {
 
 /// In-memory file systems are bounded by the memory limit, which their pages count against where it is enforced; without
 /// a limit by a quarter of the machine's memory, so that none of them can fill it.
-fn tmpfs(policy: &EffectivePolicy, lifetime: Lifetime) -> HashMap<String, String> {
-    let info = rustix::system::sysinfo();
-    let quarter = (info.totalram.saturating_mul(u64::from(info.mem_unit)) / 4).max(64 << 20);
+fn tmpfs(materials: &Materials<'_>, policy: &EffectivePolicy, lifetime: Lifetime) -> HashMap<String, String> {
+    let memory = match (materials.agent_files, materials.facts.memory) {
+        (AgentFiles::Volume(_), memory) if memory > 0 => memory,
+        _ => {
+            let info = rustix::system::sysinfo();
+            info.totalram.saturating_mul(u64::from(info.mem_unit))
+        }
+    };
+    let quarter = (memory / 4).max(64 << 20);
     let size = policy.limits.memory.map_or(quarter, |limit| limit.value().bytes().min(quarter));
     let options = |mode: &str| format!("rw,exec,nosuid,nodev,size={size},mode={mode}");
     let mut tmpfs = HashMap::from([("/tmp".to_owned(), options("1777"))]);
@@ -264,7 +290,7 @@ pub(crate) fn confinement(spec: &SandboxSpec) -> Confinement {
     }
 }
 
-/// The generated files that the agent puts in place.
+/// The generated files that the agent puts in place. Those that are mounted elsewhere are the engine's own there.
 pub(crate) fn files(inputs: &CreateInputs) -> Vec<agent::NewFile> {
     let root = inputs.admitted.spec().policy.root;
     let files = inputs.rootfs.rootfs.files.iter();

@@ -34,7 +34,8 @@ pub(crate) async fn probe(backend: &Container) -> Health {
     let limits = [("memory", facts.limits_memory), ("cpus", facts.limits_cpus), ("pids", facts.limits_pids)];
     let limits: Vec<&str> = limits.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect();
     let attributes = BTreeMap::from([
-        ("socket".to_owned(), engine.socket.display().to_string()),
+        ("socket".to_owned(), engine.way.to_string()),
+        ("files".to_owned(), if engine.is_elsewhere() { "copied" } else { "shared" }.to_owned()),
         ("version".to_owned(), facts.version.clone()),
         ("rootless".to_owned(), if facts.rootless { "yes" } else { "no" }.to_owned()),
         ("limits".to_owned(), if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }),

@@ -4,7 +4,7 @@
 use crate::{
     engine::Engine,
     fault::{failed, is_missing, status},
-    places::{self, Place},
+    places::Place,
     plan,
 };
 use agentkernel_backend::Host;
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 /// # Errors
 /// When the engine refuses.
 pub(crate) async fn sweep(engine: &Engine, host: &Host) -> Result<()> {
-    let owner = places::owner_mark(host);
+    let owner = &engine.owner;
     let mine = format!("{}={owner}", plan::OWNER_LABEL);
     let filters = HashMap::from([("label", vec![mine.as_str()])]);
     let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
@@ -25,7 +25,7 @@ pub(crate) async fn sweep(engine: &Engine, host: &Host) -> Result<()> {
     let found = found.map_err(|e| failed("list the volumes", e))?;
     for volume in found.volumes.unwrap_or_default() {
         // What a filter means is the engine's: Podman has shown volumes of others for two of them.
-        if volume.labels.get(plan::OWNER_LABEL) != Some(&owner) {
+        if volume.labels.get(plan::OWNER_LABEL) != Some(owner) {
             continue;
         }
         let Some(Ok(id)) = volume.labels.get(plan::LABEL).map(|text| SandboxId::parse(text)) else {
