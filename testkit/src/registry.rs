@@ -3,10 +3,13 @@
 mod push;
 mod server;
 
-use crate::oci::{Image, Layout};
+use crate::{
+    oci::{Image, Layout},
+    origin::{Authority, Certificate},
+};
 use agentkernel_model::{Error, Result};
 use server::Server;
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 /// Registries that the fixtures have images of.
 const MIRRORED: [&str; 2] = ["docker.io", "mcr.microsoft.com"];
@@ -29,21 +32,29 @@ impl Registry {
     pub fn start() -> Result<Self> {
         let place = tempfile::Builder::new().prefix("agentkernel-registry-").tempdir();
         let place = place.map_err(|e| Error::io("cannot make a directory for the registry", e))?;
-        let (config, storage) = (place.path().join("config.yml"), place.path().join("storage"));
-        // JSON is YAML, and quotes paths as they must be. The secret guards uploads between several servers: there is one.
-        let text = serde_json::json!({
-            "version": "0.1",
-            "log": {"level": "info", "accesslog": {"disabled": false}},
-            "storage": {
-                "filesystem": {"rootdirectory": storage},
-                "delete": {"enabled": true},
-                "maintenance": {"uploadpurging": {"enabled": false}},
-            },
-            "http": {"addr": "127.0.0.1:0", "secret": "loopback"},
-        });
-        fs::write(&config, text.to_string())
-            .map_err(|e| Error::io(format!("cannot write '{}'", config.display()), e))?;
-        Ok(Self { server: Server::start(&config)?, place })
+        let server = serve(place.path(), "config", &serde_json::json!({}))?;
+        Ok(Self { server, place })
+    }
+
+    /// Another server of the same images, which speaks TLS with a certificate of `authority` for `names`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn secured(
+        &self,
+        authority: &Authority,
+        names: &[&str],
+        certificate: Certificate,
+    ) -> Result<Secured> {
+        let (chain, key) = authority.pair(names, certificate)?;
+        let kind = format!("{certificate:?}");
+        let write = |what: &str, text: &str| {
+            let path = self.place.path().join(format!("{kind}.{what}"));
+            fs::write(&path, text).map_err(|e| Error::io(format!("cannot write '{}'", path.display()), e))?;
+            Ok::<_, Error>(path)
+        };
+        let tls = serde_json::json!({"certificate": write("crt", &chain)?, "key": write("key", &key)?});
+        Ok(Secured(serve(self.place.path(), &kind, &tls)?))
     }
 
     #[must_use]
@@ -76,9 +87,7 @@ impl Registry {
     /// The text of a `registries.toml` by which pulls from the well-known registries come here and go nowhere else.
     #[must_use]
     pub fn settings(&self) -> String {
-        let mirror =
-            |name: &str| format!("[\"{name}\"]\nmirrors = [\"{}\"]\nmirrors_only = true\n", self.url());
-        MIRRORED.map(mirror).join("\n")
+        settings(&self.url())
     }
 
     /// Writes [`Self::settings`] to `path`, whose directory is made.
@@ -103,6 +112,49 @@ impl Registry {
     pub fn storage(&self) -> std::path::PathBuf {
         self.place.path().join("storage")
     }
+}
+
+/// As [`Registry::settings`], for one that answers at `url`.
+#[must_use]
+pub fn settings(url: &str) -> String {
+    let mirror = |name: &str| format!("[\"{name}\"]\nmirrors = [\"{url}\"]\nmirrors_only = true\n");
+    MIRRORED.map(mirror).join("\n")
+}
+
+/// A server with TLS, of a registry's images. Dropping it ends it.
+#[derive(Debug)]
+pub struct Secured(Server);
+
+impl Secured {
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// The last lines that it wrote, oldest first.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.0.log()
+    }
+}
+
+/// A server of the images in `place`. `tls` holds what its configuration says of that; empty for none.
+fn serve(place: &Path, name: &str, tls: &serde_json::Value) -> Result<Server> {
+    let (config, storage) = (place.join(format!("{name}.yml")), place.join("storage"));
+    // JSON is YAML, and quotes paths as they must be. The secret guards uploads between several servers: one takes any.
+    let text = serde_json::json!({
+        "version": "0.1",
+        "log": {"level": "info", "accesslog": {"disabled": false}},
+        "storage": {
+            "filesystem": {"rootdirectory": storage},
+            "delete": {"enabled": true},
+            "maintenance": {"uploadpurging": {"enabled": false}},
+        },
+        "http": {"addr": "127.0.0.1:0", "secret": "loopback", "tls": tls},
+    });
+    fs::write(&config, text.to_string())
+        .map_err(|e| Error::io(format!("cannot write '{}'", config.display()), e))?;
+    Server::start(&config)
 }
 
 /// Puts `image` into the registry at `url`, such as `http://127.0.0.1:5000`.

@@ -26,6 +26,8 @@ mod cli {
     mod plugins;
     mod policy;
     mod projects;
+    mod proxies;
+    mod registries;
     mod run;
     mod secrets;
     mod secrets_run;

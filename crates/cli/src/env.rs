@@ -7,6 +7,9 @@
 //! | `XDG_CONFIG_HOME` | where `agentkernel/registries.toml` and `agentkernel/gateway.toml` are, else `~/.config` |
 //! | `DOCKER_CONFIG` | the directory of Docker's `config.json`, else `~/.docker`: credentials of registries |
 //! | `REGISTRY_AUTH_FILE` | Podman's file of credentials, else `$XDG_RUNTIME_DIR/containers/auth.json` |
+//! | `HTTPS_PROXY`, else `ALL_PROXY` | the proxy that leads to registries; in small letters too, which are looked at first |
+//! | `NO_PROXY` | which hosts are reached without it; in small letters too |
+//! | `SSL_CERT_FILE`, `SSL_CERT_DIR` | which authorities are believed instead of this machine's (read by rustls-native-certs) |
 //! | `AGENTKERNEL_AUDIT` | `0` or `false`: nothing is written to the audit log |
 //! | `AGENTKERNEL_API_KEY` | a key of `serve`'s callers |
 //! | `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine the backend `docker` uses |
@@ -20,6 +23,7 @@
 //! | `TERM` | no colour when it is `dumb`; reaches a command that has a terminal |
 //! | `LANG`, `LC_ALL`, `TERM`, `TZ` | reach the command with the permissive profile |
 
+use agentkernel_engine::images::Proxies;
 use agentkernel_model::{
     Result,
     command::EnvVar,
@@ -45,6 +49,10 @@ const OF_DRIVERS: [&str; 7] = [
     "DOCKER_TLS_VERIFY",
 ];
 
+/// What names a proxy for https, in the order of curl.
+const PROXIES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
 /// What was read, still as it was written.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Env {
@@ -55,6 +63,7 @@ pub(crate) struct Env {
     pub(crate) docker_config: Option<PathBuf>,
     pub(crate) registry_auth: Option<PathBuf>,
     pub(crate) runtime_dir: Option<PathBuf>,
+    pub(crate) proxies: Proxies,
     pub(crate) session_bus: Option<String>,
     pub(crate) path: Vec<PathBuf>,
     pub(crate) no_color: bool,
@@ -82,6 +91,7 @@ impl Env {
             docker_config: absolute("DOCKER_CONFIG"),
             registry_auth: absolute("REGISTRY_AUTH_FILE"),
             runtime_dir: absolute("XDG_RUNTIME_DIR"),
+            proxies: proxies(),
             session_bus: env::var("DBUS_SESSION_BUS_ADDRESS").ok(),
             path: env::split_paths(&path).filter(|p| Path::is_absolute(p)).collect(),
             no_color: env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
@@ -96,6 +106,16 @@ impl Env {
                 .collect(),
         }
     }
+}
+
+/// Empty variables are as good as none. What is no text is no proxy, and is told so where one is needed.
+fn proxies() -> Proxies {
+    let first = |names: &[&'static str]| {
+        let set = names.iter().filter_map(|name| Some((*name, env::var_os(name).filter(|v| !v.is_empty())?)));
+        set.map(|(name, value)| (name, value.to_string_lossy().into_owned())).next()
+    };
+    let exempt = first(&NO_PROXY).map(|(_, value)| value).unwrap_or_default();
+    first(&PROXIES).map_or_else(Proxies::default, |(name, value)| Proxies::new(name, value, &exempt))
 }
 
 /// The key of a server's callers.

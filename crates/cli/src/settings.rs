@@ -94,6 +94,7 @@ fn image_places(env: &Env, home: Option<&Path>) -> ImagePlaces {
         registries: of_config(env, home, "registries.toml"),
         docker_config: below(&env.docker_config, ".docker").map(|dir| dir.join("config.json")),
         containers_auth: env.registry_auth.clone().or_else(runtime_auth),
+        proxies: env.proxies.clone(),
     }
 }
 

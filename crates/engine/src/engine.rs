@@ -419,7 +419,7 @@ impl Engine {
     /// # Errors
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound), `Unavailable`; `Invalid` for more than `limit` bytes.
     pub fn download(&self, url: &str, limit: usize) -> Result<Vec<u8>> {
-        agentkernel_image::fetch(url, limit as u64)
+        agentkernel_image::fetch(url, limit as u64, &self.places.proxies)
     }
 
     /// Whether a person trusts `file` with this content.

@@ -19,16 +19,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use agentkernel_image::{LayerState, Progress, Silent};
+pub use agentkernel_image::{LayerState, Progress, Proxies, Silent};
 
-/// How long a registry may take to answer at all, for an image that somebody named.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The same for an image that was only detected: the built-in one takes its place.
+/// How long a registry may take to begin an answer, for an image that was only detected: the built-in one takes its place.
 const DETECTED_PATIENCE: Duration = Duration::from_secs(2);
 /// For how long a registry that could not be reached is not asked again for a detected image.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(300);
 
-/// Where a user's settings and credentials of registries are.
+/// Where a user's settings and credentials of registries are, and what leads to registries.
 #[derive(Debug, Clone, Default)]
 pub struct ImagePlaces {
     /// `registries.toml` of agentkernel's own configuration.
@@ -37,6 +35,7 @@ pub struct ImagePlaces {
     pub docker_config: Option<PathBuf>,
     /// Podman's `auth.json`.
     pub containers_auth: Option<PathBuf>,
+    pub proxies: Proxies,
 }
 
 /// Who chose an image.
@@ -108,8 +107,10 @@ fn fetch(
     progress: &dyn Progress,
 ) -> Result<()> {
     let patience = match origin {
-        Origin::Named | Origin::Found => PATIENCE,
-        Origin::Detected { .. } => DETECTED_PATIENCE,
+        Origin::Named | Origin::Found => Patience::default(),
+        Origin::Detected { .. } => {
+            Patience { connect: DETECTED_PATIENCE, answer: DETECTED_PATIENCE, ..Patience::default() }
+        }
     };
     let mark = Unreachable::of(engine, reference.registry());
     if matches!(origin, Origin::Detected { .. }) && mark.is_fresh() {
@@ -175,19 +176,20 @@ pub(crate) fn user(engine: &Engine, image: &ImageRef, name: &str) -> Result<User
 
 pub(crate) fn pull(engine: &Engine, reference: &Reference, progress: &dyn Progress) -> Result<Pulled> {
     directories::ensure(&engine.host)?;
-    let options = options(engine, settings(engine)?, PATIENCE);
+    let options = options(engine, settings(engine)?, Patience::default());
     let pulled = engine.images().pull(reference, &options, progress)?;
     Unreachable::of(engine, reference.registry()).clear();
     Ok(pulled)
 }
 
-fn options(engine: &Engine, registries: Registries, connect: Duration) -> PullOptions {
+fn options(engine: &Engine, registries: Registries, patience: Patience) -> PullOptions {
     PullOptions {
         registries,
         docker_config: engine.places.docker_config.clone(),
         containers_auth: engine.places.containers_auth.clone(),
         helper_path: engine.facts.path.clone(),
-        patience: Patience { connect, ..Patience::default() },
+        proxies: engine.places.proxies.clone(),
+        patience,
         ..PullOptions::default()
     }
 }

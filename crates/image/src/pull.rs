@@ -8,6 +8,7 @@ use crate::{
     manifest::Descriptor,
     platform::{self, Platform},
     progress::{LayerState, Progress},
+    proxies::Proxies,
     registries::Registries,
     registry::{Client, Fetched, Partial, Patience as Strangers, Remote, Surroundings},
     store::{Image, Images, NewImage, about},
@@ -37,6 +38,7 @@ pub struct PullOptions {
     pub containers_auth: Option<PathBuf>,
     /// Where credential helpers may be: the caller's PATH, split.
     pub helper_path: Vec<PathBuf>,
+    pub proxies: Proxies,
     pub patience: Patience,
 }
 
@@ -45,6 +47,8 @@ pub struct PullOptions {
 pub struct Patience {
     /// For a connection, the look-up of its name and TLS included. An image that nobody named deserves 2 s.
     pub connect: Duration,
+    /// For an answer to begin, the connection included.
+    pub answer: Duration,
     /// Without a byte.
     pub idle: Duration,
     /// Before the first repetition; each next one waits twice as long, up to 10 s, and all together 3 minutes.
@@ -83,6 +87,7 @@ impl Default for PullOptions {
             docker_config: None,
             containers_auth: None,
             helper_path: Vec::new(),
+            proxies: Proxies::default(),
             patience: Patience::default(),
         }
     }
@@ -92,6 +97,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
             idle: Duration::from_secs(30),
             backoff: Duration::from_millis(300),
             helper: Duration::from_secs(60),
@@ -118,17 +124,14 @@ impl Images {
         self.layout.prepare()?;
         // A record that is broken is written anew.
         let before = self.find(reference).unwrap_or_default();
-        let patience = options.patience;
-        let client = Client::new(Strangers {
-            connect: patience.connect,
-            idle: patience.idle,
-            backoff: patience.backoff,
-        })?;
+        let Patience { connect, answer, idle, backoff, helper } = options.patience;
+        let strangers = Strangers { connect, answer, idle, backoff };
+        let client = Client::new(strangers, &options.proxies)?;
         let keyring = Keyring {
             docker_config: options.docker_config.as_deref(),
             containers_auth: options.containers_auth.as_deref(),
             helper_path: &options.helper_path,
-            helper_timeout: patience.helper,
+            helper_timeout: helper,
         };
         let halt = Halt::new();
         // One thread, which is joined with the value: nothing goes on behind the caller's back.

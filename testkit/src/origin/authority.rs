@@ -48,7 +48,28 @@ impl Authority {
         &self.pem
     }
 
+    /// A certificate and its key, both as PEM, for a server that is another program.
+    ///
+    /// # Errors
+    /// When the machine has no randomness.
+    pub fn pair(&self, names: &[&str], certificate: Certificate) -> Result<(String, String)> {
+        let (leaf, key) = self.leaf(names, certificate)?;
+        Ok((leaf.pem(), key.serialize_pem()))
+    }
+
     pub(super) fn server(&self, names: &[&str], certificate: Certificate) -> Result<Arc<ServerConfig>> {
+        let (leaf, key) = self.leaf(names, certificate)?;
+        let chain = vec![leaf.der().clone()];
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
+        let mut config = config.map_err(failed)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    fn leaf(&self, names: &[&str], certificate: Certificate) -> Result<(rcgen::Certificate, KeyPair)> {
         let stranger;
         let issuer = if certificate == Certificate::Stranger {
             stranger = Self::new("somebody")?;
@@ -66,14 +87,8 @@ impl Authority {
             params.not_after = date_time_ymd(2001, 1, 1);
         }
         let key = KeyPair::generate().map_err(failed)?;
-        let chain = vec![params.signed_by(&key, issuer).map_err(failed)?.der().clone()];
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-        let mut config = config.map_err(failed)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        let leaf = params.signed_by(&key, issuer).map_err(failed)?;
+        Ok((leaf, key))
     }
 }
 

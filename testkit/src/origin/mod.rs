@@ -6,7 +6,9 @@
 
 mod authority;
 mod body;
+mod connect;
 mod dns;
+mod front;
 pub mod packages;
 mod record;
 mod routes;
@@ -14,7 +16,9 @@ mod server;
 mod trap;
 
 pub use authority::{Authority, Certificate};
+pub use connect::{Asked, ConnectProxy};
 pub use dns::{Dns, Question};
+pub use front::{Came, Front, Gate};
 pub use packages::Files;
 pub use record::{Record, Seen};
 pub use server::Origin;
@@ -175,6 +179,31 @@ impl Site {
         let _inside = self.handle.enter();
         let listener = bound(address).map_err(|e| Error::io(format!("cannot listen on {address}"), e))?;
         Trap::start(&self.handle, listener)
+    }
+
+    /// A proxy that reaches `routes` (`HOST:PORT`, and where that is) and nothing else. With `wanted`, only for those who send
+    /// that as `Proxy-Authorization`.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn proxy(&self, routes: &[(&str, SocketAddr)], wanted: Option<&str>) -> Result<ConnectProxy> {
+        ConnectProxy::start(&self.handle, self.loopback()?, routes, wanted)
+    }
+
+    /// TLS of this site's authority for `names` before the plain server at `behind`, for those whom `gate` lets in.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn front(&self, names: &[&str], behind: SocketAddr, gate: Gate) -> Result<Front> {
+        let config = self.authority.server(names, Certificate::Right)?;
+        Front::start(&self.handle, self.loopback()?, config, behind, gate)
+    }
+
+    /// A port of this machine's own.
+    fn loopback(&self) -> Result<TcpListener> {
+        let _inside = self.handle.enter();
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        bound(any).map_err(|e| Error::io("cannot listen on a port of loopback", e))
     }
 
     fn lead(&self, names: &[&str], origin: &Origin) {

@@ -34,7 +34,7 @@ fn busybox(env: &TestEnv, reference: &str) -> Image {
     Image::new(reference.parse().unwrap(), &config, &[base, top.finish().unwrap()]).indexed()
 }
 
-fn bench(reference: &str) -> (TestEnv, Registry) {
+pub(super) fn bench(reference: &str) -> (TestEnv, Registry) {
     let env = TestEnv::new();
     let registry = Registry::start().unwrap();
     registry.push(&busybox(&env, reference)).unwrap();

@@ -5,9 +5,10 @@ use super::{
     failure::{Asked, Failure},
     origin::Origin,
 };
+use crate::proxies::{Proxies, Way};
 use agentkernel_model::{Error, Kind, Result};
 use reqwest::{
-    Response, Url,
+    RequestBuilder, Response, Url,
     header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, HeaderValue, LOCATION, RANGE},
     redirect,
 };
@@ -21,6 +22,8 @@ const MAX_REDIRECTS: usize = 5;
 pub(crate) struct Patience {
     /// For a connection, names and TLS included.
     pub(crate) connect: Duration,
+    /// For an answer to begin, with the connection that it may need.
+    pub(crate) answer: Duration,
     /// Without a byte.
     pub(crate) idle: Duration,
     /// Before the first repetition.
@@ -31,6 +34,7 @@ pub(crate) struct Patience {
 pub(crate) struct Client {
     http: reqwest::Client,
     patience: Patience,
+    way: Option<Way>,
 }
 
 /// A request for something of a registry.
@@ -45,22 +49,43 @@ pub(crate) struct Request<'a> {
 
 impl Client {
     /// # Errors
-    /// [`Kind::Internal`] when TLS cannot be set up.
-    pub(crate) fn new(patience: Patience) -> Result<Self> {
-        let http = reqwest::Client::builder()
+    /// [`Kind::Internal`] when TLS cannot be set up, [`Kind::Config`] and [`Kind::Unsupported`] for a proxy that is none.
+    pub(crate) fn new(patience: Patience, proxies: &Proxies) -> Result<Self> {
+        let way = proxies.way()?;
+        let builder = reqwest::Client::builder()
             .user_agent(concat!("agentkernel/", env!("CARGO_PKG_VERSION")))
             // Each redirect is judged here.
             .redirect(redirect::Policy::none())
             .referer(false)
-            // Proxies come from the environment, which is not this crate's to read.
+            // The environment is not this crate's to read: its caller says what it has.
             .no_proxy()
             .dns_resolver(Arc::new(Resolver::default()))
             .connect_timeout(patience.connect)
             .read_timeout(patience.idle)
-            .tls_backend_preconfigured(tls()?)
-            .build()
-            .map_err(|e| Error::internal("cannot set up HTTP").with_source(e))?;
-        Ok(Self { http, patience })
+            .tls_backend_preconfigured(tls()?);
+        let builder = match way.clone() {
+            Some(way) => builder.proxy(reqwest::Proxy::custom(move |target| way.to(target))),
+            None => builder,
+        };
+        let http = builder.build().map_err(|e| Error::internal("cannot set up HTTP").with_source(e))?;
+        Ok(Self { http, patience, way })
+    }
+
+    /// Sends a request of `registry`'s, and waits for the beginning of its answer.
+    pub(crate) async fn send(&self, registry: &str, request: RequestBuilder) -> Result<Response, Failure> {
+        match tokio::time::timeout(self.patience.answer, request.send()).await {
+            Ok(sent) => sent.map_err(|e| self.unanswered(registry, &e)),
+            Err(_) => Err(Failure::silent(registry)),
+        }
+    }
+
+    /// That `error` came in place of an answer of `registry`.
+    fn unanswered(&self, registry: &str, error: &reqwest::Error) -> Failure {
+        let way = error.url().and_then(|url| self.way.as_ref().filter(|way| way.to(url).is_some()));
+        match way {
+            Some(way) => Failure::through(registry, way, error),
+            None => Failure::transport(registry, error),
+        }
     }
 
     pub(crate) const fn patience(&self) -> &Patience {
@@ -94,7 +119,7 @@ impl Client {
             if let Some(authorization) = request.authorization.filter(|_| origin.has(&url)) {
                 building = building.header(AUTHORIZATION, authorization.clone());
             }
-            let response = building.send().await.map_err(|e| Failure::transport(registry, &e))?;
+            let response = self.send(registry, building).await?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return decoded(registry, response);
             }

@@ -1,5 +1,6 @@
 //! What went wrong with a registry, and what may help.
 
+use crate::proxies::Way;
 use agentkernel_model::{Error, Kind, text::printable};
 use reqwest::StatusCode;
 use std::{error, io, time::Duration};
@@ -95,7 +96,7 @@ impl Failure {
             return Self::elsewhere(
                 Error::new(Kind::Unavailable, format!("registry '{registry}' cannot be trusted: {cause}"))
                     .with_hint(
-                        "add the certificate of its authority to those of this machine (ca-certificates)",
+                        "add the certificate of its authority to those of this machine (ca-certificates), or name a file that has it in SSL_CERT_FILE",
                     ),
             );
         }
@@ -106,6 +107,30 @@ impl Failure {
         // Whoever cannot be reached now is not waited for: there may be another place, or an image that is here.
         let remedy = if error.is_connect() { Remedy::Unreachable } else { Remedy::Again(None) };
         Self { error: told, remedy }
+    }
+
+    /// Somebody took the connection and says nothing. As with one who cannot be reached, nobody waits for more of that.
+    pub(crate) fn silent(registry: &str) -> Self {
+        let message = format!("registry '{registry}' does not answer");
+        let error = Error::new(Kind::Unavailable, message)
+            .with_hint("check the network and the registry's name, or try again later")
+            .retry_later();
+        Self { error, remedy: Remedy::Unreachable }
+    }
+
+    /// As [`Self::transport`], where a proxy is in between.
+    pub(crate) fn through(registry: &str, way: &Way, error: &reqwest::Error) -> Self {
+        let told = Self::transport(registry, error);
+        if !error.is_connect() || speaks_bad_tls(error) {
+            return told;
+        }
+        let (proxy, variable) = (way.shown(), way.variable());
+        let cause = cause(error);
+        let message = format!("registry '{registry}' cannot be reached through the proxy {proxy}: {cause}");
+        let error = Error::new(Kind::Unavailable, message)
+            .with_hint(format!("check {variable}, or name the registry in NO_PROXY to go without the proxy"))
+            .retry_later();
+        Self { error, ..told }
     }
 
     /// A registry that asks for a longer wait than anybody wants.
@@ -184,17 +209,15 @@ fn speaks_bad_tls(error: &reqwest::Error) -> bool {
 
 /// What TLS says went wrong, if it was TLS.
 pub(crate) fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
-    let mut cause: Option<&(dyn error::Error + 'static)> = Some(error);
-    while let Some(here) = cause {
+    let mut here: &(dyn error::Error + 'static) = error;
+    loop {
         if let Some(found) = here.downcast_ref::<rustls::Error>() {
             return Some(found);
         }
-        // An error of reading hides what it holds.
-        let held = here.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = held.and_then(|held| held.downcast_ref::<rustls::Error>()) {
-            return Some(found);
-        }
-        cause = here.source();
+        // An error of reading hides what it holds, and that may be another one.
+        here = match here.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(held) => held,
+            None => here.source()?,
+        };
     }
-    None
 }

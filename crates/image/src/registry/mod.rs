@@ -17,5 +17,5 @@ mod token;
 
 pub(crate) use client::{Client, Patience};
 pub(crate) use download::{Partial, remove_leftover};
-pub(crate) use origin::Origin;
+pub(crate) use origin::{Origin, is_loopback};
 pub(crate) use remote::{Fetched, Remote, Surroundings};

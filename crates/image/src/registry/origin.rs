@@ -74,7 +74,8 @@ impl Origin {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether `url` leads to this machine itself.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     // The parser has normalised the host: 127.1 and 0x7f000001 are 127.0.0.1 here.
     let Some(host) = url.host_str() else { return false };
     let host = host.trim_start_matches('[').trim_end_matches(']');

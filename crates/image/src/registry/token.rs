@@ -120,7 +120,7 @@ impl Door<'_> {
         if let Some(Credentials::Password { username, password }) = credentials {
             request = request.header(AUTHORIZATION, self.header("Basic", &basic(username, password))?);
         }
-        request.send().await.map_err(|e| Failure::transport(self.registry, &e))
+        self.client.send(self.registry, request).await
     }
 
     /// As its OAuth 2 has it.
@@ -139,7 +139,7 @@ impl Door<'_> {
         let body = form.query().unwrap_or_default().to_owned();
         let request = self.client.http().post(realm);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        request.send().await.map_err(|e| Failure::transport(self.registry, &e))
+        self.client.send(self.registry, request).await
     }
 
     /// The scope is ours: what a registry asks for in its challenge may be more.

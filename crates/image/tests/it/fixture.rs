@@ -205,6 +205,7 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
 pub(crate) fn options() -> PullOptions {
     let patience = Patience {
         connect: Duration::from_secs(5),
+        answer: Duration::from_secs(10),
         idle: Duration::from_secs(10),
         backoff: Duration::from_millis(2),
         helper: Duration::from_secs(5),

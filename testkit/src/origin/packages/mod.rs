@@ -37,6 +37,14 @@ impl File {
 pub struct Files(BTreeMap<String, File>);
 
 impl Files {
+    /// One file of text at `path`.
+    #[must_use]
+    pub fn one(path: &str, text: &str) -> Self {
+        let mut files = Self::default();
+        files.text(path, "text/plain", text.to_owned());
+        files
+    }
+
     fn text(&mut self, path: &str, kind: &'static str, text: String) {
         self.0.insert(path.to_owned(), File { kind, bytes: text.into_bytes(), names_server: true });
     }
