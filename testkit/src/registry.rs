@@ -2,6 +2,9 @@
 
 mod push;
 mod server;
+mod valve;
+
+pub use valve::Valve;
 
 use crate::{
     oci::{Image, Layout},
@@ -88,6 +91,14 @@ impl Registry {
     #[must_use]
     pub fn settings(&self) -> String {
         settings(&self.url())
+    }
+
+    /// A relay before this registry that lets so many bytes of its answers pass.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn valve(&self, bytes: u64) -> Result<Valve> {
+        Valve::before(self.server.address(), bytes)
     }
 
     /// Writes [`Self::settings`] to `path`, whose directory is made.

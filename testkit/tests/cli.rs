@@ -27,6 +27,7 @@ mod cli {
     mod policy;
     mod projects;
     mod proxies;
+    mod pulls;
     mod registries;
     mod run;
     mod secrets;
