@@ -10,6 +10,9 @@ mod http;
 #[path = "server/image.rs"]
 mod image;
 
+#[path = "clients/traces.rs"]
+mod traces;
+
 #[path = "server/world.rs"]
 #[expect(dead_code, reason = "the server's own tests use the rest")]
 mod world;

@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     env::Env,
     printer::{Form, Printer},
+    traces,
     verbs::{self, Verb},
 };
 use agentkernel_engine::runner;
@@ -66,7 +67,13 @@ pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
         Err(error) => return ExitCode::from(refuse(&shown(suggesting(error)), printer)),
     };
     let form = verb.form();
-    code(Context::new(env, printer).and_then(|context| verb.execute(&context)), printer, form)
+    let name = verb.traced();
+    let work = || Context::new(env, printer).and_then(|context| verb.execute(&context));
+    let done = match name {
+        Some(name) => traces::command(name, printer, work),
+        None => work(),
+    };
+    code(done, printer, form)
 }
 
 /// Every verb and flag.

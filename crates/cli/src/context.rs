@@ -1,6 +1,6 @@
 //! What every verb works with.
 
-use crate::{backends, env::Env, printer::Printer, settings::Settings, terminal};
+use crate::{backends, env::Env, printer::Printer, settings::Settings, terminal, traces::Traced};
 use agentkernel_engine::{Engine, audit::Audit, memory};
 use agentkernel_model::{Error, Result};
 use std::future::Future;
@@ -50,7 +50,10 @@ impl Context {
             .enable_all()
             .build()
             .map_err(|e| Error::io("cannot start the event loop", e))?;
-        let result = runtime.block_on(work);
+        let result = match Traced::begin(self.printer) {
+            Some(traced) => runtime.block_on(traced.serve(work, self.printer)),
+            None => runtime.block_on(work),
+        };
         runtime.shutdown_background();
         result
     }

@@ -19,6 +19,8 @@
 //! | those named by `--vault env`, and keys of the agent of `--agent` | secrets, read one by one |
 //! | `SHELL` | which shell `completions` without an argument is for |
 //! | `PATH` | which tool installations of the home the `host` image shows |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_EXPORTER` and others of `OTEL_` | where traces go, and which |
+//! | `TRACEPARENT` | the trace that a command is part of, where there are traces |
 //! | `NO_COLOR` | no colour when it is set and not empty |
 //! | `TERM` | no colour when it is `dumb`; reaches a command that has a terminal |
 //! | `LANG`, `LC_ALL`, `TERM`, `TZ` | reach the command with the permissive profile |
@@ -30,6 +32,7 @@ use agentkernel_model::{
     policy::EnvPassthrough,
     secret::{Secret, SecretName},
 };
+use agentkernel_trace::VARIABLE;
 use std::{
     collections::BTreeMap,
     env,
@@ -130,4 +133,19 @@ pub(crate) fn api_key() -> Result<Option<Secret>> {
 /// A variable that a person named as a secret.
 pub(crate) fn secret(name: &SecretName) -> Option<OsString> {
     env::var_os(name.as_str())
+}
+
+/// A variable of the OpenTelemetry specification.
+pub(crate) fn telemetry(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Whether a variable of the OpenTelemetry specification says anything.
+pub(crate) fn has_telemetry(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// What this process is part of.
+pub(crate) fn traced() -> Option<String> {
+    env::var(VARIABLE).ok()
 }

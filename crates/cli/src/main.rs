@@ -29,6 +29,7 @@ mod signals;
 mod spec;
 mod templates;
 mod terminal;
+mod traces;
 mod transfer;
 mod vaults;
 mod verbs;

@@ -7,7 +7,9 @@ use crate::{
     context::Context,
     image::{self, Having},
     secrets::Wanted,
-    settings, workspace,
+    settings,
+    traces::part,
+    workspace,
 };
 use agentkernel_config::{Account, Config, Ingredients, ingredients::Surroundings, mode};
 use agentkernel_engine::{Engine, guard};
@@ -87,8 +89,8 @@ pub(crate) fn prepare(
         Purpose::Run { program, .. } => Some(program),
         Purpose::Create { .. } => None,
     };
-    let loaded = configuration::load(engine, flags, &cwd, program)?;
-    let chosen = image::choose(engine, flags, &loaded, &cwd, program, having)?;
+    let loaded = part!("configuration", configuration::load(engine, flags, &cwd, program))?;
+    let chosen = part!("image", image::choose(engine, flags, &loaded, &cwd, program, having))?;
     let mut ingredients = loaded.config.ingredients(&cwd)?;
     lay_flags_over(&mut ingredients, flags);
     let (bound, files) =

@@ -23,6 +23,7 @@ use crate::{
     runner::{self, Runners},
     sealed, select,
     stats::{self, Stats},
+    step::{self, step},
     templates, trusted,
     values::Values,
     volumes,
@@ -40,6 +41,7 @@ use agentkernel_model::{
     size::ByteSize,
     spec::SandboxSpec,
 };
+use agentkernel_trace::Context;
 use std::{
     collections::BTreeMap,
     io, iter,
@@ -477,17 +479,22 @@ impl Engine {
     ///
     /// # Errors
     /// After an error nothing is left. Cancelling leaves at most what [`Engine::gc`] finds.
-    pub async fn run(&self, request: RunRequest) -> Result<Running> {
+    pub async fn run(&self, mut request: RunRequest) -> Result<Running> {
+        let span = step::span!("run");
+        step::carry_in(&span, &mut request.command, &request.spec.env);
         let begun = self.audit.command(None, &request.command);
         let image = request.spec.image.to_string();
-        let ran = match &self.runners {
-            Some(runners) => runner::run(self, runners, request).await,
-            None => run::run(self, request).await,
+        let running = async {
+            match &self.runners {
+                Some(runners) => runner::run(self, runners, request).await,
+                None => run::run(self, request).await,
+            }
         };
-        match ran {
+        match step::recorded(span.clone(), running).await {
             Ok(Running { process, choice }) => {
+                span.record("agentkernel.backend", choice.backend.as_str());
                 let place = audit::Place::Known { backend: Some(choice.backend.to_string()), image };
-                Ok(Running { process: begun.follow(process, place), choice })
+                Ok(Running { process: step::until_end(span, begun.follow(process, place)), choice })
             }
             Err(error) => Err(begun.never_ran(error, audit::Place::Known { backend: None, image })),
         }
@@ -500,7 +507,7 @@ impl Engine {
     /// left; what cancelling leaves is undone by [`Engine::gc`], or by the next `create` of that name.
     pub async fn create(&self, request: CreateRequest) -> Result<SandboxInfo> {
         let name = request.name.clone();
-        let made = create::create(self, request).await;
+        let made = step!("create", create::create(self, request)).await;
         self.audit.created(&name, &made);
         made
     }
@@ -511,7 +518,7 @@ impl Engine {
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Conflict` when it has expired, or a port is taken; `Invalid`
     /// when `values` are not those of the secrets that it was made with.
     pub async fn start(&self, name: &SandboxName, values: &Values) -> Result<SandboxInfo> {
-        self.audit.watched(name, lifecycle::start(self, name, values).await)
+        self.audit.watched(name, step!("start", lifecycle::start(self, name, values)).await)
     }
 
     /// Keeps the disk. Idempotent. Without `grace` it is killed at once.
@@ -519,7 +526,7 @@ impl Engine {
     /// # Errors
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Timeout` when its keeper does not answer.
     pub async fn stop(&self, name: &SandboxName, grace: Duration) -> Result<SandboxInfo> {
-        self.audit.watched(name, lifecycle::stop(self, name, grace).await)
+        self.audit.watched(name, step!("stop", lifecycle::stop(self, name, grace)).await)
     }
 
     /// Removes a sandbox, running or not, and everything of it. One that a crash left half removed can be removed.
@@ -527,7 +534,7 @@ impl Engine {
     /// # Errors
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); after any other error, calling again continues.
     pub async fn remove(&self, name: &SandboxName) -> Result<()> {
-        self.audit.watched(name, lifecycle::remove(self, name).await)?;
+        self.audit.watched(name, step!("remove", lifecycle::remove(self, name)).await)?;
         self.audit.removed(name.as_str());
         Ok(())
     }
@@ -573,8 +580,11 @@ impl Engine {
     pub async fn exec(&self, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
         let begun = self.audit.command(Some(name), command);
         let place = audit::Place::Recorded { database: directories::database(&self.host) };
-        match exec::exec(self, name, command).await {
-            Ok(process) => Ok(begun.follow(process, place)),
+        let span = step::span!("exec");
+        let mut command = command.clone();
+        step::carry_in(&span, &mut command, &[]);
+        match step::recorded(span.clone(), exec::exec(self, name, &command)).await {
+            Ok(process) => Ok(step::until_end(span, begun.follow(process, place))),
             Err(error) => Err(begun.never_ran(error, place)),
         }
     }
@@ -584,7 +594,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::exec`].
     pub async fn attach(&self, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
-        let process = self.audit.watched(name, exec::exec(self, name, command).await)?;
+        let process = self.audit.watched(name, step!("attach", exec::exec(self, name, command)).await)?;
         self.audit.session(name);
         Ok(process)
     }
@@ -730,11 +740,12 @@ impl Engine {
     }
 
     /// The keeper process of one named sandbox: what the hidden verb `keeper` runs. Returns when the sandbox is gone.
-    /// Takes over stdin and stdout of the process and leaves its session: call it first thing, and only there.
+    /// Takes over stdin and stdout of the process and leaves its session: call it first thing, and only there. With `asked`,
+    /// of whoever has it started, the start is recorded as a part of that trace.
     ///
     /// # Errors
     /// Why the sandbox could not be started, or stopped in order.
-    pub async fn keep(&self, id: SandboxId) -> Result<()> {
-        keeper::keep(self, id).await
+    pub async fn keep(&self, id: SandboxId, asked: Option<Context>) -> Result<()> {
+        keeper::keep(self, id, asked).await
     }
 }

@@ -1,18 +1,26 @@
 //! A command in a running sandbox. The shortest road that there is: one SELECT, then the backend.
 
-use crate::{clock, directories, engine::Engine, query, record};
+use crate::{
+    clock, directories,
+    engine::Engine,
+    query, record,
+    step::{self, step},
+};
 use agentkernel_backend::Process;
 use agentkernel_model::{Error, Kind, Result, command::ExecSpec, name::SandboxName};
 use agentkernel_store::{Cached, Handle, Reader};
 
 pub(crate) async fn exec(engine: &Engine, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
-    let handle = running(engine, name)?;
+    let handle = step!("find", async { running(engine, name) }).await?;
     let backend = engine.backend(engine.registry.find(handle.backend.as_str())?)?;
     let Some(state) = record::decode_state(handle.state.as_deref())? else {
         return Err(Error::internal(format!("the record of the sandbox '{name}' has no state")));
     };
-    match backend.attach(handle.id, &state).await? {
-        Some(sandbox) => sandbox.exec(command).await,
+    match step!("connect", backend.attach(handle.id, &state)).await? {
+        Some(sandbox) => {
+            let process = step!("start", sandbox.exec(command)).await?;
+            Ok(step::until_end(step::span!("command"), process))
+        }
         None => Err(not_running(engine, name)),
     }
 }

@@ -50,6 +50,7 @@ pub mod runner;
 mod sealed;
 mod select;
 pub mod stats;
+mod step;
 pub mod templates;
 pub mod trusted;
 pub mod values;

@@ -8,6 +8,7 @@ use crate::{
     request::{Pool, RunRequest, Running},
     rootfs,
     select::{self, Selected},
+    step::{self, step},
     values,
 };
 use agentkernel_backend::{CreateInputs, Lease, Process};
@@ -19,10 +20,14 @@ pub(crate) async fn run(engine: &Engine, mut request: RunRequest) -> Result<Runn
     private::cover(&engine.host, &mut request.spec)?;
     values::check_network(&request.spec.policy)?;
     request.spec = inside::with_environment(&request.spec)?;
-    let mut selected = select::select(engine, &request.spec, request.backend.as_deref()).await?;
+    let choosing = select::select(engine, &request.spec, request.backend.as_deref());
+    let mut selected = step!("select", choosing).await?;
     loop {
         match attempt(engine, &request, &selected).await {
-            Ok(process) => return Ok(Running { process, choice: selected.choice }),
+            Ok(process) => {
+                let process = step::until_end(step::span!("command"), process);
+                return Ok(Running { process, choice: selected.choice });
+            }
             // Once values were read, no other process 1 may be cloned off this one.
             Err(error) if request.values.was_asked() => return Err(error),
             Err(error) => selected = selected.after_failure(engine, &request.spec, error).await?,
@@ -31,15 +36,19 @@ pub(crate) async fn run(engine: &Engine, mut request: RunRequest) -> Result<Runn
 }
 
 async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> Result<Process> {
-    let rootfs = rootfs::resolve(engine, &request.spec)?;
+    let rootfs = step!("rootfs", async { rootfs::resolve(engine, &request.spec) }).await?;
     let argv = entrypoint::before(&rootfs.rootfs.defaults.entrypoint, &request.command.argv)?;
     let command = &ExecSpec { argv, ..request.command.clone() };
     let missed = match request.pool {
         Pool::Avoid => None,
-        Pool::Use => match daemon::run(engine, &selected.backend, &request.spec, &rootfs, command).await? {
-            Beginning::Warm(process) => return Ok(process),
-            Beginning::Ordinary(missed) => Some(missed),
-        },
+        Pool::Use => {
+            match step!("pool", daemon::run(engine, &selected.backend, &request.spec, &rootfs, command))
+                .await?
+            {
+                Beginning::Warm(process) => return Ok(process),
+                Beginning::Ordinary(missed) => Some(missed),
+            }
+        }
     };
     let id = SandboxId::new();
     let observer = || connections::observe_unnamed(engine, id);
@@ -50,9 +59,11 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
     let spec = &request.spec;
     if !spec.ports.is_empty() || spec.init_script.is_some() || spec.policy.has_own_files() {
         let backend = Arc::clone(&selected.backend);
-        return published::run(engine, command, backend, inputs, gateway, &request.values).await;
+        return step!("start", published::run(engine, command, backend, inputs, gateway, &request.values))
+            .await;
     }
-    let process = selected.backend.run_once(inputs, command, outside::of_seam(gateway.as_ref())).await?;
+    let starting = selected.backend.run_once(inputs, command, outside::of_seam(gateway.as_ref()));
+    let process = step!("start", starting).await?;
     drop(missed);
     Ok(until_finished(process, gateway, image))
 }

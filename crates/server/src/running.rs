@@ -9,6 +9,7 @@ use agentkernel_engine::{
 use agentkernel_model::{Error, Result, command::ExecSpec, spec::Lifetime};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument as _;
 
 /// A command that is to run, and in what.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl App {
         // A pull goes on when its caller leaves, and keeps its place until then.
         let granting =
             async move { app.grant(wish, Lifetime::Ephemeral, progress).await.map(|it| (it, seat)) };
-        let (granted, seat) = tokio::spawn(granting)
+        let (granted, seat) = tokio::spawn(granting.instrument(tracing::info_span!("prepare")))
             .await
             .map_err(|e| Error::internal("the preparation of a sandbox was cut off").with_source(e))??;
         let (secrets, wanted) = (Arc::clone(&self.secrets), granted.secrets);

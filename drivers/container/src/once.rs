@@ -22,6 +22,7 @@ use agentkernel_guest::{
 use agentkernel_model::{Kind, Result, command::ExecSpec, id::SandboxId, mount::Workspace};
 use rustix::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 /// What there is of an ephemeral sandbox. When it is dropped without [`Ephemeral::clear`], its agent ends with the
 /// connection, the engine removes the container, and its directory is found by the next sweep.
@@ -48,6 +49,7 @@ impl Ephemeral {
     /// When `exit` has come, the sandbox ends with its `lifeline`.
     async fn finish(self, exit: ExitFuture, lifeline: Arc<Conversation>) -> Result<Exit> {
         let exit = exit.await;
+        let _cleaning = tracing::info_span!("clean up");
         drop(lifeline);
         let exit = match (exit, self.road) {
             (Ok(exit), Road::Streams) => {
@@ -117,7 +119,7 @@ async fn begin(
 ) -> Result<(Process, Arc<Conversation>)> {
     let spec = inputs.admitted.spec();
     let exec = Defaults::of(spec, &inputs.rootfs.rootfs)?.command(command);
-    backend.make(engine, inputs, &ephemeral.place).await?;
+    backend.make(engine, inputs, &ephemeral.place).instrument(tracing::info_span!("create")).await?;
     let pipes = Pipes::new(command.stdio, backend.same_ids(engine).owner(exec.uid, exec.gid))?;
     let fds = pipes.as_ref().map(|pipes| pipes.inside.each_ref().map(|fd| fd.as_fd()).to_vec());
     let work = Work {
@@ -126,8 +128,8 @@ async fn begin(
         command: Some(exec.clone()),
         streams: fds.unwrap_or_default(),
     };
-    let conversation = launch::bring_up(engine, inputs, &ephemeral.place, work, gateway.as_ref()).await?;
-    let conversation = Arc::new(conversation);
+    let isolating = launch::bring_up(engine, inputs, &ephemeral.place, work, gateway.as_ref());
+    let conversation = Arc::new(isolating.instrument(tracing::info_span!("isolate")).await?);
     let (stdin, stdout, stderr) = match pipes {
         Some(pipes) => (pipes.stdin, ByteSource::Fd(pipes.stdout), ByteSource::Fd(pipes.stderr)),
         None => {

@@ -269,6 +269,7 @@ impl Ephemeral {
         let group = self.run.as_ref().and_then(Run::group);
         let out_of_memory = || group.is_some_and(Group::out_of_memory);
         let exit = process::ended(&self.control, exec, &out_of_memory).await;
+        let _cleaning = tracing::info_span!("clean up");
         if exit.is_ok() {
             let watch = |e| Error::io("cannot wait for the sandbox", e);
             let pidfd = crate::sys::watch(self.init.pidfd().try_clone().map_err(watch)?).map_err(watch)?;
@@ -515,7 +516,8 @@ impl Backend for Native {
             };
             group.map_or(Ok(()), |group| run.record(group.clone())).map_err(failed)
         };
-        let (init, control, _) = begin(&plan, self.group(inputs.id), inherit, record)?;
+        let isolating = || begin(&plan, self.group(inputs.id), inherit, record);
+        let (init, control, _) = tracing::info_span!("isolate").in_scope(isolating)?;
         let control = Arc::new(Conversation::new(control)?);
         let ephemeral = Ephemeral { control: Arc::clone(&control), init, run };
         if plan.network == Net::Gateway {

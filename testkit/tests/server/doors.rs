@@ -60,7 +60,7 @@ fn the_file_of_keys_is_read_again() {
 #[test]
 fn a_key_of_the_environment_or_of_the_command_line() {
     let env = TestEnv::new();
-    let server = Server::with_variable(&env, &["--api-key", "sk-typed"], Some(("AGENTKERNEL_API_KEY", KEY)));
+    let server = Server::launch(&env, &["--api-key", "sk-typed"], &[("AGENTKERNEL_API_KEY", KEY)]);
     for key in [KEY, "sk-typed"] {
         server.call("GET", "/status").key(key).send().data(200);
     }

@@ -30,23 +30,29 @@ pub(super) struct Server {
 impl Server {
     /// With a file of keys, as whoever the test runs as.
     pub(super) fn start(env: &TestEnv, arguments: &[&str]) -> Self {
+        Self::with_variables(env, arguments, &[])
+    }
+
+    /// With a file of keys, and more in its environment.
+    pub(super) fn with_variables(env: &TestEnv, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let keys = keys(env, KEY);
         let keys = keys.to_str().unwrap();
-        let mut server = Self::bare(env, &[&["--api-key-file", keys], arguments].concat());
+        let mut server = Self::launch(env, &[&["--api-key-file", keys], arguments].concat(), variables);
         server.key = Some(KEY.to_owned());
         server
     }
 
     /// Without a key.
     pub(super) fn bare(env: &TestEnv, arguments: &[&str]) -> Self {
-        Self::with_variable(env, arguments, None)
+        Self::launch(env, arguments, &[])
     }
 
-    pub(super) fn with_variable(env: &TestEnv, arguments: &[&str], variable: Option<(&str, &str)>) -> Self {
+    /// Without a key but what the variables say.
+    pub(super) fn launch(env: &TestEnv, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         let words = [&["serve", "--port", "0", "--json"], arguments].concat();
         let mut invocation = env.agentkernel(&words).stdout(writer).deadline(Duration::from_secs(120));
-        if let Some((key, value)) = variable {
+        for (key, value) in variables {
             invocation = invocation.env(key, value);
         }
         let live = invocation.start();

@@ -10,16 +10,18 @@ use crate::{
 fn allowed(role: &Role) -> Option<&'static [&'static str]> {
     Some(match role {
         Role::Crate(name) => match name.as_str() {
-            "model" => &[],
+            "model" | "trace" => &[],
             "archive" | "backend" | "config" | "store" | "trust" => &["model"],
             "guest" => &["model", "archive", "backend"],
             "image" => &["model", "backend", "archive"],
             "egress" => &["model", "backend", "trust"],
-            "engine" => &["model", "archive", "backend", "config", "store", "trust", "image", "egress"],
-            "server" => &["engine", "config", "model"],
+            "engine" => {
+                &["model", "archive", "backend", "config", "store", "trust", "image", "egress", "trace"]
+            }
+            "server" => &["engine", "config", "model", "trace"],
             "cli" => &[
                 "model", "archive", "backend", "config", "store", "trust", "image", "egress", "engine",
-                "server", "guest", ANY_DRIVER,
+                "server", "guest", "trace", ANY_DRIVER,
             ],
             _ => return None,
         },

@@ -1,7 +1,8 @@
 //! `agentkernel keeper`: the process that keeps one named sandbox running. Started by the engine, not by people.
 
-use crate::context::Context;
+use crate::{context, env};
 use agentkernel_model::{Result, id::SandboxId};
+use agentkernel_trace::Context;
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -11,8 +12,10 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn execute(self, context: &Context) -> Result<u8> {
+    pub(super) fn execute(self, context: &context::Context) -> Result<u8> {
         let engine = context.engine();
-        context.block_on(engine.keep(self.id)).map(|()| 0)
+        // Whoever starts a keeper says what its start is a part of.
+        let asked = env::traced().as_deref().and_then(Context::parse);
+        context.block_on(engine.keep(self.id, asked)).map(|()| 0)
     }
 }

@@ -169,6 +169,16 @@ impl Verb {
         Form::from_flag(json)
     }
 
+    /// How a trace names it, where it begins one.
+    pub(crate) const fn traced(&self) -> Option<&'static str> {
+        match self {
+            Self::Run(_) => Some("agentkernel run"),
+            Self::Exec(_) => Some("agentkernel exec"),
+            Self::Sandbox(_) | Self::Older(_) => Some("agentkernel sandbox"),
+            _ => None,
+        }
+    }
+
     /// Does it; the result is the exit code.
     pub(crate) fn execute(self, context: &Context) -> Result<u8> {
         match self {

@@ -8,6 +8,7 @@ use crate::{
     image::Having,
     pump, render, secrets, settings,
     spec::{self, Prepared, ProjectUse, Purpose},
+    traces::part,
 };
 use agentkernel_backend::Process;
 use agentkernel_engine::{
@@ -99,7 +100,7 @@ impl Run {
             true => Having::Tell,
             false => Having::Get { printer: &context.printer, json: self.json },
         };
-        let prepared = spec::prepare(&engine, context, &self.sandbox, purpose, having)?;
+        let prepared = part!("prepare", spec::prepare(&engine, context, &self.sandbox, purpose, having))?;
         let command = ExecSpec {
             env: report::terminal_env(context, &self.io, &self.sandbox.env),
             argv,

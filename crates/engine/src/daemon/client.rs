@@ -7,6 +7,7 @@ use super::{
 use crate::lock;
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Kind, Result};
+use agentkernel_trace as trace;
 use serde::Serialize;
 use std::{process::Stdio, time::Duration};
 use tokio::{
@@ -41,7 +42,12 @@ pub enum Started {
 /// The daemon's own error, with its kind and hint: then there is none.
 pub(super) async fn start(host: &Host, order: &Order) -> Result<Started> {
     let shown = || format!("cannot start the daemon '{} {}'", host.exe.display(), VERB.join(" "));
-    let mut child = Command::new(&host.exe)
+    let mut command = Command::new(&host.exe);
+    // Process 1 of a warm sandbox can be a clone of the daemon, which sends no traces.
+    trace::SECRET_VARIABLES.iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    let mut child = command
         .args(VERB)
         .current_dir("/")
         .stdin(Stdio::piped())

@@ -11,6 +11,7 @@ use crate::{
     memory, outside,
     ports::Listeners,
     private, query, record, rootfs,
+    step::step,
 };
 use agentkernel_backend::{Backend, CreateInputs, DriverState, Lease, Sandbox, admit::refused};
 use agentkernel_egress::HostGateway;
@@ -96,7 +97,8 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     let spec = inside::with_environment(&spec)?;
     let admitted = backend.admit(&spec).map_err(|refusals| refused(&backend.id(), &refusals))?;
     let origins = record::origins(&record, &engine.facts)?;
-    let rootfs = rootfs::resolve_again(engine, &spec, &origins.facts, origins.image.as_ref())?;
+    let resolving = async { rootfs::resolve_again(engine, &spec, &origins.facts, origins.image.as_ref()) };
+    let rootfs = step!("rootfs", resolving).await?;
     let listeners = Listeners::bind(&spec.ports).await?;
     let ports = listeners.ports();
     let observer = || connections::observe(engine, record.id, &record.name, &held.dir);
@@ -114,7 +116,8 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
     // Held by this process for as long as the sandbox runs: its image stays.
     let image = rootfs.clone();
     let inputs = CreateInputs { admitted, id: record.id, rootfs };
-    let (state, sandbox) = backend.start(inputs, &state, outside::of_seam(gateway.as_ref())).await?;
+    let starting = backend.start(inputs, &state, outside::of_seam(gateway.as_ref()));
+    let (state, sandbox) = step!("isolate", starting).await?;
     let ready = async {
         let user = spec.user.or(image.rootfs.defaults.user).unwrap_or_default();
         // Only now: process 1 may be a clone of this one, and nothing else is from here on.
@@ -125,7 +128,7 @@ async fn bring_up(engine: &Engine, record: Record, held: Held) -> Result<Kept> {
         initscript::once(&held.dir, sandbox.as_ref(), spec.init_script.as_deref()).await?;
         write(engine, record.id, &state, &ports)
     };
-    if let Err(error) = ready.await {
+    if let Err(error) = step!("furnish", ready).await {
         // Not written down is not started. The first failure is the news.
         let _ = backend.stop(record.id, &state, Duration::ZERO).await;
         return Err(error);

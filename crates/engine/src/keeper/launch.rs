@@ -7,6 +7,7 @@ use super::{
 use crate::{lock::Lock, values::Values};
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Kind, Result, id::SandboxId};
+use agentkernel_trace as trace;
 use std::{os::fd::OwnedFd, process::Stdio};
 use tokio::{
     io::{AsyncWriteExt as _, BufReader},
@@ -36,10 +37,14 @@ pub(crate) async fn launch(host: &Host, id: SandboxId, operations: &Lock, values
     // One that ended before it heard everything has a report, or none: that says more than a broken pipe.
     let _heard = ours.write_all(&handed).await;
     drop(handed);
-    let report = match protocol::receive::<Report>(&mut BufReader::new(ours)).await {
-        Err(error) if error.kind() == Kind::Invalid => return Err(error),
-        // What a peer leaves that ended without reading all: a reset.
-        report => report.ok().flatten(),
+    let mut ours = BufReader::new(ours);
+    let report = loop {
+        match protocol::receive::<Report>(&mut ours).await {
+            Err(error) if error.kind() == Kind::Invalid => return Err(error),
+            Ok(Some(Report::Spans(spans))) => trace::take_in(&spans),
+            // What a peer leaves that ended without reading all: a reset.
+            report => break report.ok().flatten(),
+        }
     };
     match report {
         Some(Report::Ready) => Ok(()),
@@ -48,7 +53,7 @@ pub(crate) async fn launch(host: &Host, id: SandboxId, operations: &Lock, values
             child.wait().await.map_err(|e| Error::io("cannot wait for a keeper", e))?;
             Err(error.into())
         }
-        None => Err(mute(&mut child).await),
+        None | Some(Report::Spans(_)) => Err(mute(&mut child).await),
     }
 }
 
@@ -59,6 +64,14 @@ fn spawn(host: &Host, id: SandboxId, operations: &Lock, theirs: OwnedFd, values:
     values.names().for_each(|name| {
         command.env_remove(name.as_str());
     });
+    // Nor does it send traces.
+    trace::SECRET_VARIABLES.iter().for_each(|name| {
+        command.env_remove(name);
+    });
+    match trace::current() {
+        Some(asked) => command.env(trace::VARIABLE, asked.to_string()),
+        None => command.env_remove(trace::VARIABLE),
+    };
     command
         .arg(VERB)
         .arg(id.to_string())

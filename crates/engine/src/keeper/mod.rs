@@ -18,8 +18,9 @@ mod visitors;
 pub(crate) use client::{detach, expiry, kill, rules, stays, stop};
 pub(crate) use launch::launch;
 
-use crate::engine::Engine;
+use crate::{engine::Engine, step};
 use agentkernel_model::{Error, Result, id::SandboxId};
+use agentkernel_trace::{self as trace, Context, Recorder};
 use handover::Incoming;
 use protocol::{Report, WireError};
 use std::{
@@ -27,18 +28,23 @@ use std::{
     io::Write as _,
     os::fd::{AsFd, OwnedFd},
 };
+use tracing::Span;
 
 /// The whole life of the keeper of `id`, in a process of its own. Returns when the sandbox is gone.
 ///
 /// # Errors
 /// Why the sandbox could not be started; the one who started this process has been told as well.
-pub(crate) async fn keep(engine: &Engine, id: SandboxId) -> Result<()> {
+pub(crate) async fn keep(engine: &Engine, id: SandboxId, asked: Option<Context>) -> Result<()> {
     leave_the_terminal()?;
     let (inherited, report) = take_streams()?;
-    let booted = match Incoming::of(&report) {
-        Ok(incoming) => boot::boot(engine, id, inherited, incoming).await,
-        Err(error) => Err(error),
+    let span = asked.map_or_else(Span::none, |asked| Recorder::install_for(asked, || step::span!("keeper")));
+    let booting = async {
+        match Incoming::of(&report) {
+            Ok(incoming) => boot::boot(engine, id, inherited, incoming).await,
+            Err(error) => Err(error),
+        }
     };
+    let booted = step::recorded(span, booting).await;
     match booted {
         Ok(Some(kept)) => {
             tell(report, &Report::Ready);
@@ -80,5 +86,9 @@ fn take_streams() -> Result<(File, File)> {
 /// Tells the one who started us and closes the pipe. Nobody may be there any more: the sandbox was asked for all the
 /// same.
 fn tell(mut pipe: File, report: &Report) {
+    let spans = trace::take_out();
+    if !spans.is_empty() {
+        let _nobody_there = protocol::line(&Report::Spans(spans)).map(|bytes| pipe.write_all(&bytes));
+    }
     let _nobody_there = protocol::line(report).map(|bytes| pipe.write_all(&bytes));
 }

@@ -4,6 +4,7 @@
 //! so both sides may be of another release than the other: versions that differ are refused with words, not misread.
 
 use agentkernel_model::{Error, Kind, Result, id::DetachedId};
+use agentkernel_trace::Finished;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -127,13 +128,14 @@ pub(crate) enum Phase {
     Stopping,
 }
 
-/// The first and only line that a keeper writes to the one who started it.
+/// What a keeper writes to the one who started it: what was recorded of the start, where that is wanted, and the last word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
     /// The sandbox is up and its record says so.
     Ready,
     Failed(WireError),
+    Spans(Vec<Finished>),
 }
 
 /// An error on its way to another process.

@@ -19,6 +19,7 @@ use agentkernel_model::{
     id::BackendId,
     policy::EffectivePolicy,
 };
+use agentkernel_trace as trace;
 use std::{
     os::{fd::OwnedFd, unix::net},
     sync::Arc,
@@ -34,7 +35,8 @@ pub(crate) async fn run(engine: &Engine, runners: &Runners, request: RunRequest)
     values::check_network(&spec.policy)?;
     let Runner { mut line, mut child } = runners.take(engine).await?;
     let policy = spec.policy.clone();
-    let order = Order::Run(Box::new(Work { spec, command, backend, pool }));
+    let asked = trace::current();
+    let order = Order::Run(Box::new(Work { spec, command, backend, pool, asked }));
     match line.send(&order, &[]).await {
         Err(error) if error.kind() == Kind::Invalid => return Err(error),
         // One that ended before it heard everything may have said why.
@@ -96,6 +98,7 @@ async fn begun(
                 refused = give(values, policy, to).await.err();
             }
             Some(Reply::Begun(begun)) => return Ok(*begun),
+            Some(Reply::Spans(spans)) => trace::take_in(&spans),
             Some(Reply::Failed(error)) => return Err(refused.unwrap_or_else(|| error.into())),
             Some(Reply::Values | Reply::Ended(_) | Reply::Probed(_)) => return Err(misunderstood()),
             None => {
@@ -131,13 +134,20 @@ struct Ending {
 
 impl Ending {
     async fn wait(mut self) -> Result<Exit> {
-        match self.line.receive::<Reply>().await? {
+        let mut last = self.line.receive::<Reply>().await?;
+        if let Some(Reply::Spans(spans)) = &last {
+            trace::take_in(spans);
+            last = self.line.receive::<Reply>().await?;
+        }
+        match last {
             Some(Reply::Ended(Ended { exit, trouble })) => {
                 trouble.into_iter().for_each(|trouble: WireError| self.audit.trouble(trouble.into()));
                 Ok(exit)
             }
             Some(Reply::Failed(error)) => Err(error.into()),
-            Some(Reply::Values | Reply::Begun(_) | Reply::Probed(_)) => Err(misunderstood()),
+            Some(Reply::Values | Reply::Begun(_) | Reply::Probed(_) | Reply::Spans(_)) => {
+                Err(misunderstood())
+            }
             None => {
                 let error =
                     mute(&mut self.child, "the process that served the run ended before the command ended")

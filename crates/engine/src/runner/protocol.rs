@@ -28,6 +28,7 @@ use agentkernel_model::{
     id::BackendId,
     spec::SandboxSpec,
 };
+use agentkernel_trace::{Context, Finished};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -152,6 +153,9 @@ pub(super) struct Work {
     pub(super) command: ExecSpec,
     pub(super) backend: Option<String>,
     pub(super) pool: Pool,
+    /// What it is a part of, where that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<Context>,
 }
 
 /// What the runner says.
@@ -162,6 +166,8 @@ pub(super) enum Reply {
     Values,
     Begun(Box<Begun>),
     Ended(Ended),
+    /// What was recorded of the run, before the last word.
+    Spans(Vec<Finished>),
     /// Of each that was to be tried out, in that order. It is written down already.
     Probed(Vec<Health>),
     Failed(WireError),

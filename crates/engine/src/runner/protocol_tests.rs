@@ -100,7 +100,7 @@ proptest! {
     /// A runner does what was asked for, and nothing else.
     #[test]
     fn a_run_reads_as_it_was_written(spec in spec(), command in command(), backend in proptest::option::of(word())) {
-        let work = Work { spec, command, backend, pool: Pool::Avoid };
+        let work = Work { spec, command, backend, pool: Pool::Avoid, asked: None };
         let text = serde_json::to_vec(&Order::Run(Box::new(work.clone()))).unwrap();
         match serde_json::from_slice(&text).unwrap() {
             Order::Run(read) => prop_assert_eq!(*read, work),

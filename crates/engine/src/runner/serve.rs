@@ -10,11 +10,12 @@ use crate::{
     keeper::{self, handover, protocol::WireError},
     memory, probe,
     request::{RunRequest, Running},
-    run,
+    run, step,
     values::{Source, Values},
 };
 use agentkernel_backend::{Control, Exit, Process, Registry, process::ExitFuture};
 use agentkernel_model::{Error, Kind, Result, command::Signal as ToCommand, id::BackendId};
+use agentkernel_trace::{self as trace, Recorder};
 use rustix::fs::FileType;
 use std::{
     fs::File,
@@ -30,6 +31,7 @@ use tokio::{
     net::UnixStream,
     signal::unix::{Signal, SignalKind, signal},
 };
+use tracing::{Instrument as _, Span};
 
 /// How long a sandbox that nobody wants any more may take to come up, and then to end.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -44,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub async fn serve(registry: Registry) -> Result<()> {
     let socket = take_stdin()?;
     keeper::leave_the_terminal()?;
-    let mut caller = Caller { line: Line::new(socket)?, terminate: terminations()? };
+    let mut caller = Caller { line: Line::new(socket)?, terminate: terminations()?, span: Span::none() };
     let Some(setup) = caller.hear::<Setup>().await? else { return Ok(()) };
     let engine = match setup.engine(registry) {
         Ok(engine) => engine,
@@ -82,6 +84,8 @@ fn take_stdin() -> Result<net::UnixStream> {
 struct Caller {
     line: Line,
     terminate: Signal,
+    /// What is done for them, where that is recorded.
+    span: Span,
 }
 
 /// Why nobody wants the run any more.
@@ -118,10 +122,20 @@ impl Caller {
         }
     }
 
-    /// The last word. Nobody may be there to hear it.
-    async fn fail(&self, error: &Error) -> Result<()> {
-        let _nobody_there = self.line.send(&Reply::Failed(WireError::from(error)), &[]).await;
+    async fn fail(&mut self, error: &Error) -> Result<()> {
+        self.span.record("error.type", error.kind().as_str());
+        self.last_word(&Reply::Failed(WireError::from(error))).await;
         Ok(())
+    }
+
+    /// Nobody may be there to hear it.
+    async fn last_word(&mut self, reply: &Reply) {
+        self.span = Span::none();
+        let spans = trace::take_out();
+        if !spans.is_empty() {
+            let _nobody_there = self.line.send(&Reply::Spans(spans), &[]).await;
+        }
+        let _nobody_there = self.line.send(reply, &[]).await;
     }
 }
 
@@ -148,10 +162,15 @@ async fn try_out(engine: &Engine, backends: &[BackendId], mut caller: Caller) ->
 }
 
 async fn carry_out(engine: &Engine, work: Work, mut caller: Caller) -> Result<()> {
-    let Work { spec, command, backend, pool } = work;
+    let Work { spec, command, backend, pool, asked } = work;
+    if let Some(asked) = asked {
+        caller.span = Recorder::install_for(asked, || step::span!("runner"));
+    }
     let values = values_over(caller.line.socket());
     let request = RunRequest { spec, command, backend, values, pool };
-    let mut starting = pin!(run::run(engine, request));
+    let span = caller.span.clone();
+    // Its handle on the span goes when it is done, and not only when this is.
+    let mut starting = pin!(async move { run::run(engine, request).instrument(span).await });
     let unwanted = tokio::select! {
         running = &mut starting => match running {
             Ok(running) => return attend(engine, running, caller).await,
@@ -205,7 +224,7 @@ async fn attend(engine: &Engine, running: Running, mut caller: Caller) -> Result
         }
     };
     match ended {
-        Ok(exit) => tell(engine, exit, &caller).await,
+        Ok(exit) => tell(engine, exit, &mut caller).await,
         Err(error) => caller.fail(&error).await?,
     }
     // Output may be on its way when the command has ended, and the caller need not wait for it to hear that.
@@ -213,9 +232,9 @@ async fn attend(engine: &Engine, running: Running, mut caller: Caller) -> Result
     Ok(())
 }
 
-async fn tell(engine: &Engine, exit: Exit, caller: &Caller) {
+async fn tell(engine: &Engine, exit: Exit, caller: &mut Caller) {
     let trouble = engine.audit.take_trouble().as_ref().map(WireError::from);
-    let _nobody_there = caller.line.send(&Reply::Ended(Ended { exit, trouble }), &[]).await;
+    caller.last_word(&Reply::Ended(Ended { exit, trouble })).await;
 }
 
 /// Ends the command, and waits until everything of it is gone.

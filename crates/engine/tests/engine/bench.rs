@@ -399,7 +399,7 @@ pub(crate) fn play(program: &Path, words: &[&str]) -> ExitCode {
                 memory::keep_unseen()?;
                 engine.with_runners().backends().await.map(drop)
             }
-            ["keeper", id] => engine.keep(SandboxId::parse(id)?).await,
+            ["keeper", id] => engine.keep(SandboxId::parse(id)?, None).await,
             ["detach", sandbox, script] => {
                 engine.exec_detached(&name(sandbox), &shell(script)).await.map(drop)
             }

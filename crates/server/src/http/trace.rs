@@ -1,6 +1,7 @@
 //! The trace that a request is part of (W3C Trace Context), for the command that it runs.
 
 use agentkernel_model::command::EnvVar;
+use agentkernel_trace::{Context, VARIABLE, current};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use std::convert::Infallible;
 
@@ -19,10 +20,12 @@ impl Trace {
     }
 
     fn of(parent: Option<&str>, state: Option<&str>) -> Self {
-        let Some(parent) = parent.filter(|text| is_parent(text)) else { return Self::default() };
+        let Some(parent) = parent.filter(|text| Context::parse(text).is_some()) else {
+            return Self::default();
+        };
         let state =
             state.filter(|text| (1..=MAX_STATE).contains(&text.len()) && text.bytes().all(is_visible));
-        let variables = [("TRACEPARENT", Some(parent)), ("TRACESTATE", state)];
+        let variables = [(VARIABLE, Some(parent)), ("TRACESTATE", state)];
         Self(variables.into_iter().filter_map(|(key, value)| EnvVar::new(key, value?).ok()).collect())
     }
 }
@@ -31,23 +34,17 @@ const fn is_visible(byte: u8) -> bool {
     byte == b' ' || byte.is_ascii_graphic()
 }
 
-/// Version 00: `00-<32 hex>-<16 hex>-<2 hex>`, in lower case, neither id all zeros.
-fn is_parent(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let [version, trace, span, flags] = parts.as_slice() else { return false };
-    let hex = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let named = |part: &str| part.bytes().any(|b| b != b'0');
-    *version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && named(trace) && named(span)
-}
-
 impl<S: Send + Sync> FromRequestParts<S> for Trace {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        Ok(Self::of(text("traceparent"), text("tracestate")))
+        let mut trace = Self::of(text("traceparent"), text("tracestate"));
+        // Where spans are recorded, the command is part of the run's, and the engine says so.
+        if current().is_some() {
+            trace.0.retain(|variable| variable.key() != VARIABLE);
+        }
+        Ok(trace)
     }
 }
 

@@ -5,6 +5,7 @@ use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TrackedFuture},
 };
+use tracing::Instrument as _;
 
 /// How long calls may go on when a server is told to end. The connections that they came over have a moment more.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -26,7 +27,7 @@ impl Calls {
         &self,
         work: impl Future<Output = agentkernel_model::Result<T>> + Send + 'static,
     ) -> agentkernel_model::Result<T> {
-        self.under_way.spawn(work).await.map_err(|e| {
+        self.under_way.spawn(work.in_current_span()).await.map_err(|e| {
             agentkernel_model::Error::internal("what was begun about a sandbox was cut off").with_source(e)
         })?
     }

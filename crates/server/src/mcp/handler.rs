@@ -7,6 +7,7 @@ use super::{
 };
 use crate::App;
 use agentkernel_model::{Result, text::printable};
+use agentkernel_trace::{Context, adopt};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -16,6 +17,7 @@ use rmcp::{
     service::RequestContext,
 };
 use std::{pin::pin, sync::Arc, time::Duration};
+use tracing::{Instrument as _, Span, field::Empty};
 
 /// What an agent reads before it sees the tools.
 const INSTRUCTIONS: &str = "\
@@ -77,7 +79,7 @@ impl ServerHandler for Handler {
         let (reporter, teller) = Reporter::new(context.meta.get_progress_token(), &context.peer);
         let call =
             Call { app: Arc::clone(&self.app), arguments: params.arguments.unwrap_or_default(), reporter };
-        let work = self.app.calls.track(tool.call(call));
+        let work = self.app.calls.track(tool.call(call).instrument(span(&params.name, &context)));
         tokio::select! {
             result = told(work, teller) => Ok(result.into()),
             // Dropping the work ends its command. The client reads no answer any more.
@@ -99,6 +101,21 @@ impl ServerHandler for Handler {
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("there is no method {method}"), None))
     }
+}
+
+/// A span of the call, below that of whoever made it. A client's connection carries many calls, so the request that this one
+/// came with need not be around it.
+fn span(tool: &str, context: &RequestContext<RoleServer>) -> Span {
+    let span = tracing::info_span!("call", otel.name = Empty, otel.kind = "server");
+    if !span.is_disabled() {
+        // A known one: names that callers make up are refused before.
+        span.record("otel.name", format!("tools/call {tool}"));
+        let parent = context.meta.get("traceparent").and_then(|value| Context::parse(value.as_str()?));
+        if let Some(parent) = parent {
+            adopt(&span, parent);
+        }
+    }
+    span
 }
 
 /// The result of `work`, behind everything that the client is told of its progress.
