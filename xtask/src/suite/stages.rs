@@ -201,6 +201,11 @@ pub(super) const STAGES: &[Stage] = &[
         work: Work::Program { package: TESTKIT, target: Target::Test("mcp"), env: &[], halves: BOTH },
         limit: 15,
     },
+    Stage {
+        name: "mcp-clients",
+        work: Work::Program { package: TESTKIT, target: Target::Test("mcp_clients"), env: &[], halves: BOTH },
+        limit: 10,
+    },
     // Apple's program, as its documents describe it: a stand-in.
     Stage {
         name: "cli-apple",
@@ -231,8 +236,12 @@ pub(super) const STAGES: &[Stage] = &[
 ];
 
 /// Stages whose tests use packages of PyPI, npm and crates.io, and whose: what `scripts/packages` is called with.
-pub(super) const PACKAGES: &[(&str, &[&str])] =
-    &[("clients", &["python", "node", "rust"]), ("mcp", &["python"]), ("page", &["python"])];
+pub(super) const PACKAGES: &[(&str, &[&str])] = &[
+    ("clients", &["python", "node", "rust"]),
+    ("mcp", &["python"]),
+    ("mcp-clients", &["mcp-clients"]),
+    ("page", &["python"]),
+];
 
 /// What the tests need on the machine: the program, and the Debian package that has it.
 pub(super) const TOOLS: &[(&str, &str)] = &[
