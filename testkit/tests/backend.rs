@@ -15,9 +15,10 @@ mod backend {
     pub(crate) mod hostile;
     pub(crate) mod leftover;
     pub(crate) mod sample;
+    pub(crate) mod service;
 }
 
-use backend::{bench::Bench, build, hostile, leftover};
+use backend::{bench::Bench, build, hostile, leftover, service};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
     if engine::variable(&name).is_some() {
         arguments.test_threads.get_or_insert(AT_A_TIME);
         tests.extend(hostile::on_engines().iter().chain(&build::tests()).chain(&leftover::tests()));
+    }
+    if name == "podman" {
+        tests.extend(service::TESTS);
     }
     let trial = |(title, test): Test| {
         let (name, shared) = (name.clone(), shared.clone());

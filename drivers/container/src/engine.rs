@@ -6,7 +6,8 @@ use crate::{
     facts::{self, Facts},
     flavor::Flavor,
     installation::{self, Installation},
-    places, service,
+    places,
+    service::Service,
 };
 use agentkernel_backend::Host;
 use agentkernel_model::{Error, Kind, Result};
@@ -92,26 +93,28 @@ pub(crate) struct Setup {
     found: OnceLock<Engine>,
     /// One search at a time.
     searching: Mutex<()>,
+    service: Service,
 }
 
 impl Setup {
     /// For callers that cannot wait in any other way: blocks when it is called first, for as long as the engine takes.
     pub(crate) fn engine(&self, flavor: Flavor, host: &Host) -> Result<&Engine, Absence> {
         if let Some(engine) = self.found.get() {
+            self.service.revive(host).map_err(Absence::Unusable)?;
             return Ok(engine);
         }
         let _alone = self.searching.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(engine) = self.found.get() {
             return Ok(engine);
         }
-        let engine = find(flavor, host)?;
+        let engine = find(flavor, host, &self.service)?;
         Ok(self.found.get_or_init(|| engine))
     }
 
     /// For callers on an event loop, where other work goes on while the engine is looked for.
     pub(crate) async fn ready(self: &Arc<Self>, flavor: Flavor, host: &Host) -> Result<&Engine, Absence> {
         let lost = |why: &str| Absence::Unusable(Error::internal(why.to_owned()));
-        if self.found.get().is_none() {
+        if self.found.get().is_none() || !self.service.is_well() {
             let (setup, host) = (Arc::clone(self), host.clone());
             let search = tokio::task::spawn_blocking(move || setup.engine(flavor, &host).map(drop));
             search.await.map_err(|_| lost("the search for an engine ended early"))??;
@@ -172,8 +175,8 @@ fn facts_of(flavor: Flavor, host: &Host) -> PathBuf {
     memory(host).join(format!("{}.json", flavor.name()))
 }
 
-fn find(flavor: Flavor, host: &Host) -> Result<Engine, Absence> {
-    let way = way(flavor, host)?;
+fn find(flavor: Flavor, host: &Host, service: &Service) -> Result<Engine, Absence> {
+    let way = way(flavor, host, service)?;
     let facts = facts::of(&way, &facts_of(flavor, host)).map_err(|error| {
         let hint = || elsewhere_hint(&way);
         Absence::Unusable(if way.socket().is_none() { error.with_hint(hint()) } else { error })
@@ -236,11 +239,11 @@ fn nowhere(flavor: Flavor, looked: &[PathBuf]) -> String {
     format!("no socket of {} at {}", flavor.title(), looked.join(", "))
 }
 
-fn way(flavor: Flavor, host: &Host) -> Result<Way, Absence> {
+fn way(flavor: Flavor, host: &Host, service: &Service) -> Result<Way, Absence> {
     match endpoint(flavor, host) {
         Endpoint::Socket(path) => Ok(Way::Socket(path)),
         Endpoint::Service { program } => {
-            service::ensure(host, &program).map(Way::Socket).map_err(Absence::Unusable)
+            service.ensure(host, &program).map(Way::Socket).map_err(Absence::Unusable)
         }
         Endpoint::Remote(remote) => Way::to(remote, host).map_err(Absence::Unusable),
         Endpoint::Refused(refused) => Err(Absence::Unusable(dial::refused(refused))),

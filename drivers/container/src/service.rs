@@ -5,20 +5,28 @@ use agentkernel_model::{Error, Kind, Result};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::OwnedFd,
-    fs::{FlockOperation, Mode, OFlags, inotify},
-    process::{Pid, PidfdFlags, pidfd_open},
+    fs::{FlockOperation, Mode, OFlags},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
     time::Timespec,
 };
 use std::{
     fs::{self, DirBuilder},
-    os::unix::{fs::DirBuilderExt as _, net::UnixStream, process::CommandExt as _},
+    io::{self, Read as _, Write as _},
+    os::unix::{
+        fs::DirBuilderExt as _,
+        net::{UnixDatagram, UnixStream},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 /// Seconds without a connection after which the service ends.
 const IDLE: u32 = 2;
+/// Where it says that it listens; no longer a name than the socket's.
+const NOTICE: &str = "ready.sock";
 /// How long it may take to listen.
 const START: Duration = Duration::from_secs(20);
 /// Variables that Podman copies into containers.
@@ -35,24 +43,90 @@ const PROXIES: [&str; 8] = [
 /// The longest path of a socket (unix(7)).
 const MAX_PATH: usize = 107;
 
-/// The socket of a service of `program`, which is started where none answers.
-///
-/// # Errors
-/// [`Kind::Unavailable`] when it does not begin to listen.
-pub(crate) fn ensure(host: &Host, program: &Path) -> Result<PathBuf> {
+/// A service of our own, which goes on while this is there: one that nobody talks to ends, in the middle of a long command
+/// too.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    program: PathBuf,
+    /// On which a question is open: that counts as use.
+    question: UnixStream,
+}
+
+impl Service {
+    /// The socket of a service of `program`, which is started where none answers. Blocks.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] when it does not begin to listen.
+    pub(crate) fn ensure(&self, host: &Host, program: &Path) -> Result<PathBuf> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (socket, question) = ensure(host, program)?;
+        *held = Some(Held { program: program.to_owned(), question });
+        Ok(socket)
+    }
+
+    /// Whether what was ensured, if anything was, is there still.
+    pub(crate) fn is_well(&self) -> bool {
+        // Who has it locked is starting one.
+        self.held.try_lock().is_ok_and(|held| held.as_ref().is_none_or(|held| is_open(&held.question)))
+    }
+
+    /// Starts again what was ensured, and has ended. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::ensure`].
+    pub(crate) fn revive(&self, host: &Host) -> Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *held {
+            Some(held) if !is_open(&held.question) => {
+                (_, held.question) = ensure(host, &held.program)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn ensure(host: &Host, program: &Path) -> Result<(PathBuf, UnixStream)> {
     let dir = directory(host)?;
     let socket = dir.join("podman.sock");
-    if UnixStream::connect(&socket).is_ok() {
-        return Ok(socket);
+    if let Ok(question) = ask(&socket) {
+        return Ok((socket, question));
     }
     let _alone = lock(&dir)?;
     // Whoever held the lock may have started one.
-    if UnixStream::connect(&socket).is_ok() {
-        return Ok(socket);
+    if let Ok(question) = ask(&socket) {
+        return Ok((socket, question));
     }
     let _ = fs::remove_file(&socket);
-    start(program, &dir, &socket)?;
-    Ok(socket)
+    start(program, &dir, &socket, START)?;
+    let question = ask(&socket).map_err(|e| {
+        Error::new(Kind::Unavailable, "'podman system service' listens and does not answer").with_source(e)
+    })?;
+    Ok((socket, question))
+}
+
+/// Asks the service for what will never happen: it has not answered while the connection is open.
+fn ask(socket: &Path) -> io::Result<UnixStream> {
+    const NOTHING: &str = "/events?stream=true&filters=%7B%22container%22%3A%5B%22agentkernel-none%22%5D%7D";
+    let mut question = UnixStream::connect(socket)?;
+    question.set_write_timeout(Some(START))?;
+    question.set_read_timeout(Some(START))?;
+    question.write_all(format!("GET {NOTHING} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())?;
+    // The first byte of an answer: one that ends sends none.
+    question.read_exact(&mut [0])?;
+    Ok(question)
+}
+
+/// Whether the other side has not closed it.
+fn is_open(question: &UnixStream) -> bool {
+    let mut fds = [PollFd::new(question, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now))), Ok(0))
 }
 
 /// A private directory whose name is short enough for sockets.
@@ -80,51 +154,91 @@ fn lock(dir: &Path) -> Result<OwnedFd> {
     locked.map_err(|e| Error::io(format!("cannot lock {}", path.display()), e.into()))
 }
 
-fn start(program: &Path, dir: &Path, socket: &Path) -> Result<()> {
-    let failed = |e: std::io::Error| Error::io(format!("cannot start {}", program.display()), e);
-    let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-        .and_then(|watch| {
-            inotify::add_watch(&watch, dir, inotify::WatchFlags::CREATE)?;
-            Ok(watch)
-        })
-        .map_err(|e| failed(e.into()))?;
+/// Starts a service and returns when it listens. Its socket is there before that, so it is asked to say so (sd_notify(3)).
+fn start(program: &Path, dir: &Path, socket: &Path, patience: Duration) -> Result<()> {
+    let failed = |e: io::Error| Error::io(format!("cannot start {}", program.display()), e);
+    let notice = dir.join(NOTICE);
+    let _none = fs::remove_file(&notice);
+    let ready = UnixDatagram::bind(&notice).map_err(failed)?;
     let mut service = Command::new(program);
     service
         .args(["system", "service", &format!("--time={IDLE}")])
-        .arg(format!("unix://{}", socket.display()));
+        .arg(format!("unix://{}", socket.display()))
+        .env("NOTIFY_SOCKET", &notice);
     // It would hand them, and the credentials in them, to every container.
     for name in PROXIES {
         service.env_remove(name);
     }
     // It outlives this command, and is nobody's to interrupt.
     service.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    let child = service.spawn().map_err(failed)?;
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let ended = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let deadline = Instant::now() + START;
-    loop {
-        if UnixStream::connect(socket).is_ok() {
-            return Ok(());
+    let started = service.spawn().and_then(Started::new).map_err(failed);
+    let listens = started.and_then(|service| {
+        let listens = service.listens(&ready, patience).map_err(failed)?;
+        if !listens {
+            service.kill();
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !wait(&watch, ended.as_ref(), left) {
-            return Err(Error::new(Kind::Unavailable, "'podman system service' does not begin to listen")
-                .with_hint("type 'podman system service' to see why"));
+        service.reap();
+        Ok(listens)
+    });
+    let _gone = fs::remove_file(&notice);
+    if listens? {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unavailable, "'podman system service' does not begin to listen")
+        .with_hint("type 'podman system service' to see why"))
+}
+
+/// A service that was started. As an ordinary user's it is several processes, all of one group.
+struct Started {
+    child: Child,
+    ended: OwnedFd,
+}
+
+impl Started {
+    fn new(mut child: Child) -> io::Result<Self> {
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(ended) => Ok(Self { child, ended }),
+            Err(e) => {
+                child.kill()?;
+                child.wait()?;
+                Err(e.into())
+            }
         }
+    }
+
+    /// Whether it says that it listens, before it ends and in time.
+    fn listens(&self, ready: &UnixDatagram, patience: Duration) -> io::Result<bool> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            let mut fds = [PollFd::new(ready, PollFlags::IN), PollFd::new(&self.ended, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left)))?;
+            if fds[0].revents().is_empty() {
+                return Ok(false);
+            }
+            let mut said = [0; 4096];
+            let length = ready.recv(&mut said)?;
+            if said[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn kill(&self) {
+        // ESRCH: it has ended by itself.
+        let _ended = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+    }
+
+    /// Its end is waited for beside everything else: it may come long before this process's.
+    fn reap(mut self) {
+        std::thread::spawn(move || self.child.wait());
     }
 }
 
-/// Until something appears in the directory; `false` when the service has ended or it takes too long.
-fn wait(watch: &OwnedFd, ended: Option<&OwnedFd>, left: Duration) -> bool {
-    let mut fds = vec![PollFd::new(watch, PollFlags::IN)];
-    fds.extend(ended.map(|fd| PollFd::new(fd, PollFlags::IN)));
-    let left = Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(1),
-        tv_nsec: i64::from(left.subsec_nanos()),
-    };
-    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left)));
-    let over = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
-    let mut events = [0_u8; 4096];
-    let _ = rustix::io::read(watch, &mut events);
-    matches!(ready, Ok(count) if count > 0) && !over
-}
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;
