@@ -27,10 +27,11 @@ mod egress {
     pub(crate) mod search;
     pub(crate) mod seed;
     pub(crate) mod ssh;
+    pub(crate) mod udp;
     pub(crate) mod world;
 }
 
-use egress::{bundle, clients, hostile, network, seed, ssh, world::World};
+use egress::{bundle, clients, hostile, network, seed, ssh, udp, world::World};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         tests.retain(|(title, _)| !title.starts_with("seed/value-not-in-process-1"));
     }
     tests.extend(bundle::tests());
+    tests.extend(udp::tests());
     tests.extend(if name == "podman" { hostile::of_the_uplink() } else { hostile::tests() });
     if engine::variable(&name).is_some() {
         // Clients meet the same gateway wherever they run: once is enough.

@@ -28,12 +28,27 @@ impl fmt::Debug for Flow {
     }
 }
 
-/// A DNS datagram that the sandbox sent (UDP to port 53, wherever it was addressed). Anything else over UDP is
-/// rejected by the sandbox's own kernel with an ICMP error.
+/// A DNS datagram that the sandbox sent (UDP to port 53, wherever it was addressed).
 #[derive(Debug)]
 pub struct Datagram {
     pub peer: SocketAddr,
     pub payload: Vec<u8>,
+}
+
+/// Any other datagram. Only a sandbox whose rules let UDP out has them: elsewhere its own kernel rejects them with an ICMP error.
+#[derive(Debug)]
+pub struct Packet {
+    pub ends: Ends,
+    pub payload: Vec<u8>,
+}
+
+/// Between what a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// The sandbox's.
+    pub inside: SocketAddr,
+    /// Where the sandbox meant to go.
+    pub outside: SocketAddr,
 }
 
 /// All traffic of one sandbox. Made by a driver, consumed by a gateway; ends when the sandbox does.
@@ -56,6 +71,18 @@ pub trait Uplink: Send + Sync {
     /// # Errors
     /// When the sandbox is gone.
     async fn reply(&self, peer: SocketAddr, payload: &[u8]) -> io::Result<()>;
+
+    /// The next datagram that is no question of DNS; none ever comes where UDP is not let out. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Uplink::accept`].
+    async fn packet(&self) -> io::Result<Packet>;
+
+    /// Gives `payload` to the inside as if the outside had sent it. What finds no room is lost, as datagrams are.
+    fn deliver(&self, ends: Ends, payload: &[u8]);
+
+    /// Tells the inside that nobody takes what it sent: an ICMP error, port unreachable.
+    fn reject(&self, ends: Ends);
 }
 
 /// The engine's side of the seam: serves an uplink until it ends.

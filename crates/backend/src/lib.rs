@@ -17,7 +17,7 @@ pub mod state;
 pub use admit::{Admitted, Refusal};
 pub use driver::{Backend, CreateInputs, Driver, Health, Owned, Pooling, Registry};
 pub use file::{EntryKind, FileEntry, FileKind, FileList, OpenFile};
-pub use gateway::{ByteStream, Datagram, Flow, Gateway, Uplink};
+pub use gateway::{ByteStream, Datagram, Ends, Flow, Gateway, Packet, Uplink};
 pub use host::{Host, Surroundings};
 pub use process::{ByteSink, ByteSource, Control, Exit, ExitFuture, Output, Process};
 pub use rootfs::{GeneratedFile, Graft, ImageDefaults, Lease, Owners, Rootfs};

@@ -14,9 +14,10 @@ pub(crate) struct RuleArgs {
 
 const ALLOW: &str = "allow";
 const DENY: &str = "deny";
-const GRAMMAR: &str = "RULE is [METHOD[,METHOD]] TARGET[:PORT[-PORT]][/PATH]. TARGET is a name (api.example.com), every name \
+const GRAMMAR: &str = "RULE is [METHOD[,METHOD]] [udp:]TARGET[:PORT[-PORT]][/PATH]. TARGET is a name (api.example.com), every name \
                        below one (*.example.com), addresses (10.0.0.0/8, 192.0.2.1, [2001:db8::1]), or one of public, private, \
-                       host and metadata. Methods and a path make it a rule about HTTP requests to a name. Rules of both kinds \
+                       host and metadata. Methods and a path make it a rule about HTTP requests to a name. With udp: before \
+                       the target it is about UDP, which only such a rule lets out. Rules of both kinds \
                        are asked in the order in which they stand, before those of the configuration; the first that is about a \
                        connection decides (repeatable)";
 

@@ -43,7 +43,7 @@ pub struct Restricted {
 pub fn restrict(mut config: Config, flag: Option<Profile>) -> Restricted {
     let mut ignored = Vec::new();
     policy(&mut config, flag, &mut ignored);
-    rules(&mut config, leads_inside, &mut ignored);
+    rules(&mut config, leads_further, &mut ignored);
     host(&mut config, &mut ignored);
     config.files.retain(|file| match left_out(file) {
         Some(what) => {
@@ -105,6 +105,11 @@ fn rules(config: &mut Config, loosens: impl Fn(&EgressRule) -> bool, ignored: &m
 pub const fn leads_inside(rule: &EgressRule) -> bool {
     let public = matches!(rule.target(), Target::Name(_) | Target::Group(Group::Public));
     is_allow(rule) && !public
+}
+
+/// Whether a rule lets out what no profile does: to where none leads, or over UDP.
+const fn leads_further(rule: &EgressRule) -> bool {
+    leads_inside(rule) || (is_allow(rule) && rule.is_only_udp())
 }
 
 const fn is_allow(rule: &EgressRule) -> bool {

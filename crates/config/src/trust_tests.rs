@@ -139,6 +139,7 @@ fn check(config: Config, flag: Option<Profile>) {
     let allowed = |rule: &&EgressRule| rule.verdict() == Verdict::Allow;
     for rule in ingredients.rules.iter().filter(allowed) {
         assert!(matches!(rule.target(), Target::Name(_) | Target::Group(Group::Public)), "{rule}");
+        assert!(!rule.is_only_udp(), "{rule}");
     }
     if let Network::Rules(_) = policy.network {
         assert!(matches!(plain.network, Network::Rules(_)));

@@ -1,7 +1,7 @@
 //! What an address is to the rules.
 
 use crate::{ranges, reason::Reason};
-use agentkernel_model::egress::Group;
+use agentkernel_model::egress::{Group, Protocol};
 use std::net::{IpAddr, SocketAddr};
 
 /// An address that the sandbox wants to reach.
@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) struct Destination {
     /// IPv4 for an address that is mapped (RFC 4291): a machine without IPv6 can reach it.
     pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
     /// `None` is for addresses that only a rule about addresses can allow, such as multicast.
     pub(crate) group: Option<Group>,
     /// Why it is not public.
@@ -16,7 +17,7 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// `is_own` says whether an address is one of this machine.
+    /// Over TCP. `is_own` says whether an address is one of this machine.
     pub(crate) fn of(meant: SocketAddr, is_own: impl Fn(IpAddr) -> bool) -> Self {
         let ip = meant.ip().to_canonical();
         let address = SocketAddr::new(ip, meant.port());
@@ -44,7 +45,12 @@ impl Destination {
         };
         let own =
             group == Some(Group::Host) && !matches!(reason, Some(Reason::Loopback | Reason::Unspecified));
-        Self { address, group, reason: if own { Some(Reason::ThisMachine) } else { reason } }
+        let reason = if own { Some(Reason::ThisMachine) } else { reason };
+        Self { address, protocol: Protocol::Tcp, group, reason }
+    }
+
+    pub(crate) fn over(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
     }
 
     pub(crate) fn is_public(&self) -> bool {

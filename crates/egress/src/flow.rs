@@ -16,7 +16,7 @@ use crate::{
     web::Place,
 };
 use agentkernel_backend::{ByteStream, Flow};
-use agentkernel_model::egress::EgressRule;
+use agentkernel_model::egress::{EgressRule, Protocol};
 use rustix::net::sockopt;
 use std::{
     io,
@@ -44,7 +44,7 @@ pub(crate) async fn serve(
     let Flow { original_dst, io } = flow;
     // What the proxy is asked for is told by itself; the way to it is no connection to the outside.
     let observer = shared.observer.clone().filter(|_| original_dst != proxy::ADDRESS);
-    let mut ledger = Ledger::open(observer, original_dst);
+    let mut ledger = Ledger::open(observer, original_dst, Protocol::Tcp);
     if original_dst.port() == dns::PORT {
         ledger.outcome = Outcome::Resolver;
         dns::stream::serve(&shared, io, &ledger).await;

@@ -1,7 +1,7 @@
 //! The gateway: a sandbox has no route of its own, its connections and its DNS questions end here, on the host.
 //!
 //! `ruleset` decides about connections, requests and names and knows no socket; `flow` takes a connection, `hello` reads
-//! whom it says it is for, `web` reads HTTP and opens TLS, `dns` answers questions. This crate knows no backend and no
+//! whom it says it is for, `web` reads HTTP and opens TLS, `dns` answers questions, `packets` passes on other UDP. This crate knows no backend and no
 //! namespace: traffic comes out of an [`Uplink`](agentkernel_backend::Uplink).
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod judge;
 mod limits;
 mod machine;
 mod observer;
+mod packets;
 mod patience;
 mod proxy;
 mod pump;

@@ -3,13 +3,18 @@
 use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
 
-/// The bounds of each sandbox that a gateway serves. Beyond a count, that sandbox waits; nothing is dropped.
+/// The bounds of each sandbox that a gateway serves. Beyond a count, that sandbox waits, but for datagrams; nothing is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// TCP connections at once, each of two descriptors and two buffers of 2 to 16 KiB; few have larger ones. At least 1.
     pub flows: usize,
     /// DNS questions over UDP at once, each of one descriptor. At least 1.
     pub queries: usize,
+    /// Pairs of ends that UDP goes between, each of one descriptor. At least 1; the one that was silent for the longest ends
+    /// when another begins.
+    pub pairs: usize,
+    /// How long one of them may be silent (RFC 4787, REQ-5).
+    pub pair_idle: Duration,
     /// How long a connection to the outside may take to be made.
     pub connect: Duration,
     /// How long a connection whose name decides may take to say it.
@@ -24,6 +29,7 @@ pub struct Limits {
 
 const MAX_FLOWS: u64 = 4096;
 const MAX_QUERIES: u64 = 128;
+const MAX_PAIRS: u64 = 512;
 /// Descriptors left for the rest of the process.
 const SPARE_DESCRIPTORS: u64 = 64;
 
@@ -40,10 +46,13 @@ impl Limits {
     fn of_descriptors(descriptors: Option<u64>) -> Self {
         let free = descriptors.unwrap_or(u64::MAX).saturating_sub(SPARE_DESCRIPTORS);
         let queries = (free / 4).clamp(1, MAX_QUERIES);
-        let flows = (free.saturating_sub(queries) / 2).clamp(1, MAX_FLOWS);
+        let pairs = (free / 8).clamp(1, MAX_PAIRS);
+        let flows = (free.saturating_sub(queries + pairs) / 2).clamp(1, MAX_FLOWS);
         Self {
             flows: usize::try_from(flows).unwrap_or(1),
             queries: usize::try_from(queries).unwrap_or(1),
+            pairs: usize::try_from(pairs).unwrap_or(1),
+            pair_idle: Duration::from_secs(120),
             connect: Duration::from_secs(20),
             greeting: Duration::from_secs(30),
             last_words: Duration::from_secs(2),
@@ -61,10 +70,10 @@ mod tests {
     fn never_more_than_the_descriptors_allow_and_never_none() {
         for descriptors in [0, 1, 64, 65, 100, 256, 1024, 4096, 1 << 20] {
             let limits = Limits::of_descriptors(Some(descriptors));
-            let used = limits.flows as u64 * 2 + limits.queries as u64;
-            assert!(limits.flows >= 1 && limits.queries >= 1);
+            let used = limits.flows as u64 * 2 + limits.queries as u64 + limits.pairs as u64;
+            assert!(limits.flows >= 1 && limits.queries >= 1 && limits.pairs >= 1);
             assert!(
-                used <= descriptors.saturating_sub(SPARE_DESCRIPTORS).max(3),
+                used <= descriptors.saturating_sub(SPARE_DESCRIPTORS).max(4),
                 "{descriptors}: {limits:?}"
             );
         }

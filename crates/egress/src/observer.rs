@@ -1,7 +1,7 @@
 //! What the gateway tells about each connection.
 
 use crate::reason::Reason;
-use agentkernel_model::secret::SecretName;
+use agentkernel_model::{egress::Protocol, secret::SecretName};
 use std::{
     fmt,
     io::ErrorKind,
@@ -16,7 +16,7 @@ use std::{
 /// Is told what the sandbox does outside, each thing once, when it has ended. Called from the gateway's tasks: it must
 /// not block.
 pub trait Observer: Send + Sync + fmt::Debug {
-    /// A TCP connection.
+    /// A TCP connection, or what went over UDP between two ends.
     fn connection(&self, connection: &Connection);
 
     /// A question of DNS that was refused because no rule lets its name out.
@@ -47,11 +47,12 @@ pub struct Request {
     pub secrets: Vec<SecretName>,
 }
 
-/// One TCP connection, from its acceptance to its end.
+/// One TCP connection, from its acceptance to its end; or UDP between two ends, from the first datagram until there was silence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     pub started: SystemTime,
     pub lasted: Duration,
+    pub protocol: Protocol,
     /// Where the sandbox meant to go.
     pub destination: SocketAddr,
     /// What TLS, HTTP or a request to the proxy called it; else a name that led to the address, where there is just one.
@@ -84,13 +85,15 @@ pub enum Outcome {
 /// The account of one connection. Dropping it tells the observer, so that a cancelled task tells too.
 pub(crate) struct Ledger {
     observer: Option<Arc<dyn Observer>>,
+    protocol: Protocol,
     destination: SocketAddr,
     started: SystemTime,
     clock: Instant,
     pub(crate) name: Option<String>,
     pub(crate) rule: Option<String>,
     pub(crate) outcome: Outcome,
-    pub(crate) sent: Counter,
+    /// Counted by another task where datagrams go.
+    pub(crate) sent: Arc<Counter>,
     pub(crate) received: Counter,
 }
 
@@ -106,16 +109,21 @@ impl Counter {
 }
 
 impl Ledger {
-    pub(crate) fn open(observer: Option<Arc<dyn Observer>>, destination: SocketAddr) -> Self {
+    pub(crate) fn open(
+        observer: Option<Arc<dyn Observer>>,
+        destination: SocketAddr,
+        protocol: Protocol,
+    ) -> Self {
         Self {
             observer,
+            protocol,
             destination,
             started: SystemTime::now(),
             clock: Instant::now(),
             name: None,
             rule: None,
             outcome: Outcome::Cut,
-            sent: Counter::default(),
+            sent: Arc::default(),
             received: Counter::default(),
         }
     }
@@ -127,6 +135,7 @@ impl Drop for Ledger {
         observer.connection(&Connection {
             started: self.started,
             lasted: self.clock.elapsed(),
+            protocol: self.protocol,
             destination: self.destination,
             name: self.name.take(),
             rule: self.rule.take(),

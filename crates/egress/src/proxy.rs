@@ -12,6 +12,7 @@ use crate::{
     web::{Place, Roads},
 };
 use agentkernel_backend::{ByteStream, gateway::RESOLVER};
+use agentkernel_model::egress::Protocol;
 use async_trait::async_trait;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -63,7 +64,7 @@ impl Roads for Visit {
     }
 
     async fn tunnel(&self, place: Place, io: Box<dyn ByteStream>) {
-        let mut ledger = Ledger::open(self.shared.observer.clone(), place.address);
+        let mut ledger = Ledger::open(self.shared.observer.clone(), place.address, Protocol::Tcp);
         ledger.outcome = self.travel(io, place.address, &mut ledger).await;
     }
 }

@@ -1,7 +1,9 @@
 //! What the rules of a sandbox say about one connection, one request, one name. No I/O.
 
 use crate::{destination::Destination, ranges, reason::Reason};
-use agentkernel_model::egress::{EgressRule, EgressRules, Group, HttpMatch, Otherwise, Target, Verdict};
+use agentkernel_model::egress::{
+    EgressRule, EgressRules, Group, HttpMatch, Otherwise, Protocol, Target, Verdict,
+};
 use agentkernel_trust::Bound;
 
 /// The rules of this moment, and the hosts of secrets, which are let through beside them.
@@ -83,7 +85,7 @@ impl Ruleset {
 
     /// Whether the decision for `to` can depend on a name.
     pub(crate) fn needs_name(&self, to: &Destination) -> bool {
-        for rule in self.about_port(to) {
+        for rule in self.about(to) {
             match (rule.target(), rule.verdict()) {
                 (Target::Name(_), _) => return true,
                 (target, Verdict::Deny) if is_at(target, Verdict::Deny, to) => return false,
@@ -106,7 +108,7 @@ impl Ruleset {
     ) -> Ruling<'_> {
         let (mut reads_requests, mut may_pass) = (false, false);
         let mut ruling = None;
-        for rule in self.about_port(to) {
+        for rule in self.about(to) {
             let decides = match rule.target() {
                 Target::Name(pattern) => name.filter(|name| pattern.matches(name.text)).and_then(|name| {
                     let counts = rule.verdict() == Verdict::Deny || name.pinned;
@@ -140,7 +142,8 @@ impl Ruleset {
         }
     }
 
-    /// The ruling for a protocol in which no name is said, to an address that the sandbox was told for `names`.
+    /// The ruling for a protocol in which no name is said, to an address that the sandbox was told for `names`. Where requests to
+    /// one of them are read, or a secret goes there, there is no other road to the address: QUIC says its name in secret.
     pub(crate) fn rule_unnamed<'a>(
         &self,
         to: &Destination,
@@ -203,7 +206,7 @@ impl Ruleset {
     pub(crate) fn resolve(&self, name: &str) -> Resolution {
         let mut public = self.egress.otherwise == Otherwise::Public;
         for rule in &self.egress.rules {
-            let whole = rule.ports().is_none() && rule.http().is_none();
+            let whole = rule.ports().is_none() && rule.http().is_none() && !rule.is_only_udp();
             match (rule.target(), rule.verdict()) {
                 (Target::Name(pattern), Verdict::Allow) if pattern.matches(name) => {
                     return Resolution::Forward;
@@ -220,9 +223,9 @@ impl Ruleset {
         if public || bound { Resolution::Forward } else { Resolution::Refuse }
     }
 
-    fn about_port(&self, to: &Destination) -> impl Iterator<Item = &EgressRule> {
-        let port = to.address.port();
-        self.egress.rules.iter().filter(move |rule| rule.is_about_port(port))
+    fn about(&self, to: &Destination) -> impl Iterator<Item = &EgressRule> {
+        let (protocol, port) = (to.protocol, to.address.port());
+        self.egress.rules.iter().filter(move |rule| rule.is_about(protocol, port))
     }
 
     /// A rule whose name was meant. A name leads nowhere that its address may not be reached as: who controls the
@@ -237,13 +240,15 @@ impl Ruleset {
 
     /// Whether a name may lead to `to`: it is public, or rules let its address through.
     fn is_reachable(&self, to: &Destination) -> bool {
-        let first = || self.about_port(to).find(|rule| is_at(rule.target(), rule.verdict(), to));
+        let first = || self.about(to).find(|rule| is_at(rule.target(), rule.verdict(), to));
         to.is_public() || first().is_some_and(|rule| rule.verdict() == Verdict::Allow)
     }
 
     fn by_default(&self, to: &Destination, bound: bool) -> Ruling<'_> {
         match self.egress.otherwise {
             _ if bound && self.is_reachable(to) => Ruling::Allow(None),
+            // The rest is about TCP: what goes over UDP goes by a rule.
+            _ if to.protocol == Protocol::Udp => Ruling::Deny(None, Reason::NotListed),
             Otherwise::Public if to.is_public() => Ruling::Allow(None),
             Otherwise::Public => Ruling::Deny(None, to.reason.unwrap_or(Reason::NotListed)),
             Otherwise::Deny => Ruling::Deny(None, Reason::NotListed),

@@ -220,3 +220,68 @@ fn names_that_lead_nowhere_are_not_asked_about() {
     let public = ruleset(&["allow public:443"], Otherwise::Deny, &[]);
     assert_eq!(public.resolve("b.com"), Resolution::Forward);
 }
+
+/// The ruling for UDP to `address`, of which the sandbox was told that it is `names`.
+fn datagram(rules: &Ruleset, address: &str, names: &[&str]) -> String {
+    word(rules.rule_unnamed(&to(address).over(Protocol::Udp), names.iter().copied()))
+}
+
+#[test]
+fn udp_goes_by_rules_that_say_so_and_by_no_others() {
+    let open = ruleset(&["allow public", "allow 10.0.0.0/8", "allow a.example.com"], Otherwise::Public, &[]);
+    assert_eq!(datagram(&open, PUBLIC, &["a.example.com"]), "NotListed");
+    assert_eq!(datagram(&open, "10.0.0.1:53", &[]), "NotListed");
+    let rules = ruleset(
+        &[
+            "deny blocked.example.com",
+            "deny udp:93.184.215.99",
+            "allow udp:a.example.com:123",
+            "allow udp:10.1.0.0/16:443",
+            "allow udp:*.wide.example.com",
+        ],
+        Otherwise::Public,
+        &[],
+    );
+    let ntp = "93.184.215.14:123";
+    assert_eq!(datagram(&rules, ntp, &["a.example.com"]), "allow");
+    // Only where the sandbox was told that the name leads, on that port, and never over TCP by that rule.
+    assert_eq!(datagram(&rules, ntp, &[]), "NotListed");
+    assert_eq!(datagram(&rules, PUBLIC, &["a.example.com"]), "NotListed");
+    assert_eq!(datagram(&rules, "93.184.215.99:123", &["x.wide.example.com"]), "Denied");
+    assert_eq!(word(rules.rule(&to("10.1.0.1:443"), None, None)), "Private");
+    // A rule that denies counts for whatever the address is called, and whatever it is said over.
+    assert_eq!(datagram(&rules, ntp, &["a.example.com", "blocked.example.com"]), "Denied");
+    assert_eq!(datagram(&rules, "10.1.2.3:443", &["blocked.example.com"]), "Denied");
+    // A name leads to public addresses only, but to where UDP is let by address.
+    assert_eq!(datagram(&rules, "10.2.0.1:443", &["x.wide.example.com"]), "NotListed");
+    assert_eq!(datagram(&rules, "10.1.0.1:443", &["x.wide.example.com"]), "allow");
+    assert_eq!(datagram(&rules, "127.0.0.1:443", &["x.wide.example.com"]), "NotListed");
+}
+
+#[test]
+fn where_requests_are_read_there_is_no_road_over_udp() {
+    let rules = ruleset(
+        &[
+            "allow udp:public",
+            "allow GET read.example.com/v1",
+            "allow udp:read.example.com",
+            "allow udp:bound.example.com",
+        ],
+        Otherwise::Deny,
+        &["TOKEN=value:bound.example.com"],
+    );
+    assert_eq!(datagram(&rules, PUBLIC, &["other.example.com"]), "allow");
+    assert_eq!(datagram(&rules, PUBLIC, &["bound.example.com"]), "Unreadable");
+    assert_eq!(datagram(&rules, PUBLIC, &["other.example.com", "bound.example.com"]), "Unreadable");
+    let first = ruleset(&["deny POST a.example.com", "allow udp:a.example.com"], Otherwise::Public, &[]);
+    assert_eq!(datagram(&first, PUBLIC, &["a.example.com"]), "Unreadable");
+}
+
+#[test]
+fn a_name_is_asked_about_for_a_rule_of_udp() {
+    let rules = ruleset(&["allow udp:time.example.com:123", "deny udp:a.example.com"], Otherwise::Deny, &[]);
+    assert_eq!(rules.resolve("time.example.com"), Resolution::Forward);
+    assert_eq!(rules.resolve("a.example.com"), Resolution::Refuse);
+    let public = ruleset(&["deny udp:a.example.com"], Otherwise::Public, &[]);
+    assert_eq!(public.resolve("a.example.com"), Resolution::Forward);
+}

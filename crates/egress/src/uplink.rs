@@ -1,6 +1,6 @@
 //! All traffic of one sandbox, until it ends.
 
-use crate::{dns, flow, gateway::Shared, patience::Patience};
+use crate::{dns, flow, gateway::Shared, packets, patience::Patience};
 use agentkernel_backend::Uplink;
 use std::{io, sync::Arc};
 use tokio::{
@@ -19,6 +19,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, uplink: Arc<dyn Uplink>) {
         _ = finishing.wait_for(|finishing| *finishing) => {}
         () = accept(&shared, uplink.as_ref(), &mut flows, &ended) => {}
         () = receive(&shared, &uplink, &mut queries) => {}
+        () = packets::serve(&shared, &uplink) => {}
     }
     ended.send_replace(true);
     drop((queries, uplink));

@@ -12,7 +12,7 @@ use crate::{
     files,
     link::relay::{Relay, State},
     memory::OutOfMemory,
-    network,
+    network::{self, Udp},
     service::Service,
     sys,
     walls::{self, Confinement},
@@ -68,8 +68,10 @@ pub struct NewFile {
 pub enum Network {
     /// A loopback, or whatever the engine gave it.
     Given,
-    /// Everything that is sent ends in listeners that go to the keeper.
+    /// Everything that is sent ends in listeners that go to the keeper, but for UDP that is no DNS.
     Captured,
+    /// The same, and all UDP.
+    CapturedWithUdp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,7 +224,11 @@ fn hear(inbox: &mut Inbox, control: &OwnedFd, relay: &mut Relay) -> Result<Optio
 fn report(control: BorrowedFd<'_>, network: Network, relay: Option<&mut Relay>) -> Result<(), Fault> {
     let listeners = match network {
         Network::Given => Vec::new(),
-        Network::Captured => network::captured()?,
+        Network::Captured => network::captured(Udp::Rejected)?,
+        Network::CapturedWithUdp if relay.is_some() => {
+            return Err(Fault::new("carry the sandbox's UDP over a stream", Errno::OPNOTSUPP));
+        }
+        Network::CapturedWithUdp => network::captured(Udp::Captured)?,
     };
     let network = !listeners.is_empty();
     let fds: Vec<BorrowedFd<'_>> = match relay {

@@ -10,6 +10,7 @@ pub mod agent;
 pub mod client;
 pub mod command;
 pub mod conversation;
+mod datagram;
 pub mod defaults;
 pub mod entries;
 pub mod fault;

@@ -2,15 +2,17 @@
 //!
 //! All addresses are local to the sandbox's loopback, so nothing has a way out; nftables sends TCP of whatever address
 //! to one listener and DNS to one socket, which the keeper serves from outside. What else is sent over UDP finds no
-//! socket and is refused at once by the kernel's own ICMP error.
+//! socket and is refused at once by the kernel's own ICMP error; or, where rules let some out, goes to a socket of its own.
 
 use crate::{
+    datagram,
     fault::Step,
     files,
     netlink::{Answer, Attributes, Batch, NLM_F_APPEND, NLM_F_CREATE},
     sys,
     wire::{Fault, Reply, send},
 };
+use agentkernel_model::egress::EgressRules;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::{AsFd, OwnedFd},
@@ -33,11 +35,30 @@ pub fn loopback() -> Result<(), Fault> {
     sys::loopback_up(socket.as_fd()).step(what)
 }
 
-/// The loopback, and the listeners that catch everything: TCP and DNS for IPv4, and for IPv6 where the kernel has it.
-pub fn captured() -> Result<Vec<OwnedFd>, Fault> {
+/// What becomes of UDP that is no DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Udp {
+    /// The sandbox's kernel rejects it.
+    Rejected,
+    /// It goes to the keeper.
+    Captured,
+}
+
+impl Udp {
+    /// As the rules of a sandbox need it.
+    #[must_use]
+    pub fn of(rules: &EgressRules) -> Self {
+        if rules.let_udp_out() { Self::Captured } else { Self::Rejected }
+    }
+}
+
+/// The loopback, and what catches everything, for IPv4, and for IPv6 where the kernel has it: of each family a listener of
+/// TCP and a socket of DNS; where UDP is captured also the socket that gets it, and the one that answers it.
+pub fn captured(other: Udp) -> Result<Vec<OwnedFd>, Fault> {
     loopback()?;
-    let mut sockets = Vec::with_capacity(4);
+    let mut sockets = Vec::with_capacity(8);
     let mut rules = Vec::with_capacity(4);
+    let mut steered = Vec::with_capacity(2);
     for family in [Family::V4, Family::V6] {
         let pair = capture(family);
         let (tcp, udp) = match (family, pair) {
@@ -55,12 +76,24 @@ pub fn captured() -> Result<Vec<OwnedFd>, Fault> {
             Caught::Dns,
             port_of(&udp).step(|| "find a listener's port".to_owned())?,
         ));
+        if other == Udp::Rejected {
+            sockets.extend([tcp, udp]);
+            continue;
+        }
+        let pair = datagram::capture(family.domain()).and_then(|(received, raw)| {
+            // Its answers must not be taken for what the sandbox sends.
+            datagram::mark(&udp)?;
+            Ok((port_of(&received)?, [received, raw]))
+        });
+        let (port, pair) = pair.step(|| "capture the sandbox's UDP".to_owned())?;
+        steered.push(steer(family, port));
         sockets.extend([tcp, udp]);
+        sockets.extend(pair);
     }
-    let with_v6 = sockets.len() > 2;
+    let with_v6 = rules.len() > 2;
     addresses(with_v6).commit(None).step(|| "route the sandbox's network".to_owned())?;
     if !crate::mutation::off("network-redirect") {
-        firewall(rules)
+        firewall(rules, steered)
             .commit(Some(netlink::NETFILTER))
             .step(|| "redirect the sandbox's connections (nftables)".to_owned())?;
     }
@@ -117,15 +150,32 @@ enum Caught {
     Dns,
 }
 
-fn new_socket(family: AddressFamily, kind: SocketType, flags: SocketFlags) -> Result<OwnedFd, Errno> {
+impl Family {
+    const fn domain(self) -> AddressFamily {
+        match self {
+            Self::V4 => AddressFamily::INET,
+            Self::V6 => AddressFamily::INET6,
+        }
+    }
+
+    const fn loopback(self) -> IpAddr {
+        match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Self::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        }
+    }
+}
+
+pub(crate) fn new_socket(
+    family: AddressFamily,
+    kind: SocketType,
+    flags: SocketFlags,
+) -> Result<OwnedFd, Errno> {
     socket_with(family, kind, flags, None)
 }
 
 fn capture(family: Family) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let (domain, ip) = match family {
-        Family::V4 => (AddressFamily::INET, IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        Family::V6 => (AddressFamily::INET6, IpAddr::V6(Ipv6Addr::LOCALHOST)),
-    };
+    let (domain, ip) = (family.domain(), family.loopback());
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let tcp = new_socket(domain, SocketType::STREAM, flags)?;
     let udp = new_socket(domain, SocketType::DGRAM, flags)?;
@@ -172,11 +222,15 @@ fn addresses(with_v6: bool) -> Batch {
 }
 
 const NFT_REG_1: u32 = 1;
+const NFT_REG_2: u32 = 2;
+const META_L4PROTO: u32 = 16;
 const TABLE: &str = "agentkernel";
 const CHAIN: &str = "out";
+const STEERING: &str = "in";
 
-/// A table with one nat chain on the output hook, and `rules` in it (linux/netfilter/nf_tables.h).
-fn firewall(rules: Vec<Attributes>) -> Batch {
+/// A table with a nat chain on the output hook, and `rules` in it (linux/netfilter/nf_tables.h); and where there are any, with
+/// `steered` in a chain on the prerouting hook, which on a loopback is behind the output.
+fn firewall(rules: Vec<Attributes>, steered: Vec<Attributes>) -> Batch {
     const NFT: u16 = 10 << 8;
     const BATCH_BEGIN: u16 = 0x10;
     const BATCH_END: u16 = 0x11;
@@ -184,21 +238,29 @@ fn firewall(rules: Vec<Attributes>) -> Batch {
     const NEWCHAIN: u16 = NFT | 3;
     const NEWRULE: u16 = NFT | 6;
     const INET: u8 = 1;
+    const PREROUTING: u32 = 0;
     const LOCAL_OUT: u32 = 3;
-    // Where nat of outgoing packets stands: -100.
-    let priority = (-100_i32).cast_unsigned();
+    // Where nat of outgoing packets stands, and where packets are mangled that come in.
+    const NAT: i32 = -100;
+    const MANGLE: i32 = -150;
     // struct nfgenmsg: family, version, resource (big endian).
     let subsystem = [0, 0, 0, 10];
     let inet = [INET, 0, 0, 0];
     let mut batch = Batch::default();
     batch.message(BATCH_BEGIN, 0, Answer::None, &subsystem, Attributes::default());
     batch.message(NEWTABLE, NLM_F_CREATE, Answer::Wanted, &inet, Attributes::default().string(1, TABLE));
-    let hook = Attributes::default().be32(1, LOCAL_OUT).be32(2, priority);
-    let chain = Attributes::default().string(1, TABLE).string(3, CHAIN).nested(4, hook).string(7, "nat");
-    batch.message(NEWCHAIN, NLM_F_CREATE, Answer::Wanted, &inet, chain);
-    for expressions in rules {
-        let rule = Attributes::default().string(1, TABLE).string(2, CHAIN).nested(4, expressions);
-        batch.message(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, Answer::Wanted, &inet, rule);
+    let mut add = |name, kind, (hook, priority): (u32, i32), rules: Vec<Attributes>| {
+        let hook = Attributes::default().be32(1, hook).be32(2, priority.cast_unsigned());
+        let chain = Attributes::default().string(1, TABLE).string(3, name).nested(4, hook).string(7, kind);
+        batch.message(NEWCHAIN, NLM_F_CREATE, Answer::Wanted, &inet, chain);
+        for expressions in rules {
+            let rule = Attributes::default().string(1, TABLE).string(2, name).nested(4, expressions);
+            batch.message(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, Answer::Wanted, &inet, rule);
+        }
+    };
+    add(CHAIN, "nat", (LOCAL_OUT, NAT), rules);
+    if !steered.is_empty() {
+        add(STEERING, "filter", (PREROUTING, MANGLE), steered);
     }
     batch.message(BATCH_END, 0, Answer::None, &subsystem, Attributes::default());
     batch
@@ -206,21 +268,8 @@ fn firewall(rules: Vec<Attributes>) -> Batch {
 
 /// "This family, not to loopback, this protocol: redirect to `port`."
 fn redirect(family: Family, caught: Caught, port: u16) -> Attributes {
-    const META_NFPROTO: u32 = 15;
-    const META_L4PROTO: u32 = 16;
-    const NETWORK: u32 = 1;
     const TRANSPORT: u32 = 2;
-    let list = Attributes::default();
-    let list = match family {
-        Family::V4 => {
-            let list = equal(meta(list, META_NFPROTO), &[2]);
-            differs(payload(list, NETWORK, 16, 1), &[127])
-        }
-        Family::V6 => {
-            let list = equal(meta(list, META_NFPROTO), &[10]);
-            differs(payload(list, NETWORK, 24, 16), &Ipv6Addr::LOCALHOST.octets())
-        }
-    };
+    let list = elsewhere(family);
     let list = match caught {
         Caught::Tcp => equal(meta(list, META_L4PROTO), &[6]),
         Caught::Dns => {
@@ -228,9 +277,47 @@ fn redirect(family: Family, caught: Caught, port: u16) -> Attributes {
             equal(payload(list, TRANSPORT, 2, 2), &53_u16.to_be_bytes())
         }
     };
-    let value = Attributes::default().bytes(1, &port.to_be_bytes());
-    let list = expression(list, "immediate", Attributes::default().be32(1, NFT_REG_1).nested(2, value));
+    let list = immediate(list, NFT_REG_1, &port.to_be_bytes());
     expression(list, "redir", Attributes::default().be32(1, NFT_REG_1))
+}
+
+/// "This family, not to loopback, UDP, and none of ours: to the socket at `port`, as it is."
+fn steer(family: Family, port: u16) -> Attributes {
+    const META_MARK: u32 = 3;
+    let list = equal(meta(elsewhere(family), META_L4PROTO), &[17]);
+    let list = differs(meta(list, META_MARK), &datagram::MARK.to_ne_bytes());
+    let list = match family.loopback() {
+        IpAddr::V4(ip) => immediate(list, NFT_REG_2, &ip.octets()),
+        IpAddr::V6(ip) => immediate(list, NFT_REG_2, &ip.octets()),
+    };
+    let list = immediate(list, NFT_REG_1, &port.to_be_bytes());
+    let to = Attributes::default().be32(1, number(family)).be32(2, NFT_REG_2).be32(3, NFT_REG_1);
+    expression(list, "tproxy", to)
+}
+
+/// "This family, not to loopback."
+fn elsewhere(family: Family) -> Attributes {
+    const META_NFPROTO: u32 = 15;
+    const NETWORK: u32 = 1;
+    let list = meta(Attributes::default(), META_NFPROTO);
+    let list = equal(list, &[u8::try_from(number(family)).unwrap_or(0)]);
+    match family {
+        Family::V4 => differs(payload(list, NETWORK, 16, 1), &[127]),
+        Family::V6 => differs(payload(list, NETWORK, 24, 16), &Ipv6Addr::LOCALHOST.octets()),
+    }
+}
+
+/// As netfilter counts them.
+const fn number(family: Family) -> u32 {
+    match family {
+        Family::V4 => 2,
+        Family::V6 => 10,
+    }
+}
+
+fn immediate(list: Attributes, register: u32, value: &[u8]) -> Attributes {
+    let value = Attributes::default().bytes(1, value);
+    expression(list, "immediate", Attributes::default().be32(1, register).nested(2, value))
 }
 
 fn expression(list: Attributes, name: &str, data: Attributes) -> Attributes {

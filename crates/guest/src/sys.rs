@@ -285,6 +285,83 @@ pub fn original_dst(socket: BorrowedFd<'_>, v6: bool) -> Result<std::net::Socket
     Ok((ip, u16::from_be(address.sin_port)).into())
 }
 
+/// Sets an option of a socket that is one number.
+pub fn set_option(
+    socket: BorrowedFd<'_>,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> Result<(), Errno> {
+    let size = u32::try_from(size_of::<libc::c_int>()).unwrap_or(0);
+    // SAFETY: `value` is an int of the size given, which the kernel reads.
+    check(libc::c_long::from(unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size)
+    }))?;
+    Ok(())
+}
+
+/// A datagram of a socket that is told where each was sent (`IP_RECVORIGDSTADDR`): how many bytes of `buffer` it takes,
+/// who sent it, and where to. One that tells neither is `PROTO`.
+pub fn receive_with_target(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, std::net::SocketAddr, std::net::SocketAddr), Errno> {
+    // Of 8 bytes each: a control message must be aligned.
+    let mut control = [0_u64; 16];
+    // SAFETY: all-zero values of these plain C structs are valid. `header` names memory that outlives the call, with its
+    // sizes; the kernel writes no more. CMSG_FIRSTHDR and CMSG_NXTHDR stay within the control bytes that it says it wrote,
+    // and each address is read only from a message of its type, as long as it is, without asking for alignment.
+    unsafe {
+        let mut from = std::mem::zeroed::<libc::sockaddr_storage>();
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        let mut header = std::mem::zeroed::<libc::msghdr>();
+        header.msg_name = (&raw mut from).cast();
+        header.msg_namelen = u32::try_from(size_of::<libc::sockaddr_storage>()).unwrap_or(0);
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(&control) as _;
+        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        let count = check(libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) as libc::c_long)?;
+        let sender = address(&raw const from, libc::c_int::from(from.ss_family));
+        let mut target = None;
+        let mut message = libc::CMSG_FIRSTHDR(&raw const header);
+        while let Some(found) = message.as_ref() {
+            let family = match (found.cmsg_level, found.cmsg_type) {
+                (libc::SOL_IP, libc::IP_ORIGDSTADDR) => libc::AF_INET,
+                (libc::SOL_IPV6, libc::IPV6_ORIGDSTADDR) => libc::AF_INET6,
+                _ => libc::AF_UNSPEC,
+            };
+            target = target.or(address(libc::CMSG_DATA(message).cast(), family));
+            message = libc::CMSG_NXTHDR(&raw const header, message);
+        }
+        let (sender, target) = sender.zip(target).ok_or(Errno::PROTO)?;
+        Ok((usize::try_from(count).unwrap_or(0), sender, target))
+    }
+}
+
+/// The address of `family` at `at`.
+///
+/// # Safety
+/// There must be a `sockaddr_in` or a `sockaddr_in6` at `at`, whichever `family` says; for other families nothing is read.
+unsafe fn address(at: *const libc::sockaddr_storage, family: libc::c_int) -> Option<std::net::SocketAddr> {
+    match family {
+        libc::AF_INET => {
+            // SAFETY: the caller's promise.
+            let found = unsafe { at.cast::<libc::sockaddr_in>().read_unaligned() };
+            let ip = std::net::Ipv4Addr::from(u32::from_be(found.sin_addr.s_addr));
+            Some((ip, u16::from_be(found.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the caller's promise.
+            let found = unsafe { at.cast::<libc::sockaddr_in6>().read_unaligned() };
+            let ip = std::net::Ipv6Addr::from(found.sin6_addr.s6_addr);
+            Some((ip, u16::from_be(found.sin6_port)).into())
+        }
+        _ => None,
+    }
+}
+
 /// Process id and user of whoever listens at the other end of a Unix socket. The id is 0 when that process is in no pid
 /// namespace below this one's.
 pub fn peer(socket: &OwnedFd) -> Result<(i32, u32), Errno> {

@@ -1,41 +1,85 @@
 //! The sandbox's traffic as its keeper sees it: the listeners that init opened inside, served from outside.
 
-use crate::sys;
-use agentkernel_backend::{Datagram, Flow, Uplink};
+use crate::{datagram, network::Udp, sys};
+use agentkernel_backend::{Datagram, Ends, Flow, Packet, Uplink};
 use agentkernel_model::{Error, Result};
 use async_trait::async_trait;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::{io, net::SocketAddr};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::{
+    io::Interest,
+    net::{TcpListener, UdpSocket},
+};
 
 #[derive(Debug)]
 pub struct CapturedUplink {
-    v4: Pair,
-    v6: Option<Pair>,
+    v4: Sockets,
+    v6: Option<Sockets>,
 }
 
+/// Those of one family.
 #[derive(Debug)]
-struct Pair {
+struct Sockets {
     tcp: TcpListener,
-    udp: UdpSocket,
+    dns: UdpSocket,
+    other: Option<Other>,
 }
 
-impl Pair {
-    fn new(tcp: OwnedFd, udp: OwnedFd) -> io::Result<Self> {
-        Ok(Self { tcp: TcpListener::from_std(tcp.into())?, udp: UdpSocket::from_std(udp.into())? })
+/// UDP that is no DNS.
+#[derive(Debug)]
+struct Other {
+    received: UdpSocket,
+    raw: OwnedFd,
+}
+
+impl Sockets {
+    /// The next ones of `sockets`; `None` where there are no more.
+    fn take(sockets: &mut impl Iterator<Item = OwnedFd>, other: Udp) -> io::Result<Option<Self>> {
+        let Some(tcp) = sockets.next() else { return Ok(None) };
+        let mut next = || sockets.next().ok_or(io::ErrorKind::InvalidData);
+        let dns = UdpSocket::from_std(next()?.into())?;
+        let other = match other {
+            Udp::Rejected => None,
+            Udp::Captured => Some(Other { received: UdpSocket::from_std(next()?.into())?, raw: next()? }),
+        };
+        Ok(Some(Self { tcp: TcpListener::from_std(tcp.into())?, dns, other }))
+    }
+}
+
+impl Other {
+    async fn packet(&self) -> io::Result<Packet> {
+        loop {
+            // Of its own for each, because it becomes the payload; nothing is kept while nothing comes.
+            let read = || {
+                let mut payload = vec![0; datagram::MAX_PAYLOAD];
+                let found = datagram::receive(self.received.as_fd(), &mut payload)?;
+                Ok(found.map(|(ends, count)| {
+                    payload.truncate(count);
+                    Packet { ends, payload }
+                }))
+            };
+            if let Some(packet) = self.received.async_io(Interest::READABLE, read).await? {
+                return Ok(packet);
+            }
+        }
     }
 }
 
 impl CapturedUplink {
-    /// `sockets` as init sends them: TCP and UDP for IPv4, then for IPv6 where there is any.
-    pub fn new(sockets: Vec<OwnedFd>) -> Result<Self> {
+    /// `sockets` as init sends them, see [`crate::network::captured`], which was told the same of `other`.
+    pub fn new(sockets: Vec<OwnedFd>, other: Udp) -> Result<Self> {
         let mut sockets = sockets.into_iter();
-        let mut pair = || Some((sockets.next()?, sockets.next()?));
+        let mut take = || Sockets::take(&mut sockets, other);
         let failed = |e| Error::io("cannot serve the sandbox's network", e);
-        let (tcp, udp) = pair().ok_or_else(|| Error::internal("the sandbox sent no network"))?;
-        let v4 = Pair::new(tcp, udp).map_err(failed)?;
-        let v6 = pair().map(|(tcp, udp)| Pair::new(tcp, udp)).transpose().map_err(failed)?;
+        let v4 = take().map_err(failed)?.ok_or_else(|| Error::internal("the sandbox sent no network"))?;
+        let v6 = take().map_err(failed)?;
         Ok(Self { v4, v6 })
+    }
+
+    /// The socket that answers UDP of the family of `ends`.
+    fn raw(&self, ends: Ends) -> Option<BorrowedFd<'_>> {
+        let sockets = if ends.inside.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
+        sockets?.other.as_ref().map(|other| other.raw.as_fd())
     }
 
     async fn accept_v6(&self) -> io::Result<(tokio::net::TcpStream, SocketAddr)> {
@@ -47,7 +91,7 @@ impl CapturedUplink {
 
     async fn readable_v6(&self) -> io::Result<&UdpSocket> {
         match &self.v6 {
-            Some(pair) => pair.udp.readable().await.map(|()| &pair.udp),
+            Some(pair) => pair.dns.readable().await.map(|()| &pair.dns),
             None => std::future::pending().await,
         }
     }
@@ -90,7 +134,7 @@ impl Uplink for CapturedUplink {
         let mut buffer = [0_u8; 4096];
         loop {
             let socket = tokio::select! {
-                ready = self.v4.udp.readable() => ready.map(|()| &self.v4.udp)?,
+                ready = self.v4.dns.readable() => ready.map(|()| &self.v4.dns)?,
                 ready = self.readable_v6() => ready?,
             };
             match socket.try_recv_from(&mut buffer) {
@@ -106,10 +150,38 @@ impl Uplink for CapturedUplink {
             (Some(v6), SocketAddr::V6(_)) => v6,
             _ => &self.v4,
         };
-        match pair.udp.send_to(payload, peer).await {
+        match pair.dns.send_to(payload, peer).await {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
             Err(e) => Err(e),
+        }
+    }
+
+    async fn packet(&self) -> io::Result<Packet> {
+        let v6 = async {
+            match self.v6.as_ref().and_then(|sockets| sockets.other.as_ref()) {
+                Some(other) => other.packet().await,
+                None => std::future::pending().await,
+            }
+        };
+        match &self.v4.other {
+            Some(v4) => tokio::select! {
+                packet = v4.packet() => packet,
+                packet = v6 => packet,
+            },
+            None => std::future::pending().await,
+        }
+    }
+
+    fn deliver(&self, ends: Ends, payload: &[u8]) {
+        if let Some(raw) = self.raw(ends) {
+            datagram::deliver(raw, ends, payload);
+        }
+    }
+
+    fn reject(&self, ends: Ends) {
+        if let Some(raw) = self.raw(ends) {
+            datagram::reject(raw, ends);
         }
     }
 }

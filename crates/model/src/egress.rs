@@ -3,7 +3,7 @@
 //! Rules are asked in order; the first that matches decides, and [`Otherwise`] where none does. A rule is a line of text:
 //!
 //! ```text
-//! [allow|deny] [METHOD[,METHOD...]] TARGET[:PORT[-PORT]][/PATH]
+//! [allow|deny] [METHOD[,METHOD...]] [udp:]TARGET[:PORT[-PORT]][/PATH]
 //! ```
 //!
 //! | target | is |
@@ -15,11 +15,14 @@
 //!
 //! Methods and a path stand with names only, and make a rule about HTTP requests: the connection is opened to look at
 //! them. A path matches itself and what is below it.
+//!
+//! Rules are about TCP. UDP gets out by rules that begin with `udp:` alone, and only by them; what is denied without it
+//! is denied over both.
 
 mod rule;
 mod target;
 
-pub use rule::{EgressRule, HttpMatch, Verdict};
+pub use rule::{EgressRule, HttpMatch, Protocol, Verdict};
 pub use target::{Group, PortRange, Target};
 
 use crate::{Error, Result};
@@ -45,6 +48,12 @@ impl EgressRules {
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether some UDP beside DNS may get out.
+    #[must_use]
+    pub fn let_udp_out(&self) -> bool {
+        self.rules.iter().any(|rule| rule.is_only_udp() && rule.verdict() == Verdict::Allow)
+    }
 }
 
 /// Sees that there are not too many.
@@ -65,7 +74,7 @@ pub fn check_count(rules: &[EgressRule]) -> Result<()> {
 pub enum Otherwise {
     /// Refused.
     Deny,
-    /// Globally reachable addresses are let through; loopback, private, link-local, metadata, multicast and reserved ones
+    /// Over TCP, globally reachable addresses are let through; loopback, private, link-local, metadata, multicast and reserved ones
     /// are refused whatever name led to them.
     #[default]
     Public,

@@ -3,9 +3,10 @@
 use crate::stream::Attached;
 use agentkernel_backend::{Gateway, Uplink};
 use agentkernel_guest::{
-    agent::Welcome,
+    agent::{Network, Welcome},
     client::listener,
     conversation::Conversation,
+    network::Udp,
     process,
     uplink::CapturedUplink,
     wire::{Exec, Reply},
@@ -82,7 +83,11 @@ pub(crate) async fn welcome(
         while let Ok(socket) = conversation.take_fd() {
             sockets.push(socket);
         }
-        serve(Box::new(CapturedUplink::new(sockets)?), gateway);
+        let other = match welcome.network {
+            Network::CapturedWithUdp => Udp::Captured,
+            Network::Captured | Network::Given => Udp::Rejected,
+        };
+        serve(Box::new(CapturedUplink::new(sockets, other)?), gateway);
     }
     Ok(conversation)
 }

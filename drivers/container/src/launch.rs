@@ -48,7 +48,8 @@ pub(crate) async fn bring_up(
     gateway: Option<&Arc<dyn Gateway>>,
 ) -> Result<Conversation> {
     let spec = inputs.admitted.spec();
-    let network = match spec.policy.network {
+    let network = match &spec.policy.network {
+        policy::Network::Rules(rules) if rules.let_udp_out() => Network::CapturedWithUdp,
         policy::Network::Rules(_) => Network::Captured,
         policy::Network::Off | policy::Network::Open => Network::Given,
     };

@@ -46,6 +46,8 @@ const AGENT_CAPS: [&str; 8] =
 /// What agentkernel's own files take at most: two bundles of certificates, and secrets.
 const OWN_FILES_BYTES: u64 = 32 << 20;
 const NETWORK_CAP: &str = "NET_ADMIN";
+/// To make the socket that answers UDP, which the keeper gets.
+const PACKET_CAP: &str = "NET_RAW";
 
 /// Variables by which something could be loaded into the agent (ld.so(8)).
 pub(crate) const OF_INTERPRETER: [&str; 6] =
@@ -166,7 +168,7 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
         // Where only the engine can tell why it ended, it is asked before it forgets.
         auto_remove: Some(spec.lifetime == Lifetime::Ephemeral && materials.road == Road::Socket),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(capabilities(policy.caps, &policy.network)),
+        cap_add: Some(capabilities(policy.caps, &policy.network, spec.lifetime)),
         security_opt: Some(vec!["no-new-privileges".to_owned(), format!("seccomp={}", materials.seccomp)]),
         readonly_rootfs: Some(policy.root == RootAccess::ReadOnly),
         tmpfs: Some(tmpfs(materials, policy, spec.lifetime)),
@@ -231,11 +233,15 @@ fn bytes(count: u64) -> i64 {
 }
 
 /// The policy's, and the agent's own.
-fn capabilities(caps: CapSet, network: &Network) -> Vec<String> {
+fn capabilities(caps: CapSet, network: &Network, lifetime: Lifetime) -> Vec<String> {
     let mut names: Vec<String> = caps.names().map(str::to_owned).collect();
     names.extend(AGENT_CAPS.iter().map(|name| (*name).to_owned()));
-    if matches!(network, Network::Rules(_)) {
+    if let Network::Rules(rules) = network {
         names.push(NETWORK_CAP.to_owned());
+        // One that stays may get rules that need it.
+        if rules.let_udp_out() || lifetime == Lifetime::Named {
+            names.push(PACKET_CAP.to_owned());
+        }
     }
     names.sort();
     names.dedup();

@@ -244,8 +244,10 @@ async fn up(control: &Conversation, plan: &Plan, gateway: Option<&Arc<dyn Gatewa
             while let Ok(socket) = control.take_fd() {
                 sockets.push(socket);
             }
-            debug_assert_eq!(plan.network, Net::Gateway);
-            let uplink = Box::new(CapturedUplink::new(sockets)?);
+            let Net::Gateway(udp) = plan.network else {
+                return Err(Error::internal("a sandbox without a network sent one"));
+            };
+            let uplink = Box::new(CapturedUplink::new(sockets, udp)?);
             match gateway {
                 Some(gateway) => gateway.serve(uplink),
                 // Nobody listens: every connection of the sandbox is reset.
@@ -520,7 +522,7 @@ impl Backend for Native {
         let (init, control, _) = tracing::info_span!("isolate").in_scope(isolating)?;
         let control = Arc::new(Conversation::new(control)?);
         let ephemeral = Ephemeral { control: Arc::clone(&control), init, run };
-        if plan.network == Net::Gateway {
+        if plan.network != Net::Off {
             up(&control, &plan, gateway.as_ref()).await?;
         }
         let (stdin, stdout, stderr) = match streams {

@@ -105,8 +105,8 @@ fn set_up(plan: &Plan, inheritance: &Inheritance, parent: Parent) -> Result<Wall
     let control = inheritance.control.as_fd();
     match plan.network {
         Net::Off => network::loopback()?,
-        Net::Gateway => {
-            let listeners = network::captured()?;
+        Net::Gateway(udp) => {
+            let listeners = network::captured(udp)?;
             let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
             send(control, &Reply::Up { network: true }, &fds).step(|| "report".to_owned())?;
             return Ok(walls);

@@ -4,6 +4,7 @@
 use crate::{
     defaults::Defaults,
     idmap::{IdMap, Need},
+    network::Udp,
     walls::{Confinement, HostFiles},
     wire::Exec,
 };
@@ -132,7 +133,7 @@ pub(crate) enum LayerStore {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Net {
     Off,
-    Gateway,
+    Gateway(Udp),
 }
 
 /// Where the layers of one sandbox live on disk.
@@ -186,7 +187,11 @@ impl Plan {
             pieces,
             memory_bytes: memory_bytes(&spec.policy.limits),
             own_files: spec.policy.has_own_files(),
-            network: if spec.policy.network == Network::Off { Net::Off } else { Net::Gateway },
+            network: match &spec.policy.network {
+                Network::Off => Net::Off,
+                Network::Rules(rules) => Net::Gateway(Udp::of(rules)),
+                Network::Open => Net::Gateway(Udp::Rejected),
+            },
             limits: spec.policy.limits.clone(),
             confinement,
             defaults: Defaults::of(spec, &image)?,

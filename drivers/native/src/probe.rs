@@ -6,6 +6,7 @@ use crate::{
     idmap::{IdMap, Need, helpers_exist},
     init::Inheritance,
     launch::launch,
+    network::Udp,
     plan::{Base, LayerStore, Net, Origin, Piece, PieceKind, Plan, Show},
     walls::{Confinement, HostFiles},
     wire::{Fault, Inbox, Reply},
@@ -85,7 +86,7 @@ pub(crate) fn plan(map: IdMap) -> Result<Plan, Fault> {
         needs_landlock: map.is_users(),
         memory_bytes: 1 << 20,
         own_files: false,
-        network: Net::Gateway,
+        network: Net::Gateway(Udp::Rejected),
         limits: Limits { memory: None, cpus: None, pids: None },
         confinement: Confinement {
             caps: CapSet::NONE,

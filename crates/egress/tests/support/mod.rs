@@ -1,6 +1,6 @@
 //! A sandbox in memory: its connections and datagrams are put in by the test.
 
-use agentkernel_backend::{ByteStream, Datagram, Flow, Uplink};
+use agentkernel_backend::{ByteStream, Datagram, Ends, Flow, Packet, Uplink};
 use agentkernel_egress::{Connection, HostGateway, Limits, Observer, Request, Resolvers, Setup};
 use agentkernel_model::egress::{EgressRules, Otherwise};
 use async_trait::async_trait;
@@ -56,6 +56,15 @@ impl Uplink for MemoryUplink {
     async fn reply(&self, peer: SocketAddr, payload: &[u8]) -> io::Result<()> {
         self.replies.send((peer, payload.to_vec())).await.map_err(|_| gone())
     }
+
+    /// Those are tried from inside real sandboxes.
+    async fn packet(&self) -> io::Result<Packet> {
+        std::future::pending().await
+    }
+
+    fn deliver(&self, _: Ends, _: &[u8]) {}
+
+    fn reject(&self, _: Ends) {}
 }
 
 impl Inside {

@@ -4,7 +4,7 @@ use crate::audit::{
     log::{LIMIT, old},
 };
 use agentkernel_egress::{Outcome, Reason};
-use agentkernel_model::secret::SecretName;
+use agentkernel_model::{egress::Protocol, secret::SecretName};
 use std::{
     fs,
     path::Path,
@@ -27,6 +27,7 @@ fn connection(name: &str, outcome: Outcome) -> Connection {
     Connection {
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(951_782_399_042),
         lasted: Duration::from_millis(7),
+        protocol: Protocol::Tcp,
         destination: "93.184.215.14:443".parse().unwrap(),
         name: Some(name.to_owned()),
         rule: Some(format!("allow {name}:443")),

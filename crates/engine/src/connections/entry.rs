@@ -5,7 +5,7 @@ use crate::{
     clock,
 };
 use agentkernel_egress::{Connection, Outcome, Request};
-use agentkernel_model::{Error, Result};
+use agentkernel_model::{Error, Result, egress::Protocol};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -64,6 +64,9 @@ pub(super) struct Entry {
     address: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
+    /// `udp`; TCP goes without saying.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<String>,
@@ -106,6 +109,7 @@ impl Entry {
             name: None,
             address: None,
             port: None,
+            protocol: None,
             rule: None,
             reason: None,
             method: None,
@@ -145,8 +149,10 @@ impl Entry {
     }
 
     pub(super) fn of_connection(connection: &Connection) -> Self {
-        let Connection { started, lasted, destination, name, rule, outcome, sent, received } = connection;
+        let Connection { started, lasted, protocol, destination, name, rule, outcome, sent, received } =
+            connection;
         let entry = Self {
+            protocol: (*protocol == Protocol::Udp).then_some("udp"),
             rule: rule.as_deref().map(|rule| cut(rule, RULE)),
             reason: reason(*outcome).map(|reason| cut(&reason, REASON)),
             sent: Some(*sent),

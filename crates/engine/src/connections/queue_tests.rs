@@ -1,5 +1,6 @@
 use super::*;
 use agentkernel_egress::{Connection, Outcome};
+use agentkernel_model::egress::Protocol;
 use std::time::SystemTime;
 
 fn name(name: &str) -> Entry {
@@ -10,6 +11,7 @@ fn connection(outcome: Outcome) -> Entry {
     Entry::of_connection(&Connection {
         started: SystemTime::now(),
         lasted: Duration::ZERO,
+        protocol: Protocol::Tcp,
         destination: "93.184.215.14:443".parse().unwrap(),
         name: None,
         rule: None,

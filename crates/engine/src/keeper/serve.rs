@@ -11,7 +11,7 @@ use super::{
 use crate::{detached::Place, directories, engine::Engine, query, record, record::reason};
 use agentkernel_backend::DriverState;
 use agentkernel_egress::HostGateway;
-use agentkernel_model::{Error, Kind, Result, id::SandboxId, policy::Network};
+use agentkernel_model::{Error, Kind, Result, egress::EgressRules, id::SandboxId, policy::Network};
 use agentkernel_store::{Record, Stopped, Writer};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -57,7 +57,8 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
     } = kept;
     // Decided at its start: what it believes is made then.
     let trusts_gateway = gateway.as_ref().map(|g| g.authority().map(|pem| pem.is_some())).transpose()?;
-    let trusts_gateway = trusts_gateway.unwrap_or(false);
+    let captures_udp = of_record(engine, id)?.spec()?.policy.rules().is_some_and(EgressRules::let_udp_out);
+    let started = Started { trusts_gateway: trusts_gateway.unwrap_or(false), captures_udp };
     let (demands, mut demanded) = mpsc::channel(MAX_VISITORS);
     let (phase, watched) = watch::channel(Phase::Running);
     let mut door = JoinSet::new();
@@ -80,7 +81,7 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
             Some(demand) = demanded.recv() => match order.hear(demand) {
                 Some(Heard::Stop(request)) => End::Asked(request),
                 Some(Heard::Obey(Order::Rules, done)) => {
-                    let _left = done.send(obey(engine, id, gateway.as_deref(), trusts_gateway));
+                    let _left = done.send(obey(engine, id, gateway.as_deref(), started));
                     continue;
                 }
                 Some(Heard::Obey(Order::Expiry, done)) => {
@@ -137,18 +138,33 @@ fn of_record(engine: &Engine, id: SandboxId) -> Result<Record> {
     query::by_id(engine, id)?.ok_or_else(|| Error::new(Kind::NotFound, "the sandbox was removed meanwhile"))
 }
 
-/// Has `gateway` decide by the rules that the record has now. Only a sandbox that `trusts_gateway` can have its requests
-/// read.
-fn obey(engine: &Engine, id: SandboxId, gateway: Option<&HostGateway>, trusts_gateway: bool) -> Result<()> {
+/// What was decided about a sandbox's network when it started.
+#[derive(Debug, Clone, Copy)]
+struct Started {
+    /// Only then can its requests be read.
+    trusts_gateway: bool,
+    /// Only then does its UDP come to the gateway.
+    captures_udp: bool,
+}
+
+/// Has `gateway` decide by the rules that the record has now.
+fn obey(engine: &Engine, id: SandboxId, gateway: Option<&HostGateway>, started: Started) -> Result<()> {
     let record = of_record(engine, id)?;
     let (Network::Rules(rules), Some(gateway)) = (record.spec()?.policy.network, gateway) else {
         return Err(Error::new(Kind::Conflict, "the sandbox runs without a gateway")
             .with_hint("stop it and start it again"));
     };
-    if !trusts_gateway && rules.rules.iter().any(|rule| rule.http().is_some()) {
+    if !started.trusts_gateway && rules.rules.iter().any(|rule| rule.http().is_some()) {
         return Err(Error::new(
             Kind::Conflict,
             "rules about requests need a gateway that the sandbox trusts, and this one was started without such rules",
+        )
+        .with_hint(format!("stop it with 'agentkernel sandbox stop {}', change them, and start it again", record.name)));
+    }
+    if !started.captures_udp && rules.let_udp_out() {
+        return Err(Error::new(
+            Kind::Conflict,
+            "a rule that lets UDP out has to be there when the sandbox starts, and this one was started without such rules",
         )
         .with_hint(format!("stop it with 'agentkernel sandbox stop {}', change them, and start it again", record.name)));
     }

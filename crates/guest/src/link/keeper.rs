@@ -5,7 +5,7 @@ use super::{
     ports::{KeeperPorts, Ports},
     relay::{Relay, State},
 };
-use agentkernel_backend::{Datagram, Flow, Uplink};
+use agentkernel_backend::{Datagram, Ends, Flow, Packet, Uplink};
 use agentkernel_model::{Error, Result};
 use async_trait::async_trait;
 use rustix::{
@@ -103,4 +103,13 @@ impl Uplink for LinkUplink {
             other => other.map(drop),
         }
     }
+
+    /// The stream carries no other UDP: a sandbox at its end that is to have some does not start ([`crate::agent`]).
+    async fn packet(&self) -> io::Result<Packet> {
+        std::future::pending().await
+    }
+
+    fn deliver(&self, _: Ends, _: &[u8]) {}
+
+    fn reject(&self, _: Ends) {}
 }

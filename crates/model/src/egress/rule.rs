@@ -21,6 +21,16 @@ impl Verdict {
     }
 }
 
+/// What carries the traffic that a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// What stands before the target of a rule about UDP.
+const UDP: &str = "udp:";
+
 /// Which requests of HTTP a rule is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct HttpMatch {
@@ -101,6 +111,7 @@ fn is_at_or_below(path: &str, prefix: &str) -> bool {
 #[serde(try_from = "String", into = "String")]
 pub struct EgressRule {
     verdict: Verdict,
+    only_udp: bool,
     target: Target,
     ports: Option<PortRange>,
     http: Option<HttpMatch>,
@@ -113,7 +124,7 @@ impl EgressRule {
     /// A rule about every port of `target`.
     #[must_use]
     pub const fn of(verdict: Verdict, target: Target) -> Self {
-        Self { verdict, target, ports: None, http: None }
+        Self { verdict, only_udp: false, target, ports: None, http: None }
     }
 
     /// The rule of `text` behind `--allow` or `--deny`, which says the verdict.
@@ -130,6 +141,10 @@ impl EgressRule {
             (Some(list), Some(place), None) => (methods(list)?, place),
             _ => return Err(malformed(text)),
         };
+        let (only_udp, place) = match place.strip_prefix(UDP) {
+            Some(place) => (true, place),
+            None => (false, place),
+        };
         let (target, ports, path) = place_of(place)?;
         let http = (!methods.is_empty() || path.is_some()).then_some(HttpMatch { methods, path });
         if http.is_some() && target.name().is_none() {
@@ -139,7 +154,14 @@ impl EgressRule {
             ))
             .with_hint("write a name in place of addresses, such as 'GET api.example.com/v1'"));
         }
-        Ok(Self { verdict, target, ports, http })
+        if http.is_some() && only_udp {
+            return Err(Error::invalid(format!(
+                "the network rule '{}' is about requests, which the gateway does not read in UDP",
+                printable(text)
+            ))
+            .with_hint("leave out methods and path, or 'udp:'"));
+        }
+        Ok(Self { verdict, only_udp, target, ports, http })
     }
 
     #[must_use]
@@ -164,9 +186,21 @@ impl EgressRule {
         self.http.as_ref()
     }
 
+    /// Whether the rule begins with `udp:`.
     #[must_use]
-    pub fn is_about_port(&self, port: u16) -> bool {
-        self.ports.is_none_or(|ports| ports.contains(port))
+    pub const fn is_only_udp(&self) -> bool {
+        self.only_udp
+    }
+
+    /// Whether the rule can be about what goes to `port`. One without `udp:` lets no UDP out; what it denies, it denies
+    /// whatever it comes over.
+    #[must_use]
+    pub fn is_about(&self, protocol: Protocol, port: u16) -> bool {
+        let carried = match protocol {
+            Protocol::Tcp => !self.only_udp,
+            Protocol::Udp => self.only_udp || self.verdict == Verdict::Deny || self.http.is_some(),
+        };
+        carried && self.ports.is_none_or(|ports| ports.contains(port))
     }
 }
 
@@ -258,6 +292,7 @@ impl fmt::Display for EgressRule {
         if let Some(http) = http.filter(|http| !http.methods.is_empty()) {
             write!(f, "{} ", http.methods.join(","))?;
         }
+        f.write_str(if self.only_udp { UDP } else { "" })?;
         match (&self.target, self.ports) {
             // The colon of a port must not be one of the address.
             (Target::Addresses(block), Some(ports)) if block.to_string().contains(':') => {

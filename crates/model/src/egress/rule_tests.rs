@@ -1,4 +1,5 @@
 use super::*;
+use crate::egress::EgressRules;
 use proptest::prelude::*;
 
 fn rule(text: &str) -> EgressRule {
@@ -22,6 +23,10 @@ fn what_is_written_comes_back() {
         ("deny POST api.example.com", "deny POST api.example.com"),
         ("  allow   api.example.com:8443/a  ", "allow api.example.com:8443/a"),
         ("allow 1.example.com", "allow 1.example.com"),
+        ("allow udp:time.example.com:123", "allow udp:time.example.com:123"),
+        ("deny udp:public", "deny udp:public"),
+        ("allow udp:[2001:db8::1]:443", "allow udp:[2001:db8::1/128]:443"),
+        ("allow udp:2001:db8::/32", "allow udp:2001:db8::/32"),
     ] {
         let parsed = rule(text);
         assert_eq!(parsed.to_string(), back);
@@ -56,6 +61,11 @@ fn what_is_no_rule_is_refused_with_a_hint() {
         "allow 127.1",
         "allow 2130706433",
         "allow 10.0.0.0/8/v1",
+        "allow udp:",
+        "allow udp:udp:a.example.com",
+        "allow UDP:a.example.com",
+        "allow GET udp:a.example.com",
+        "allow udp:a.example.com/v1",
     ] {
         let error = text.parse::<EgressRule>().expect_err(text);
         assert!(error.hint().is_some(), "{text}: {error}");
@@ -98,6 +108,32 @@ fn a_request_is_denied_for_what_a_server_could_take_it_for() {
     assert!(
         below.could_mean("GET", "/v1") && below.could_mean("GET", "/v1/") && !below.could_mean("GET", "/v10")
     );
+}
+
+#[test]
+fn udp_is_let_out_by_its_own_rules_alone_and_denied_by_all() {
+    for (text, tcp, udp) in [
+        ("allow a.example.com:443", true, false),
+        ("deny a.example.com:443", true, true),
+        ("allow udp:a.example.com:443", false, true),
+        ("deny udp:a.example.com:443", false, true),
+        // Whoever decides about requests wants to know of UDP as well: it cannot be let out to where they are read.
+        ("allow GET a.example.com:443", true, true),
+    ] {
+        let rule = rule(text);
+        assert_eq!(
+            (rule.is_about(Protocol::Tcp, 443), rule.is_about(Protocol::Udp, 443)),
+            (tcp, udp),
+            "{text}"
+        );
+        assert!(!rule.is_about(Protocol::Tcp, 444) && !rule.is_about(Protocol::Udp, 444), "{text}");
+    }
+    let rules = |texts: &[&str]| EgressRules {
+        rules: texts.iter().map(|text| rule(text)).collect(),
+        ..EgressRules::default()
+    };
+    assert!(rules(&["allow a.example.com", "allow udp:b.example.com"]).let_udp_out());
+    assert!(!rules(&["allow public", "deny udp:b.example.com"]).let_udp_out());
 }
 
 proptest! {

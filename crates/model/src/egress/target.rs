@@ -91,7 +91,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Ports of TCP, both ends included; never 0.
+/// Ports, both ends included; never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortRange {
     first: u16,

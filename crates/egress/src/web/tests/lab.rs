@@ -1,6 +1,7 @@
 //! A client and another side for the tests, with what was said and judged.
 
 use super::super::*;
+use agentkernel_model::egress::Protocol;
 use agentkernel_trust::resolve;
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::ServerName};
@@ -88,7 +89,7 @@ where
     let (client, gateway) = tokio::io::duplex(64 * 1024);
     let outcome = tokio::spawn(async move {
         let ends = Arc::new(Ends::default());
-        let ledger = Arc::new(Ledger::open(Some(ends.clone()), ([127, 0, 0, 1], 1).into()));
+        let ledger = Arc::new(Ledger::open(Some(ends.clone()), ([127, 0, 0, 1], 1).into(), Protocol::Tcp));
         let outcome = start(Box::new(gateway), Arc::clone(&ledger)).await;
         drop(ledger);
         let connection = ends.0.lock().unwrap().take().unwrap();
