@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// A secret of fewer bytes is not searched for: it would be found where it is not meant.
 pub(crate) const SHORTEST: usize = 8;
 
+/// Beyond this, what is looked at is little enough, and a long needle has many pairs of bytes.
+const LONGEST_REACH: usize = 64;
+
 const MASK: &[u8] = b"[redacted]";
 /// Not ASCII, as every needle is: for needles that the usual mask could be a part of.
 const OTHER_MASK: &[u8] = "\u{fffd}".as_bytes();
@@ -18,8 +21,13 @@ const OTHER_MASK: &[u8] = "\u{fffd}".as_bytes();
 pub(in crate::web) struct Needles {
     /// Longest first. Each has at least [`SHORTEST`] bytes.
     list: Vec<Zeroizing<Vec<u8>>>,
-    /// One bit for each two bytes that a needle begins with: nearly every position is passed by looking here.
-    pairs: Box<[u64; 1024]>,
+    /// The two bytes that a needle begins with.
+    begins: Pairs,
+    /// Every two bytes that stand together in the first [`Needles::reach`] bytes of a needle. Where two others are, no needle
+    /// is around them: nearly all of a piece is passed by looking at one pair of so many bytes.
+    within: Pairs,
+    /// As long as the shortest needle, within bounds.
+    reach: usize,
     /// The same for one byte, for the last one of a piece.
     firsts: [bool; 256],
     mask: &'static [u8],
@@ -46,12 +54,15 @@ impl Needles {
         list.retain(|needle| needle.len() >= SHORTEST);
         list.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         list.dedup();
-        let (mut pairs, mut firsts) = (Box::new([0; 1024]), [false; 256]);
+        let reach = list.last().map_or(SHORTEST, |shortest| shortest.len()).min(LONGEST_REACH);
+        let (mut begins, mut within, mut firsts) = (Pairs::none(), Pairs::none(), [false; 256]);
         for needle in &list {
-            if let [first, second, ..] = needle.as_slice() {
-                let (word, bit) = pair(*first, *second);
-                pairs[word] |= bit;
-                firsts[usize::from(*first)] = true;
+            for (place, two) in needle.windows(2).take(reach - 1).enumerate() {
+                within.add(two);
+                if place == 0 {
+                    begins.add(two);
+                    firsts[usize::from(two[0])] = true;
+                }
             }
         }
         let clear = |needle: &Zeroizing<Vec<u8>>| {
@@ -60,7 +71,7 @@ impl Needles {
                 && !MASK.windows(needle.len().min(MASK.len())).any(|part| part == needle.as_slice())
         };
         let mask = if list.iter().all(clear) { MASK } else { OTHER_MASK };
-        Self { list, pairs, firsts, mask }
+        Self { list, begins, within, reach, firsts, mask }
     }
 
     pub(in crate::web) const fn is_empty(&self) -> bool {
@@ -73,16 +84,19 @@ impl Needles {
 
     /// The first place of `data` at which a needle may begin: by its first two bytes, or by the last byte of all.
     pub(super) fn candidate(&self, data: &[u8]) -> Option<usize> {
-        let begins = |two: &[u8]| {
-            let [first, second] = *two else { return false };
-            let (word, bit) = pair(first, second);
-            self.pairs[word] & bit != 0
-        };
-        let last = || {
-            let at = data.len().checked_sub(1)?;
-            self.firsts[usize::from(*data.get(at)?)].then_some(at)
-        };
-        data.windows(2).position(begins).or_else(last)
+        // A needle that begins among the next `reach - 1` bytes has the last two of `reach` within.
+        let (reach, mut at) = (self.reach, 0);
+        while let Some(window) = data.get(at..at + reach) {
+            if self.within.has(&window[reach - 2..])
+                && let Some(place) = window.windows(2).position(|two| self.begins.has(two))
+            {
+                return Some(at + place);
+            }
+            at += reach - 1;
+        }
+        let rest = &data[at.min(data.len())..];
+        let last = || rest.last().filter(|last| self.firsts[usize::from(**last)]).map(|_| rest.len() - 1);
+        rest.windows(2).position(|two| self.begins.has(two)).or_else(last).map(|place| at + place)
     }
 
     /// What `rest` begins with. `is_all`: nothing follows it.
@@ -100,9 +114,28 @@ impl Needles {
     }
 }
 
-fn pair(first: u8, second: u8) -> (usize, u64) {
-    let index = u16::from_be_bytes([first, second]);
-    (usize::from(index / 64), 1 << (index % 64))
+/// A set of two bytes.
+struct Pairs(Box<[u64; 1024]>);
+
+impl Pairs {
+    fn none() -> Self {
+        Self(Box::new([0; 1024]))
+    }
+
+    fn place(two: &[u8]) -> Option<(usize, u64)> {
+        let index = u16::from_be_bytes(*two.first_chunk()?);
+        Some((usize::from(index / 64), 1 << (index % 64)))
+    }
+
+    fn add(&mut self, two: &[u8]) {
+        if let Some((word, bit)) = Self::place(two) {
+            self.0[word] |= bit;
+        }
+    }
+
+    fn has(&self, two: &[u8]) -> bool {
+        Self::place(two).is_some_and(|(word, bit)| self.0[word] & bit != 0)
+    }
 }
 
 fn add_forms(value: &[u8], list: &mut Vec<Zeroizing<Vec<u8>>>) {

@@ -148,6 +148,23 @@ proptest! {
     }
 
     #[test]
+    fn a_secret_is_found_wherever_it_lies_in_a_long_piece(
+        filling in prop::collection::vec(any::<u8>(), 0..400),
+        at in any::<prop::sample::Index>(),
+        secret in "[!-~]{8,90}",
+        form in 0..4_usize,
+    ) {
+        let needles = needles(&[&secret, "another-one"]);
+        let form = if form < 3 { STANDARD.encode(format!("{}{secret}", "x".repeat(form))) } else { secret.clone() };
+        let mut input = filling.clone();
+        let at = at.index(filling.len() + 1);
+        input.splice(at..at, form.bytes());
+        let output = redacted(&needles, &[&input]);
+        prop_assert!(!output.windows(secret.len()).any(|part| part == secret.as_bytes()));
+        prop_assert!(output.len() < input.len() || secret.len() < 12, "{}", String::from_utf8_lossy(&output));
+    }
+
+    #[test]
     fn less_than_the_longest_form_is_held(input in "[ab]{0,100}", secret in "[ab]{8,12}") {
         let (mut redactor, mut output) = (Redactor::new(needles(&[&secret])), Vec::new());
         for byte in input.as_bytes() {
