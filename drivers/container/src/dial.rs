@@ -34,7 +34,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 /// How long a connection may take to be there.
-const CONNECT: Duration = Duration::from_secs(20);
+const CONNECT: Duration = Duration::from_secs(10);
 /// Silence after which the other side is asked whether it is still there, how often, and how many times.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_PROBES: u32 = 3;

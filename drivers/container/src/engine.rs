@@ -144,7 +144,7 @@ impl Setup {
     pub(crate) async fn reach(&self, flavor: Flavor, host: &Host) -> Result<()> {
         let Some(way) = known_way(flavor, host)? else { return Ok(()) };
         match way.socket() {
-            None => facts::ping(&way).await.map_err(|e| e.with_hint(elsewhere_hint(&way))),
+            None => facts::ping(&way).await.map_err(|e| e.with_hint(elsewhere_hint(flavor, &way))),
             Some(_) => match way.dial().await {
                 Ok(_) => Ok(()),
                 Err(e) => Err(facts::unreachable(&way, e).with_hint(flavor.revival())),
@@ -178,7 +178,7 @@ fn facts_of(flavor: Flavor, host: &Host) -> PathBuf {
 fn find(flavor: Flavor, host: &Host, service: &Service) -> Result<Engine, Absence> {
     let way = way(flavor, host, service)?;
     let facts = facts::of(&way, &facts_of(flavor, host)).map_err(|error| {
-        let hint = || elsewhere_hint(&way);
+        let hint = || elsewhere_hint(flavor, &way);
         Absence::Unusable(if way.socket().is_none() { error.with_hint(hint()) } else { error })
     })?;
     engine_of(way, facts, host)
@@ -223,8 +223,11 @@ fn runs_our_programs(way: &Way, facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-fn elsewhere_hint(way: &Way) -> String {
-    format!("see whether it runs: docker --host {way} version")
+fn elsewhere_hint(flavor: Flavor, way: &Way) -> String {
+    match flavor {
+        Flavor::Docker => format!("see whether it runs: docker --host {way} version"),
+        Flavor::Podman => format!("see whether it runs: podman --remote --url {way} version"),
+    }
 }
 
 fn endpoint(flavor: Flavor, host: &Host) -> Endpoint {

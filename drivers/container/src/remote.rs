@@ -165,7 +165,7 @@ impl Login {
     pub(crate) fn words(&self) -> Vec<String> {
         const OPTIONS: [&str; 6] = [
             "BatchMode=yes",
-            "ConnectTimeout=20",
+            "ConnectTimeout=10",
             "ServerAliveInterval=15",
             "ServerAliveCountMax=3",
             "ForwardAgent=no",
