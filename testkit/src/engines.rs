@@ -9,8 +9,10 @@ mod docker;
 mod http;
 mod place;
 mod podman;
+mod tls;
 
 pub use api::{Api, Container};
+pub use tls::Tls;
 
 use agentkernel_model::{Error, Kind, Result};
 use daemon::Daemon;
@@ -51,7 +53,15 @@ impl Engine {
     /// [`Kind::Unavailable`] for an ordinary user, without the programs, and with what the engine wrote when it does
     /// not start; [`Kind::Invalid`] when `dir` is too long a name for sockets.
     pub fn docker(dir: &Path) -> Result<Self> {
-        docker::start(dir)
+        docker::start(dir, None)
+    }
+
+    /// The same, which listens also where `tls` says, for callers with a certificate of its authority.
+    ///
+    /// # Errors
+    /// As [`Self::docker`].
+    pub fn docker_with_tls(dir: &Path, tls: &Tls) -> Result<Self> {
+        docker::start(dir, Some(tls))
     }
 
     /// Podman's service in the new directory `dir`; for an ordinary user, a rootless one.

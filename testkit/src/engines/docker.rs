@@ -1,6 +1,6 @@
 //! dockerd, with a containerd of its own.
 
-use super::{Engine, api::Api, daemon::Daemon, find, place::Place};
+use super::{Engine, api::Api, daemon::Daemon, find, place::Place, tls::Tls};
 use agentkernel_model::{Error, Kind, Result};
 use serde_json::json;
 use std::{
@@ -24,7 +24,7 @@ const DISABLED: [&str; 5] = [
     "io.containerd.snapshotter.v1.zfs",
 ];
 
-pub(super) fn start(dir: &Path) -> Result<Engine> {
+pub(super) fn start(dir: &Path, tls: Option<&Tls>) -> Result<Engine> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::new(Kind::Unavailable, "a Docker of its own takes root")
             .with_hint("run the tests as root for this half"));
@@ -40,7 +40,7 @@ pub(super) fn start(dir: &Path) -> Result<Engine> {
     engine.daemons.push(Daemon::start("containerd", &containerd, dir, |command| {
         command.env("PATH", PATH).env(MARKER, dir).arg("--config").arg(config);
     })?);
-    let config = engine.place.file("daemon.json", &dockerd_settings(dir, &cgroup, &engine.api))?;
+    let config = engine.place.file("daemon.json", &dockerd_settings(dir, &cgroup, &engine.api, tls))?;
     engine.daemons.push(Daemon::start(NAME, &dockerd, dir, |command| set_up(command, dir, &config))?);
     engine.revival = Some(Revival { program: dockerd, config, dir: dir.to_owned() });
     engine.api.ping()?;
@@ -85,7 +85,7 @@ fn containerd_settings(dir: &Path) -> String {
     text
 }
 
-fn dockerd_settings(dir: &Path, cgroup: &str, api: &Api) -> String {
+fn dockerd_settings(dir: &Path, cgroup: &str, api: &Api, tls: Option<&Tls>) -> String {
     let mut settings = json!({
         "hosts": [api.address()],
         "containerd": dir.join("containerd.sock"),
@@ -104,6 +104,13 @@ fn dockerd_settings(dir: &Path, cgroup: &str, api: &Api) -> String {
         "ip-forward": false,
         "shutdown-timeout": 1,
     });
+    if let Some(tls) = tls {
+        settings["hosts"] = json!([api.address(), tls.address()]);
+        settings["tlsverify"] = json!(true);
+        for (setting, file) in [("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem")] {
+            settings[setting] = json!(tls.of_server(file));
+        }
+    }
     if let Ok(runsc) = find("runsc", "runsc") {
         // Its own network stack fails on some machines, and KVM is not everywhere. The host's stack is that of the
         // container's namespace, which has no network.

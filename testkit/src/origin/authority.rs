@@ -57,6 +57,21 @@ impl Authority {
         Ok((leaf.pem(), key.serialize_pem()))
     }
 
+    /// A certificate of `name`, a name or an address, for either side of a connection, and its key, both as PEM.
+    ///
+    /// # Errors
+    /// When the machine has no randomness.
+    pub fn mutual(&self, name: &str) -> Result<(String, String)> {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).map_err(failed)?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().map_err(failed)?;
+        let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?.pem();
+        Ok((certificate, key.serialize_pem()))
+    }
+
     pub(super) fn server(&self, names: &[&str], certificate: Certificate) -> Result<Arc<ServerConfig>> {
         let (leaf, key) = self.leaf(names, certificate)?;
         let chain = vec![leaf.der().clone()];

@@ -4,7 +4,7 @@
 //! Allowed servers are in one block of addresses and forbidden ones in another, so that a rule about addresses tells them
 //! apart. They are at the usual ports where those may be had, else at high ones.
 
-mod authority;
+pub(crate) mod authority;
 mod body;
 mod connect;
 mod dns;
