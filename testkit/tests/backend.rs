@@ -5,6 +5,10 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a program of its own, whose stderr is its report")]
 
+#[path = "conformance/elsewhere.rs"]
+#[expect(dead_code, reason = "the conformance suite uses the rest")]
+mod elsewhere;
+
 #[path = "conformance/engine.rs"]
 #[expect(dead_code, reason = "the conformance suite uses the rest")]
 mod engine;
@@ -63,7 +67,8 @@ fn main() -> ExitCode {
 
 fn run(name: &str, shared: Option<&Shared>, test: fn(&Bench) -> Result<(), String>) -> Result<(), Failed> {
     let address = shared.and_then(|shared| Some((engine::variable(name)?, shared.address())));
-    let bench = Bench::new(name, address)?;
+    let settings = shared.map_or_else(Vec::new, |shared| shared.settings(name));
+    let bench = Bench::new(name, address)?.telling(settings);
     test(&bench)?;
     let left = bench.leftovers()?;
     if left.is_empty() { Ok(()) } else { Err(format!("left behind: {}", left.join("; ")).into()) }

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a program of its own, whose stderr is its report")]
 
+#[path = "conformance/elsewhere.rs"]
+mod elsewhere;
 #[path = "conformance/engine.rs"]
 mod engine;
 
@@ -64,7 +66,14 @@ fn main() -> ExitCode {
     };
     match std::env::var(CASE) {
         Ok(case) => run_case(driver, &case),
-        Err(_) => run_suite(driver),
+        Err(_) => match elsewhere::with_small_binary() {
+            Ok(Some(code)) => code,
+            Ok(None) => run_suite(driver),
+            Err(e) => {
+                eprintln!("error: {e}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -78,7 +87,8 @@ fn run_suite(driver: Driver) -> ExitCode {
     let cases = cases();
     let names: Vec<String> = cases.iter().map(Case::name).collect();
     let runtime = std::env::var(RUNTIME).ok();
-    let subject = runtime.map_or_else(|| driver.id.to_owned(), |runtime| format!("{}-{runtime}", driver.id));
+    let beside = runtime.or_else(|| engine::is_elsewhere().then(|| "tls".to_owned()));
+    let subject = beside.map_or_else(|| driver.id.to_owned(), |beside| format!("{}-{beside}", driver.id));
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("expected-skips/{subject}-{}.txt", setting()));
     // No file: nothing may be skipped.
@@ -129,12 +139,13 @@ fn judge(
     allowed: &BTreeSet<String>,
     shared: Option<&Shared>,
 ) -> Result<Completion, Failed> {
-    if std::env::var_os(RUNTIME).is_some() && allowed.contains(case) {
-        return Ok(Completion::ignored_with("its runtime lacks what this needs"));
+    if (std::env::var_os(RUNTIME).is_some() || engine::is_elsewhere()) && allowed.contains(case) {
+        return Ok(Completion::ignored_with("this is not to be had with its engine or runtime"));
     }
     let place = tempfile::Builder::new().prefix("agentkernel-conformance-").tempdir()?;
     let verdict = run_apart(driver, case, allowed, shared, place.path());
     let left = shared.map_or_else(|| Ok(Vec::new()), |shared| shared.leftovers(place.path()))?;
+    shared.map_or(Ok(()), |shared| shared.forget(&place.path().join("data")))?;
     if left.is_empty() {
         return verdict;
     }
@@ -157,7 +168,7 @@ fn run_apart(
         .env("AGENTKERNEL_CONFORMANCE_LEAK", "a marker that must not be seen inside")
         .env(CASE, case)
         .envs(std::env::var_os(RUNTIME).map(|runtime| (RUNTIME, runtime)))
-        .envs(shared.map(|shared| (engine::ADDRESS, shared.address())))
+        .envs(shared.into_iter().flat_map(|shared| shared.for_case(driver.id)))
         .current_dir(place)
         .process_group(0)
         .stdin(Stdio::null())
@@ -233,7 +244,11 @@ fn subject_of(driver: Driver) -> Result<Subject, String> {
     for directory in [&data, &scratch] {
         fs::DirBuilder::new().mode(0o700).create(directory).map_err(|e| e.to_string())?;
     }
-    let rootfs = if driver.isolation == Boundary::None { subject::bare_rootfs() } else { image()? };
+    let rootfs = match elsewhere::rootfs() {
+        Some(rootfs) => rootfs,
+        None if driver.isolation == Boundary::None => subject::bare_rootfs(),
+        None => image()?,
+    };
     let mut host = subject::host_of(&data, product_binary());
     host.surroundings = surroundings(driver);
     Ok(Subject {

@@ -33,7 +33,7 @@ impl Tls {
         }
         let authority = Authority::new("engines of a test")?;
         for (place, name) in [(&server, tls.address.to_string()), (&client, "agentkernel".to_owned())] {
-            let (certificate, key) = authority.pair(&name)?;
+            let (certificate, key) = authority.mutual(&name)?;
             for (file, text) in [("ca.pem", authority.pem()), ("cert.pem", &certificate), ("key.pem", &key)] {
                 let path = place.join(file);
                 let mut open = fs::OpenOptions::new();

@@ -19,11 +19,19 @@ pub(crate) struct Bench {
     backend: String,
     /// By which variable the backend is told where its engine is, and the address.
     engine: Option<(&'static str, String)>,
+    /// What commands are told beside that.
+    settings: Vec<(&'static str, String)>,
 }
 
 impl Bench {
     pub(crate) fn new(backend: &str, engine: Option<(&'static str, String)>) -> Result<Self, String> {
-        Ok(Self { env: TestEnv::new(), backend: backend.to_owned(), engine })
+        Ok(Self { env: TestEnv::new(), backend: backend.to_owned(), engine, settings: Vec::new() })
+    }
+
+    /// The same, with variables that every command has.
+    pub(crate) fn telling(mut self, settings: Vec<(&'static str, String)>) -> Self {
+        self.settings = settings;
+        self
     }
 
     pub(crate) fn backend(&self) -> &str {
@@ -32,10 +40,11 @@ impl Bench {
 
     pub(crate) fn agentkernel(&self, arguments: &[&str]) -> Invocation {
         let invocation = self.env.agentkernel(arguments).deadline(DEADLINE);
-        match &self.engine {
+        let invocation = match &self.engine {
             Some((variable, address)) => invocation.env(variable, address),
             None => invocation,
-        }
+        };
+        self.settings.iter().fold(invocation, |invocation, (name, value)| invocation.env(name, value))
     }
 
     /// A command that must succeed.

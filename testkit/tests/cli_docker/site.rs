@@ -2,7 +2,7 @@
 
 use agentkernel_testkit::{
     TestEnv,
-    engines::{Api, Engine},
+    engines::{Api, Engine, Tls},
     env::{Finished, Invocation},
     oci::{Image, ImageConfig, LayerWriter, Layout},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Site {
     place: tempfile::TempDir,
     /// What `DOCKER_HOST` says.
     address: String,
+    /// For an engine that is treated as one of another machine.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Site {
@@ -42,15 +44,28 @@ impl Site {
 
     /// As [`Self::start`], with commands that run as the user `uid`.
     pub(crate) fn for_user(uid: Option<u32>) -> Option<Self> {
+        Self::of(uid, false)
+    }
+
+    /// As [`Self::start`], with an engine that is reached over TCP, as one of another machine is.
+    pub(crate) fn over_tls() -> Option<Self> {
+        Self::of(None, true)
+    }
+
+    fn of(uid: Option<u32>, over_tls: bool) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: a Docker of its own takes root");
             return None;
         }
         let place = tempfile::Builder::new().prefix("ake-").tempdir_in(ROOT).unwrap();
-        let engine = Engine::docker(&place.path().join("e")).unwrap();
+        let (dir, certificates) = (place.path().join("e"), place.path().join("tls"));
+        let tls = over_tls.then(|| Tls::make(&certificates).unwrap());
+        let engine =
+            tls.as_ref().map_or_else(|| Engine::docker(&dir), |tls| Engine::docker_with_tls(&dir, tls));
+        let engine = engine.unwrap();
         let env = uid.map_or_else(TestEnv::new, TestEnv::of_user);
-        let address = engine.api().address();
-        let site = Self { env, engine, place, address };
+        let address = tls.as_ref().map_or_else(|| engine.api().address(), Tls::address);
+        let site = Self { env, engine, place, address, tls };
         site.import(IMAGE);
         Some(site)
     }
@@ -68,6 +83,12 @@ impl Site {
         self.api().socket().to_owned()
     }
 
+    /// Has commands speak to the engine at `address`, without certificates.
+    pub(crate) fn speak_to(&mut self, address: String) {
+        self.address = address;
+        self.tls = None;
+    }
+
     /// Has commands speak to the engine at another socket.
     pub(crate) fn speak_through(&mut self, socket: &Path) {
         self.address = format!("unix://{}", socket.display());
@@ -75,7 +96,11 @@ impl Site {
 
     /// `agentkernel`, for which this engine is the Docker of the machine.
     pub(crate) fn agentkernel(&self, words: &[&str]) -> Invocation {
-        self.env.agentkernel(words).env("DOCKER_HOST", &self.address).deadline(DEADLINE)
+        let command = self.env.agentkernel(words).env("DOCKER_HOST", &self.address).deadline(DEADLINE);
+        match &self.tls {
+            Some(tls) => command.env("DOCKER_CERT_PATH", tls.client()),
+            None => command,
+        }
     }
 
     /// `run` on Docker without a project.

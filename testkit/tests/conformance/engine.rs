@@ -1,19 +1,26 @@
 //! The engine under a whole run: one for all cases, and what they may not leave in it.
 
-use agentkernel_testkit::engines::{Api, Container, Engine};
+use crate::elsewhere;
+use agentkernel_testkit::engines::{Api, Container, Engine, Tls};
 use std::{
     collections::BTreeMap,
-    env,
-    path::Path,
+    env, fs,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 /// Names the engine to the processes of cases; set by hand, a run uses that engine and starts none.
 pub(crate) const ADDRESS: &str = "AGENTKERNEL_CONFORMANCE_ENGINE";
+/// `tls`: the engine is treated as one of another machine, and is reached over TCP with TLS.
+const ELSEWHERE: &str = "AGENTKERNEL_ENGINE_ELSEWHERE";
+/// Names to the processes of cases what proves who they are to such an engine.
+const CERTIFICATES: &str = "AGENTKERNEL_CONFORMANCE_CERTIFICATES";
 /// On everything that agentkernel makes in an engine.
 const LABEL: &str = "sh.agentkernel.sandbox";
 /// Where engines live: a short name, as sockets have them, and a disk that overlay file systems can be on.
 const ROOT: &str = "/var/tmp";
+/// How volumes with the agent's files are called.
+const AGENT: &str = "agentkernel-agent-";
 
 /// The variable by which a driver is told where its engine is; `None` for a driver without one.
 pub(crate) fn variable(driver: &str) -> Option<&'static str> {
@@ -26,8 +33,15 @@ pub(crate) fn variable(driver: &str) -> Option<&'static str> {
 
 /// What a case's driver is told, from the environment that its run gave it.
 pub(crate) fn variables(driver: &str) -> BTreeMap<String, String> {
-    let address = env::var(ADDRESS).ok();
-    variable(driver).zip(address).map(|(name, address)| (name.to_owned(), address)).into_iter().collect()
+    let of = |name: &str| env::var(name).ok();
+    let certificates = ("DOCKER_CERT_PATH", of(CERTIFICATES));
+    let named = variable(driver).map(|name| (name, of(ADDRESS))).into_iter().chain([certificates]);
+    named.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+/// Whether the engine cannot be shown this machine's files.
+pub(crate) fn is_elsewhere() -> bool {
+    env::var(ELSEWHERE).is_ok_and(|how| how == "tls")
 }
 
 /// The engine of a run.
@@ -36,6 +50,9 @@ pub(crate) struct Shared {
     api: Api,
     // In this order: the engine is gone before its directory.
     own: Option<Mutex<Engine>>,
+    tls: Option<Tls>,
+    /// The unpacked layer of the image that cases use there.
+    root: Option<PathBuf>,
     _place: Option<tempfile::TempDir>,
 }
 
@@ -48,16 +65,63 @@ impl Shared {
         if let Ok(address) = env::var(ADDRESS) {
             let api = Api::at(&address).map_err(|e| e.to_string())?;
             api.ping().map_err(|e| e.to_string())?;
-            return Ok(Some(Self { api, own: None, _place: None }));
+            return Ok(Some(Self { api, own: None, tls: None, root: None, _place: None }));
         }
         let place = tempfile::Builder::new().prefix("ake-").tempdir_in(ROOT).map_err(|e| e.to_string())?;
-        let start = if driver == "docker" { Engine::docker } else { Engine::podman };
-        let engine = start(&place.path().join("e")).map_err(|e| e.to_string())?;
-        Ok(Some(Self { api: engine.api().clone(), own: Some(Mutex::new(engine)), _place: Some(place) }))
+        let dir = place.path().join("e");
+        let tls = match is_elsewhere() {
+            true => Some(Tls::make(&place.path().join("tls")).map_err(|e| e.to_string())?),
+            false => None,
+        };
+        let engine = match (driver, &tls) {
+            ("docker", Some(tls)) => Engine::docker_with_tls(&dir, tls),
+            ("docker", None) => Engine::docker(&dir),
+            (_, None) => Engine::podman(&dir),
+            (_, Some(_)) => return Err(format!("only Docker is tried with {ELSEWHERE}")),
+        };
+        let engine = engine.map_err(|e| e.to_string())?;
+        let root = tls.as_ref().map(|_| elsewhere::make(place.path())).transpose()?;
+        let api = engine.api().clone();
+        Ok(Some(Self { api, own: Some(Mutex::new(engine)), tls, root, _place: Some(place) }))
     }
 
+    /// Its socket on this machine.
     pub(crate) fn address(&self) -> String {
         self.api.address()
+    }
+
+    /// Where agentkernel is told that it is, and with what.
+    pub(crate) fn settings(&self, driver: &str) -> Vec<(&'static str, String)> {
+        let address = self.tls.as_ref().map_or_else(|| self.address(), Tls::address);
+        let certificates =
+            self.tls.iter().map(|tls| ("DOCKER_CERT_PATH", tls.client().display().to_string()));
+        variable(driver).map(|name| (name, address)).into_iter().chain(certificates).collect()
+    }
+
+    /// What the process of a case is told of it.
+    pub(crate) fn for_case(&self, driver: &str) -> Vec<(&'static str, String)> {
+        let name = |name| if name == "DOCKER_CERT_PATH" { CERTIFICATES } else { ADDRESS };
+        let root = self.root.iter().map(|root| (elsewhere::ROOT, root.display().to_string()));
+        self.settings(driver)
+            .into_iter()
+            .map(|(variable, value)| (name(variable), value))
+            .chain(root)
+            .collect()
+    }
+
+    /// Removes the agent of the data directory `data`, which its user keeps there for the next time.
+    pub(crate) fn forget(&self, data: &Path) -> Result<(), String> {
+        let Ok(owner) = fs::read_to_string(data.join("engines/owner")) else { return Ok(()) };
+        let label = format!("sh.agentkernel.owner={owner}");
+        let volumes = self.api.volumes().map_err(|e| e.to_string())?;
+        for volume in volumes.iter().filter(|name| name.starts_with(AGENT)) {
+            let target = format!("/volumes/{volume}");
+            let about = self.api.json("GET", &target, None);
+            if about.is_ok_and(|about| about["Labels"].to_string().replace("\":\"", "=").contains(&label)) {
+                self.api.json("DELETE", &target, None).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// What the case in `place` left in the engine: containers in which something of its place is mounted. They are

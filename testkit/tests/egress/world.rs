@@ -21,9 +21,14 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(backend: &str, engine: Option<(&'static str, String)>) -> Result<Self, String> {
+    /// `settings` say where the engine is, where that is not what tests themselves use.
+    pub(crate) fn new(
+        backend: &str,
+        engine: Option<(&'static str, String)>,
+        settings: Vec<(&'static str, String)>,
+    ) -> Result<Self, String> {
         let image = if engine.is_some() { image::NAME } else { "host" };
-        let bench = Bench::new(backend, engine)?;
+        let bench = Bench::new(backend, engine)?.telling(settings);
         let site = Site::in_own_network().map_err(|e| e.to_string())?;
         site.settings(&bench.env);
         if image == image::NAME {

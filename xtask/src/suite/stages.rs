@@ -93,6 +93,17 @@ pub(super) const STAGES: &[Stage] = &[
         },
         limit: 20,
     },
+    // The engine is used as one of another machine.
+    Stage {
+        name: "conformance-docker-tls",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("conformance"),
+            env: &[("AGENTKERNEL_CONFORMANCE", "docker"), ("AGENTKERNEL_ENGINE_ELSEWHERE", "tls")],
+            halves: ROOT,
+        },
+        limit: 20,
+    },
     Stage {
         name: "conformance-podman",
         work: Work::Program {
@@ -149,6 +160,16 @@ pub(super) const STAGES: &[Stage] = &[
             package: TESTKIT,
             target: Target::Test("egress"),
             env: &[("AGENTKERNEL_BACKEND", "docker")],
+            halves: ROOT,
+        },
+        limit: 15,
+    },
+    Stage {
+        name: "egress-docker-tls",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("egress"),
+            env: &[("AGENTKERNEL_BACKEND", "docker"), ("AGENTKERNEL_ENGINE_ELSEWHERE", "tls")],
             halves: ROOT,
         },
         limit: 15,
