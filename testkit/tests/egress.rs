@@ -84,8 +84,11 @@ fn main() -> ExitCode {
         // Mounts are refused there.
         tests.retain(|(title, _)| !title.starts_with("bundle/") || !title.contains("-a-mount"));
     }
-    let whole = name != "podman" && !engine::is_elsewhere();
-    tests.extend(if whole { hostile::tests() } else { hostile::of_the_uplink() });
+    tests.extend(match name.as_str() {
+        _ if engine::is_elsewhere() => hostile::of_the_stream(),
+        "podman" => hostile::of_the_uplink(),
+        _ => hostile::tests(),
+    });
     if engine::variable(&name).is_some() {
         // Clients meet the same gateway wherever they run: once is enough.
         arguments.test_threads.get_or_insert(AT_A_TIME_IN_ENGINE);

@@ -32,6 +32,13 @@ pub(crate) fn of_the_uplink() -> Vec<Test> {
     tests
 }
 
+/// Those about what is caught of it at all, and whose it is, where it comes over a container's streams.
+pub(crate) fn of_the_stream() -> Vec<Test> {
+    let mut tests = addresses::tests().to_vec();
+    tests.extend(neighbours::tests());
+    tests
+}
+
 /// Of the secret in every sandbox here.
 const VALUE: &str = "hidden-secret-93ad41f07be2";
 /// Where it goes.
