@@ -183,7 +183,8 @@ fn set_up(
     Ok((Walls::new(&welcome.confinement), listener, first))
 }
 
-/// Links on the way are the image's own and lead nowhere but inside; what stands at the path itself is replaced.
+/// Links on the way are the image's own and lead nowhere but inside; what stands at the path itself is replaced, and what an
+/// engine has mounted there, which cannot be, is written over.
 fn place(file: &NewFile) -> Result<(), Fault> {
     let path = Path::new(&file.path);
     let written = (|| {
@@ -191,7 +192,10 @@ fn place(file: &NewFile) -> Result<(), Fault> {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
         match fs::symlink_metadata(path) {
             Ok(meta) if meta.is_dir() => fs::remove_dir(path)?,
-            Ok(_) => fs::remove_file(path)?,
+            Ok(_) => match fs::remove_file(path) {
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy => return fs::write(path, &file.content),
+                removed => removed?,
+            },
             Err(_) => {}
         }
         let mut new = fs::OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path)?;

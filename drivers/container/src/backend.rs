@@ -368,7 +368,7 @@ impl Backend for Container {
         self.ended(engine, &name).await?;
         let filled = place.path().join(FILLED_FILE);
         let callers = Some(client::listener(place.path(), client::SOCKET)?);
-        let files = if filled.exists() { Vec::new() } else { plan::files(&inputs) };
+        let files = if filled.exists() { Vec::new() } else { plan::files(engine, &inputs) };
         let work = Work { callers, files, command: None, streams: Vec::new() };
         let lifeline = launch::bring_up(engine, &inputs, &place, work, gateway.as_ref()).await?;
         let mut sandbox = self.sandbox(engine, inputs.id, decoded);

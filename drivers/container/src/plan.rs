@@ -296,11 +296,15 @@ pub(crate) fn confinement(spec: &SandboxSpec) -> Confinement {
     }
 }
 
-/// The generated files that the agent puts in place. Those that are mounted elsewhere are the engine's own there.
-pub(crate) fn files(inputs: &CreateInputs) -> Vec<agent::NewFile> {
+/// The generated files that the agent puts in place: those that cannot be mounted, which elsewhere is none.
+pub(crate) fn files(engine: &Engine, inputs: &CreateInputs) -> Vec<agent::NewFile> {
     let root = inputs.admitted.spec().policy.root;
+    let by_agent = |path: &str| match engine.sight {
+        Sight::Here => !mounts::is_mounted(path, root),
+        Sight::Elsewhere => root == RootAccess::ReadWrite,
+    };
     let files = inputs.rootfs.rootfs.files.iter();
-    let files = files.filter(|file| !mounts::is_mounted(file.target.as_str(), root));
+    let files = files.filter(|file| by_agent(file.target.as_str()));
     let new = |file: &agentkernel_backend::GeneratedFile| agent::NewFile {
         path: file.target.to_string(),
         mode: file.mode,
