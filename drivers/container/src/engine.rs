@@ -253,3 +253,7 @@ fn way(flavor: Flavor, host: &Host, service: &Service) -> Result<Way, Absence> {
         Endpoint::Nowhere { looked } => Err(Absence::NotThere(nowhere(flavor, &looked))),
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
