@@ -9,6 +9,7 @@
 //! is counted, and the number written.
 
 mod entry;
+mod head;
 mod journal;
 mod queue;
 mod reader;
@@ -116,6 +117,8 @@ struct Pen {
     blocked: BTreeSet<String>,
     /// Lines of the chain when the log of events was told its end.
     told: u64,
+    /// The same of the file beside the log.
+    noted: u64,
 }
 
 impl Log {
@@ -129,6 +132,7 @@ impl Log {
                 journal: Journal::new(host, path, sandbox.clone(), start),
                 blocked: BTreeSet::new(),
                 told: 0,
+                noted: 0,
             }),
             id,
             sandbox,
@@ -159,7 +163,7 @@ impl Log {
         loop {
             // Not in the condition: the queue would be held while something is written.
             let next = self.queue().next(until);
-            let Some(entry) = next else { return };
+            let Some(entry) = next else { break };
             self.tell_blocked(&mut pen.blocked, &entry);
             match pen.journal.append(&entry) {
                 Ok(Fate::Written) => {}
@@ -168,9 +172,13 @@ impl Log {
                     self.audit.trouble(error);
                     self.queue().lose(&entry, Instant::now());
                     // The disk may be full for long: what comes later tries again.
-                    return;
+                    break;
                 }
             }
+        }
+        let Pen { journal, noted, .. } = &mut *pen;
+        if let Err(error) = journal.note_end(noted) {
+            self.audit.trouble(error);
         }
     }
 

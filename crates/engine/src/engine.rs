@@ -674,7 +674,8 @@ impl Engine {
     pub fn verify_connections(&self, sandbox: Option<&SandboxName>) -> Result<Vec<Verified>> {
         let ends = Ends::read(&self.host)?;
         let named = |id| {
-            connections::verify(&connections::of_sandbox(&SandboxDir::of(&self.host, id)), &ends.of_named(id))
+            let path = connections::of_sandbox(&SandboxDir::of(&self.host, id));
+            connections::verify(&path, &ends.of_named(id, &path)?)
         };
         if let Some(name) = sandbox {
             return Ok(vec![named(query::by_name(self, name)?.id)?]);

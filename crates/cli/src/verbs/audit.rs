@@ -99,7 +99,11 @@ fn verified(log: &Verified) -> Option<String> {
     }
     let last = log.last.as_ref()?;
     let rotated = if log.rotated { ", older ones were dropped when it was full" } else { "" };
-    Some(format!("{}: {} lines are whole{rotated}; the last is {last}", path(&log.path), log.lines))
+    let parts = match log.parts {
+        0 => String::new(),
+        parts => format!(", beside {parts} beginnings of lines that a full disk did not take"),
+    };
+    Some(format!("{}: {} lines are whole{rotated}{parts}; the last is {last}", path(&log.path), log.lines))
 }
 
 const HEAD: [&str; 4] = ["TIMESTAMP", "EVENT", "SANDBOX", "DETAILS"];

@@ -168,7 +168,7 @@ fn what_was_changed_or_taken_out_is_seen() {
     assert_eq!(broken(|lines| drop(lines.drain(..2))), Some((1, "lines before it are missing")));
     assert_eq!(broken(|lines| lines.insert(1, lines[0].clone())), Some((2, "lines before it are missing")));
     assert_eq!(broken(|lines| lines.insert(1, "{}".to_owned())), Some((2, "it is no line of this log")));
-    assert_eq!(broken(|lines| lines[4].truncate(50)), Some((5, "it is no line of this log")));
+    assert_eq!(broken(|lines| lines[4].truncate(50)), Some((5, "it is cut off")));
     assert_eq!(broken(|lines| lines[1] = "x".repeat(100_000)), Some((2, "it is too long")));
     // A chain has no end: the last lines are missed only by who knows the last hash.
     assert_eq!(broken(|lines| lines.truncate(3)), None);
@@ -361,6 +361,87 @@ fn a_line_says_what_was_wrong_with_what_came() {
     assert!(String::from_utf8(line).unwrap().contains("no HTTP or TLS that can be read"));
 }
 
+fn head_of(path: &Path) -> PathBuf {
+    path.with_extension("jsonl.head")
+}
+
+/// A log whose gateway has not ended.
+fn of_a_running_one(data: &Path) -> (PathBuf, SandboxId, Arc<Log>) {
+    let engine = Engine::new(
+        host(data),
+        agentkernel_backend::Registry::new(&[]),
+        agentkernel_image::HostFacts::default(),
+    )
+    .with_audit(Audit::of(&host(data)));
+    let (path, id) = (data.join(NAME), SandboxId::new());
+    let log = Log::of(&engine, id, "box".to_owned(), path.clone(), Start::WhereItEnds).unwrap();
+    for name in ["a.example.com", "b.example.com"] {
+        log.connection(&connection(name, Outcome::Closed));
+    }
+    log.write(Until::TheEnd);
+    (path, id, log)
+}
+
+#[tokio::test]
+async fn lines_at_the_end_are_missed_while_the_sandbox_runs() {
+    for (change, found) in [
+        ("nothing", None),
+        ("the last line", Some("the last lines of a sandbox are missing")),
+        ("the newest file", Some("the last lines of a sandbox are missing")),
+        ("all", Some("all lines of a sandbox are missing")),
+    ] {
+        let data = tempdir().unwrap();
+        let (path, id, _log) = of_a_running_one(data.path());
+        let text = fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap().to_owned() + "\n";
+        match change {
+            "the last line" => fs::write(&path, first).unwrap(),
+            "the newest file" => {
+                fs::write(old(&path), first).unwrap();
+                fs::remove_file(&path).unwrap();
+            }
+            "all" => fs::remove_file(&path).unwrap(),
+            _ => {}
+        }
+        let ends = Ends::read(&host(data.path())).unwrap().of_named(id, &path).unwrap();
+        assert_eq!(verify(&path, &ends).unwrap().broken.map(|broken| broken.what), found, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_note_of_the_end_that_is_none_is_no_log_without_one() {
+    let data = tempdir().unwrap();
+    let (path, id, _log) = of_a_running_one(data.path());
+    for text in ["", "{}", "{\"sandbox\":\"box\",\"lines\":-1,\"last\":\"\"}"] {
+        fs::write(head_of(&path), text).unwrap();
+        assert!(Ends::default().of_named(id, &path).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_part_of_a_line_that_stayed_is_no_line_and_a_line_that_became_one_is_missed() {
+    let data = tempdir().unwrap();
+    let path = data.path().join(NAME);
+    let mut journal = journal(data.path(), "box", Start::WhereItEnds);
+    for _ in 0..2 {
+        assert_eq!(journal.append(&entry("a.example.com")).unwrap(), Fate::Written);
+    }
+    let whole = fs::read_to_string(&path).unwrap();
+    let part = &whole[..whole.len() / 4];
+    fs::write(&path, format!("{whole}{part}")).unwrap();
+    let cut = verify(&path, &Ends::default()).unwrap();
+    assert_eq!(cut.broken.map(|broken| (broken.line, broken.what)), Some((3, "it is cut off")));
+    journal.append(&entry("b.example.com")).unwrap();
+    let found = verify(&path, &Ends::default()).unwrap();
+    assert_eq!((found.broken, found.parts, found.lines), (None, 1, 3));
+    // The second line as its beginning.
+    let lines = lines(&path);
+    fs::write(&path, [&lines[0], &lines[1][..60], &lines[3]].map(|line| format!("{line}\n")).concat())
+        .unwrap();
+    let broken = verify(&path, &Ends::default()).unwrap().broken.unwrap();
+    assert_eq!((broken.line, broken.what), (3, "lines before it are missing"));
+}
+
 /// What a check finds after `change` to a log of two lines, whose end is an event.
 fn found_by_end(change: impl Fn(&Path, &str)) -> Option<&'static str> {
     let data = tempdir().unwrap();
@@ -383,7 +464,7 @@ fn found_by_end(change: impl Fn(&Path, &str)) -> Option<&'static str> {
         later.connection(&connection("c.example.com", Outcome::Closed));
         later.finished();
     }
-    let ends = Ends::read(&host(data.path())).unwrap().of_named(log.id);
+    let ends = Ends::read(&host(data.path())).unwrap().of_named(log.id, &path).unwrap();
     verify(&path, &ends).unwrap().broken.map(|broken| broken.what)
 }
 
@@ -392,9 +473,18 @@ fn what_is_missing_at_the_end_is_seen_by_the_log_of_events() {
     assert_eq!(found_by_end(|_, _| {}), None);
     let first = |text: &str| text.lines().next().unwrap().to_owned() + "\n";
     let cut = |path: &Path, text: &str| fs::write(path, first(text)).unwrap();
-    assert_eq!(found_by_end(cut), Some("the log of events knows another line here"));
+    assert_eq!(found_by_end(cut), Some("lines before it are missing"));
+    assert_eq!(found_by_end(|path, _| fs::write(path, "").unwrap()), Some("lines before it are missing"));
+    // Without what stands beside it as well, a later keeper does not know better.
+    let alone = |change: &dyn Fn(&Path, &str)| {
+        found_by_end(|path, text| {
+            fs::remove_file(head_of(path)).unwrap();
+            change(path, text);
+        })
+    };
+    assert_eq!(alone(&cut), Some("the log of events knows another line here"));
     assert_eq!(
-        found_by_end(|path, _| fs::write(path, "").unwrap()),
+        alone(&|path, _| fs::write(path, "").unwrap()),
         Some("the last lines of a sandbox are missing")
     );
     assert_eq!(

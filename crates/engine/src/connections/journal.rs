@@ -2,6 +2,7 @@
 
 use super::{
     entry::{self, Entry, Link, Weight},
+    head::{self, Head},
     reader,
 };
 use crate::{
@@ -114,13 +115,27 @@ impl Journal {
         self.link.as_ref().map(|link| (link.seq, link.prev.as_str()))
     }
 
-    fn begin(&self) -> Result<Link> {
-        match self.start {
-            Start::Anew => Ok(Link::first()),
-            Start::WhereItEnds => {
-                Ok(reader::last(&self.path)?.map_or_else(Link::first, |(link, line)| link.after(&line)))
-            }
+    /// Writes down where the chain ends now, for a file that is the sandbox's own, unless that was `noted`.
+    pub(super) fn note_end(&self, noted: &mut u64) -> Result<()> {
+        let Some((lines, last)) = self.end().filter(|(lines, _)| lines != noted) else { return Ok(()) };
+        if self.start == Start::WhereItEnds {
+            let head = Head { sandbox: self.sandbox.clone(), lines, last: last.to_owned() };
+            head::write(&self.path, &head)?;
         }
+        *noted = lines;
+        Ok(())
+    }
+
+    /// Behind the last line, or behind one that is not there any more: then it is missed for ever.
+    fn begin(&self) -> Result<Link> {
+        if self.start == Start::Anew {
+            return Ok(Link::first());
+        }
+        let found = reader::last(&self.path)?.map_or_else(Link::first, |(link, line)| link.after(&line));
+        Ok(match head::read(&self.path)? {
+            Some(head) if head.lines > found.seq => head.next(),
+            _ => found,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     entry::{Link, hash},
+    head,
     reader::link,
 };
 use crate::audit::{
@@ -29,9 +30,17 @@ pub struct Verified {
     pub last: Option<String>,
     /// Whether older lines were dropped because the log was full.
     pub rotated: bool,
+    /// Beginnings of lines that a full disk did not take whole, and that are in no chain.
+    #[serde(skip_serializing_if = "is_none")]
+    pub parts: u64,
     /// The first line that is not what it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub broken: Option<Broken>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,10 +79,18 @@ impl Ends {
         Ok(Self(chains))
     }
 
-    /// Of the log of the named sandbox with this id.
-    pub(crate) fn of_named(&self, id: SandboxId) -> Self {
+    /// Of the log at `path`, of the named sandbox with this id: with what stands beside it.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub(crate) fn of_named(&self, id: SandboxId, path: &Path) -> Result<Self> {
         let id = id.to_string();
-        Self(self.0.get(&id).map(|chain| (id, chain.clone())).into_iter().collect())
+        let mut chain = self.0.get(&id).cloned();
+        if let Some(head) = head::read(path)? {
+            let chain = chain.get_or_insert(Chain { sandbox: head.sandbox, ends: Vec::new() });
+            chain.ends.push((head.lines, head.last));
+        }
+        Ok(Self(chain.map(|chain| (id, chain)).into_iter().collect()))
     }
 
     /// Of the log that sandboxes without a name share.
@@ -109,7 +126,8 @@ pub(crate) fn verify(path: &Path, ends: &Ends) -> Result<Verified> {
 pub(super) fn check(path: &Path, ends: &Ends, limit: u64) -> Result<Verified> {
     let mut parts = reader::both(path)?;
     parts.reverse();
-    let mut found = Verified { path: path.to_owned(), lines: 0, last: None, rotated: false, broken: None };
+    let mut found =
+        Verified { path: path.to_owned(), lines: 0, last: None, rotated: false, parts: 0, broken: None };
     let is_old = |part: &Part| part.path != path;
     // The older file is moved away when it is full. One that is not has lost lines.
     let mut chains = Chains {
@@ -117,7 +135,7 @@ pub(super) fn check(path: &Path, ends: &Ends, limit: u64) -> Result<Verified> {
         next: BTreeMap::new(),
         ends: ends.by_sandbox(),
     };
-    let mut behind = 1;
+    let (mut behind, mut part_of_line) = (1, None);
     for part in &parts {
         let mut input = BufReader::new((&part.file).take(part.len));
         let mut line = Vec::new();
@@ -129,20 +147,37 @@ pub(super) fn check(path: &Path, ends: &Ends, limit: u64) -> Result<Verified> {
                     break;
                 }
                 Read::TooLong => Err("it is too long"),
+                Read::Line if is_part(&line) => {
+                    part_of_line =
+                        Some(Broken { path: part.path.clone(), line: number, what: "it is cut off" });
+                    found.parts += 1;
+                    continue;
+                }
                 Read::Line => chains.judge(&line),
             };
             if let Err(what) = judged {
                 found.broken = Some(Broken { path: part.path.clone(), line: number, what });
                 return Ok(found);
             }
+            part_of_line = None;
             found.rotated |= judged == Ok(Judged::BeginsLate);
             found.lines += 1;
             found.last = Some(hash(&line));
         }
     }
     // Lines that are not there have no number: the next one after those that are.
-    found.broken = chains.missing().map(|what| Broken { path: path.to_owned(), line: behind, what });
+    let missing = chains.missing().map(|what| Broken { path: path.to_owned(), line: behind, what });
+    // What is written after a part says that the part was no line: the chain goes on without it.
+    found.broken = missing.or(part_of_line);
     Ok(found)
+}
+
+/// Whether `line` is the beginning of one, which was to be taken back and could not. A line of a chain that was cut to one is
+/// missed by the line behind it, and by what is known of the end.
+fn is_part(line: &[u8]) -> bool {
+    const BEGINNING: &[u8] = b"{\"timestamp\":\"";
+    let begins = line.starts_with(BEGINNING) || BEGINNING.starts_with(line);
+    begins && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err_and(|e| e.is_eof())
 }
 
 enum Read {
