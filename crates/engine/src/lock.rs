@@ -91,6 +91,21 @@ impl Lock {
         if is_held(path)? { Ok(None) } else { Self::block(path) }
     }
 
+    /// The lock on the file at `path`, together with others who share it; `None` while somebody has it alone, and when there is
+    /// no such file.
+    pub(crate) fn shared(path: &Path) -> Result<Option<Self>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(unopened(path, e)),
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(is_at(&file, path)?.then_some(Self(file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(failed(path, e)),
+        }
+    }
+
     /// A copy for a child process: the lock is held until the child, too, has let go.
     pub(crate) fn share(&self) -> Result<Stdio> {
         self.0.try_clone().map(Stdio::from).map_err(|e| Error::io("cannot share a lock", e))

@@ -10,6 +10,7 @@ use crate::{
     select::{self, Selected},
     step::{self, step},
     values,
+    volumes::{self, InUse},
 };
 use agentkernel_backend::{CreateInputs, Lease, Process};
 use agentkernel_egress::HostGateway;
@@ -20,12 +21,13 @@ pub(crate) async fn run(engine: &Engine, mut request: RunRequest) -> Result<Runn
     private::cover(&engine.host, &mut request.spec)?;
     values::check_network(&request.spec.policy)?;
     request.spec = inside::with_environment(&request.spec)?;
+    let volumes = volumes::hold(engine, &request.spec.policy.mounts)?;
     let choosing = select::select(engine, &request.spec, request.backend.as_deref());
     let mut selected = step!("select", choosing).await?;
     loop {
         match attempt(engine, &request, &selected).await {
             Ok(process) => {
-                let process = step::until_end(step::span!("command"), process);
+                let process = step::until_end(step::span!("command"), holding(process, volumes));
                 return Ok(Running { process, choice: selected.choice });
             }
             // Once values were read, no other process 1 may be cloned off this one.
@@ -66,6 +68,17 @@ async fn attempt(engine: &Engine, request: &RunRequest, selected: &Selected) -> 
     let process = step!("start", starting).await?;
     drop(missed);
     Ok(until_finished(process, gateway, image))
+}
+
+/// `process`, which holds `volumes`.
+fn holding(process: Process, volumes: InUse) -> Process {
+    let Process { stdin, stdout, stderr, control, exit } = process;
+    let exit = Box::pin(async move {
+        let ended = exit.await;
+        drop(volumes);
+        ended
+    });
+    Process { stdin, stdout, stderr, control, exit }
 }
 
 /// `process`, whose end waits for the last bytes that it sent through `gateway`, and which holds `image`.

@@ -1,6 +1,12 @@
 //! Managed volumes: directories of the data directory that outlive sandboxes and are mounted by name.
 
-use crate::{clock, directories, engine::Engine, lock::Lock, query, request::VolumeInfo};
+use crate::{
+    clock, directories,
+    engine::Engine,
+    lock::{Lock, Reached},
+    query,
+    request::VolumeInfo,
+};
 use agentkernel_archive::remove_tree;
 use agentkernel_model::{
     Error, Kind, Result,
@@ -70,6 +76,28 @@ pub(crate) fn mount(engine: &Engine, name: &VolumeName, target: &GuestPath, acce
     Ok(Mount { source, target: target.clone(), access })
 }
 
+/// The managed volumes of a command in a sandbox of its own: while this value lives, nobody removes them.
+#[derive(Debug)]
+pub(crate) struct InUse(#[expect(dead_code, reason = "held")] Vec<Lock>);
+
+/// Holds those of `mounts` that are managed volumes. Of a sandbox with a record the record does that.
+///
+/// # Errors
+/// [`Kind::NotFound`] for one that was removed a moment ago.
+pub(crate) fn hold(engine: &Engine, mounts: &[Mount]) -> Result<InUse> {
+    let root = root(engine);
+    let mut held = Vec::new();
+    for mount in mounts {
+        let inside = mount.source.strip_prefix(&root).ok().and_then(|path| path.components().next());
+        let name = inside.and_then(|name| name.as_os_str().to_str()?.parse::<VolumeName>().ok());
+        if let Some(name) = name {
+            let lock = Lock::shared(&meta(engine, &name))?;
+            held.push(lock.ok_or_else(|| no_such(engine, &name))?);
+        }
+    }
+    Ok(InUse(held))
+}
+
 pub(crate) fn list(engine: &Engine) -> Result<Vec<VolumeInfo>> {
     names(engine)?.iter().map(|name| info(engine, name)).collect()
 }
@@ -77,9 +105,8 @@ pub(crate) fn list(engine: &Engine) -> Result<Vec<VolumeInfo>> {
 /// # Errors
 /// [`Kind::NotFound`].
 pub(crate) fn info(engine: &Engine, name: &VolumeName) -> Result<VolumeInfo> {
-    let directory = root(engine).join(name.as_str());
     let fail = |e| Error::io(format!("cannot read the volume '{name}'"), e);
-    let text = match fs::read(directory.join("volume.json")) {
+    let text = match fs::read(meta(engine, name)) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(no_such(engine, name)),
         Err(e) => return Err(fail(e)),
@@ -99,7 +126,7 @@ pub(crate) fn info(engine: &Engine, name: &VolumeName) -> Result<VolumeInfo> {
 /// Removes a volume and its content.
 ///
 /// # Errors
-/// [`Kind::Conflict`] while a sandbox mounts it, and without `force` when it holds anything.
+/// [`Kind::Conflict`] while a sandbox mounts it or a `run` does, and without `force` when it holds anything.
 pub(crate) fn delete(engine: &Engine, name: &VolumeName, content: Content) -> Result<()> {
     let info = info(engine, name)?;
     let _lock = lock(engine)?;
@@ -110,6 +137,15 @@ pub(crate) fn delete(engine: &Engine, name: &VolumeName, content: Content) -> Re
         )
         .with_hint(format!("agentkernel sandbox remove {first}")));
     }
+    let _alone = match Lock::reach(&meta(engine, name))? {
+        Reached::Held(alone) => alone,
+        Reached::Missing => return Err(no_such(engine, name)),
+        Reached::Busy => {
+            return Err(Error::new(Kind::Conflict, format!("the volume '{name}' is used by a run"))
+                .with_hint("try again when that command has ended")
+                .retry_later());
+        }
+    };
     let fail = |e| Error::io(format!("cannot remove the volume '{name}'"), e);
     let empty = fs::read_dir(&info.path).map_err(fail)?.next().is_none();
     if !empty && content == Content::Keep {
@@ -137,6 +173,11 @@ fn root(engine: &Engine) -> PathBuf {
 
 fn data(engine: &Engine, name: &VolumeName) -> PathBuf {
     root(engine).join(name.as_str()).join("data")
+}
+
+/// What is known of a volume; locked by the runs that use it.
+fn meta(engine: &Engine, name: &VolumeName) -> PathBuf {
+    root(engine).join(name.as_str()).join("volume.json")
 }
 
 fn lock(engine: &Engine) -> Result<Option<Lock>> {

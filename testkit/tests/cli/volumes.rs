@@ -1,6 +1,7 @@
 //! Managed volumes.
 
 use agentkernel_testkit::TestEnv;
+use std::io::{BufRead as _, BufReader};
 
 #[test]
 fn a_volume_outlives_sandboxes_and_is_shared() {
@@ -52,4 +53,30 @@ fn names_and_sizes_are_checked() {
     assert!(!env.data().join("volumes/small").exists(), "a size that nothing enforces makes no volume");
     let typo = env.agentkernel(&["run", "-i", "host", "-v", "dat:/x", "--", "true"]).run();
     typo.code(125).error_with_hint(&["'dat'"]);
+}
+
+#[test]
+fn a_volume_that_a_run_uses_stays() {
+    let env = TestEnv::new();
+    env.agentkernel(&["volume", "create", "cache"]).run().ok();
+    // The short road of a run, and the long one.
+    env.file("project/c.toml", "[sandbox]\nbase_image = \"host\"\ninit_script = \"true\"\n");
+    for flags in [&[][..], &["--config", "c.toml"]] {
+        let (input, holding) = std::io::pipe().unwrap();
+        let (output, written) = std::io::pipe().unwrap();
+        let start = ["run", "-i", "host", "-v", "cache:/data"];
+        let script = ["--", "sh", "-c", "echo up; read line; echo kept >/data/note; cat /data/note"];
+        let run = env.agentkernel(&start).args(flags).args(script);
+        let running = run.stdin(input).stdout(written).start();
+        let mut lines = BufReader::new(output).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "up", "{flags:?}");
+        let refused = env.agentkernel(&["volume", "delete", "cache", "--force"]).run().code(125);
+        refused.error_with_hint(&["'cache' is used by a run"]);
+        drop(holding);
+        assert_eq!(lines.next().unwrap().unwrap(), "kept", "{flags:?}");
+        running.finish().ok();
+    }
+    env.agentkernel(&["volume", "delete", "cache", "--force"]).run().ok();
+    env.agentkernel(&["volume", "list"]).run().ok().prints("");
+    env.assert_nothing_left();
 }
