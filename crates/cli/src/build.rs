@@ -7,7 +7,7 @@ use crate::{
     project::{Directory, Reach},
     workspace,
 };
-use agentkernel_config::{ProjectFiles as _, detect};
+use agentkernel_config::detect;
 use agentkernel_engine::{
     Engine,
     build::{BuildRequest, Cache},
@@ -71,8 +71,7 @@ fn request(loaded: &Loaded, cwd: &Path) -> Result<BuildRequest> {
     let dockerfile = match &build.dockerfile {
         Some(path) => PathBuf::from(path),
         None => {
-            let names = Directory(context.clone()).names()?;
-            let name = detect::dockerfile(&names).ok_or_else(|| {
+            let name = detect::dockerfile(&Directory(context.clone()))?.ok_or_else(|| {
                 missing("Dockerfile in", &context)
                     .with_hint("write one, name it with build.dockerfile, or leave --build out")
             })?;

@@ -1,6 +1,6 @@
 //! The project's directory on disk: its configuration and the files that detection looks at. All of it is untrusted.
 
-use agentkernel_config::{ProjectFiles, file, procfile};
+use agentkernel_config::{ProjectFiles, detect::MOST_CHILDREN, file, procfile};
 use agentkernel_model::{Error, Kind, Result, spec::SpecFile, text::printable};
 use rustix::{
     fd::AsFd,
@@ -14,9 +14,6 @@ use std::{
 
 /// The name by which a configuration is found.
 pub(crate) const FOUND: &str = "agentkernel.toml";
-
-/// More children than this are not looked at: a project says what it is long before.
-const MOST_CHILDREN: usize = 65_536;
 
 /// The file that a person named, whole.
 ///
@@ -111,22 +108,37 @@ fn take(file: File, limit: usize) -> io::Result<Vec<u8>> {
 #[derive(Debug)]
 pub(crate) struct Directory(pub(crate) PathBuf);
 
+impl Directory {
+    fn unreadable(&self, e: io::Error) -> Error {
+        Error::io(format!("cannot read the directory {}", printable(&self.0.to_string_lossy())), e)
+            .with_hint("name the image with --image, such as --image host")
+    }
+}
+
 impl ProjectFiles for Directory {
-    fn names(&self) -> Result<Vec<String>> {
-        let fail = |e| {
-            Error::io(format!("cannot read the directory {}", printable(&self.0.to_string_lossy())), e)
-                .with_hint("name the image with --image, such as --image host")
-        };
+    fn has(&self, name: &str) -> Result<bool> {
+        match self.0.join(name).symlink_metadata() {
+            Ok(meta) => Ok(!meta.is_dir()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(self.unreadable(e)),
+        }
+    }
+
+    fn names(&self) -> Result<Option<Vec<String>>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(&self.0).map_err(fail)?.take(MOST_CHILDREN) {
-            let entry = entry.map_err(fail)?;
+        let entries = fs::read_dir(&self.0).map_err(|e| self.unreadable(e))?;
+        for (count, entry) in entries.enumerate() {
+            if count == MOST_CHILDREN {
+                return Ok(None);
+            }
+            let entry = entry.map_err(|e| self.unreadable(e))?;
             let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
             // A name that is no text is in no table.
             if let (false, Ok(name)) = (is_dir, entry.file_name().into_string()) {
                 names.push(name);
             }
         }
-        Ok(names)
+        Ok(Some(names))
     }
 
     /// A Procfile that cannot be read, or is no text, says nothing: it is only a hint.

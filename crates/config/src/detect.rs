@@ -1,19 +1,26 @@
 //! Which image fits: by the command, by the files of the project, by its Procfile, by its configuration.
 
 use crate::{
-    languages::{self, DEFAULT_IMAGE, LANGUAGES},
+    languages::{self, DEFAULT_IMAGE, LANGUAGES, Language},
     procfile,
 };
 use agentkernel_model::{Result, image::ImageRef, text::printable};
-use std::fmt;
+use std::{cell::OnceCell, fmt};
 
 /// What detection asks of a project's directory; only as much is read as is needed.
 pub trait ProjectFiles {
-    /// The names of the directory's direct children that are no directories, in any order.
+    /// Whether the directory has a direct child called `name` that is no directory.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked into.
+    fn has(&self, name: &str) -> Result<bool>;
+
+    /// The names of the directory's direct children that are no directories, in any order; `None` when there are more than
+    /// [`MOST_CHILDREN`] children.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    fn names(&self) -> Result<Vec<String>>;
+    fn names(&self) -> Result<Option<Vec<String>>>;
 
     /// The text of its `Procfile`; `None` without one.
     ///
@@ -21,6 +28,9 @@ pub trait ProjectFiles {
     /// When it is there and cannot be read.
     fn procfile(&self) -> Result<Option<String>>;
 }
+
+/// More children than this are not listed: a project says what it is by the name of one file, or with fewer.
+pub const MOST_CHILDREN: usize = 4096;
 
 /// An image and what led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,10 +94,17 @@ const DOCKERFILES: [&str; 6] = [
     "Dockerfile.production",
 ];
 
-/// The Dockerfile among the names of a project's direct children.
-#[must_use]
-pub fn dockerfile(names: &[String]) -> Option<&'static str> {
-    DOCKERFILES.into_iter().find(|known| names.iter().any(|name| name == known))
+/// The Dockerfile of a project.
+///
+/// # Errors
+/// When the directory cannot be looked into.
+pub fn dockerfile(files: &impl ProjectFiles) -> Result<Option<&'static str>> {
+    for known in DOCKERFILES {
+        if files.has(known)? {
+            return Ok(Some(known));
+        }
+    }
+    Ok(None)
 }
 
 /// The image for a project that is served rather than run: its files and its Procfile decide before `program` does.
@@ -105,15 +122,13 @@ pub fn for_server(program: Option<&str>, files: &impl ProjectFiles) -> Result<De
 /// # Errors
 /// As [`for_command`].
 pub fn for_project(files: &impl ProjectFiles, config: Option<&ImageRef>) -> Result<Detected> {
-    let mut names = files.names()?;
-    // The order of a directory is the file system's whim; the answer must not be.
-    names.sort_unstable();
+    let children = Children { files, listed: OnceCell::new() };
     for language in &LANGUAGES {
-        if let Some(name) = names.iter().find(|name| language.claims(name)) {
-            return detected(language.image, Why::File(name.clone()));
+        if let Some(name) = children.of(language)? {
+            return detected(language.image, Why::File(name));
         }
     }
-    if names.iter().any(|name| name == "Procfile")
+    if files.has("Procfile")?
         && let Some(text) = files.procfile()?
     {
         for program in procfile::programs(&text) {
@@ -125,6 +140,38 @@ pub fn for_project(files: &impl ProjectFiles, config: Option<&ImageRef>) -> Resu
     match config {
         Some(image) => Ok(Detected { image: image.clone(), why: Why::Config }),
         None => detected(DEFAULT_IMAGE, Why::Default),
+    }
+}
+
+/// The children of a project, each looked up by its name; listed once, where a name is not enough.
+struct Children<'a, F> {
+    files: &'a F,
+    listed: OnceCell<Vec<String>>,
+}
+
+impl<F: ProjectFiles> Children<'_, F> {
+    /// A file that speaks for `language`.
+    fn of(&self, language: &Language) -> Result<Option<String>> {
+        for name in language.names() {
+            if self.files.has(name)? {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        if !language.has_suffixes() {
+            return Ok(None);
+        }
+        Ok(self.listed()?.iter().find(|name| language.claims_by_suffix(name)).cloned())
+    }
+
+    /// In their order: that of a directory is the file system's whim, and the answer must not be. For the same reason a part
+    /// of them is as good as none.
+    fn listed(&self) -> Result<&[String]> {
+        if let Some(listed) = self.listed.get() {
+            return Ok(listed);
+        }
+        let mut names = self.files.names()?.unwrap_or_default();
+        names.sort_unstable();
+        Ok(self.listed.get_or_init(|| names))
     }
 }
 

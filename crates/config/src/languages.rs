@@ -135,12 +135,22 @@ pub(crate) fn of_command(base_name: &str) -> Option<&'static Language> {
 }
 
 impl Language {
-    /// Whether a child of a project speaks for this language.
-    pub(crate) fn claims(&self, name: &str) -> bool {
-        self.files.iter().any(|pattern| match pattern.strip_prefix('*') {
-            // A file called just `.c` is hidden, not C.
-            Some(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
-            None => *pattern == name,
-        })
+    /// Whole names of files that speak for it, the likeliest first.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.files.iter().copied().filter(|pattern| !pattern.starts_with('*'))
+    }
+
+    pub(crate) fn has_suffixes(&self) -> bool {
+        self.suffixes().next().is_some()
+    }
+
+    /// Whether a child of a project speaks for this language by the end of its name.
+    pub(crate) fn claims_by_suffix(&self, name: &str) -> bool {
+        // A file called just `.c` is hidden, not C.
+        self.suffixes().any(|suffix| name.len() > suffix.len() && name.ends_with(suffix))
+    }
+
+    fn suffixes(&self) -> impl Iterator<Item = &'static str> {
+        self.files.iter().filter_map(|pattern| pattern.strip_prefix('*'))
     }
 }

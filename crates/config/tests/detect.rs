@@ -2,7 +2,7 @@
 
 use agentkernel_config::{
     ProjectFiles, Why,
-    detect::{dockerfile, for_command, for_project, for_server},
+    detect::{MOST_CHILDREN, dockerfile, for_command, for_project, for_server},
     procfile,
 };
 use agentkernel_model::{Error, Result, image::ImageRef};
@@ -14,8 +14,13 @@ struct Tree<'a> {
 }
 
 impl ProjectFiles for Tree<'_> {
-    fn names(&self) -> Result<Vec<String>> {
-        Ok(self.names.iter().map(|n| (*n).to_owned()).collect())
+    fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.names.contains(&name))
+    }
+
+    fn names(&self) -> Result<Option<Vec<String>>> {
+        let names = self.names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        Ok(Some(names).filter(|names| names.len() <= MOST_CHILDREN))
     }
 
     fn procfile(&self) -> Result<Option<String>> {
@@ -27,7 +32,11 @@ impl ProjectFiles for Tree<'_> {
 struct Unread;
 
 impl ProjectFiles for Unread {
-    fn names(&self) -> Result<Vec<String>> {
+    fn has(&self, _: &str) -> Result<bool> {
+        Err(Error::internal("the project was read"))
+    }
+
+    fn names(&self) -> Result<Option<Vec<String>>> {
         Err(Error::internal("the project was read"))
     }
 
@@ -138,7 +147,7 @@ fn a_server_is_known_by_its_project_first() {
 
 #[test]
 fn the_likeliest_dockerfile_is_taken() {
-    let of = |names: &[&str]| dockerfile(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+    let of = |names: &[&str]| dockerfile(&project(names)).unwrap();
     let all = [
         "Dockerfile",
         "dockerfile",
@@ -178,6 +187,43 @@ fn project_files_decide_in_the_order_of_the_table() {
     ] {
         assert_eq!(for_project(&project(names), None).unwrap().image.to_string(), image, "{names:?}");
     }
+}
+
+/// A directory with known files whose children nobody may list.
+struct Unlisted(&'static [&'static str]);
+
+impl ProjectFiles for Unlisted {
+    fn has(&self, name: &str) -> Result<bool> {
+        Ok(self.0.contains(&name))
+    }
+
+    fn names(&self) -> Result<Option<Vec<String>>> {
+        Err(Error::internal("the directory was listed"))
+    }
+
+    fn procfile(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn what_a_name_tells_is_not_looked_for_in_a_listing() {
+    for (name, image) in [("package.json", "node:22-alpine"), ("uv.lock", "python:3.12-alpine")] {
+        let found = for_project(&Unlisted(Vec::leak(vec![name])), None).unwrap();
+        assert_eq!((found.image.to_string().as_str(), found.why), (image, Why::File(name.to_owned())));
+    }
+    assert!(for_project(&Unlisted(&["mix.exs"]), None).is_err(), "a file of an earlier language ends in .kt");
+}
+
+#[test]
+fn in_a_crowd_only_names_count() {
+    let crowd: Vec<String> = (0..MOST_CHILDREN).map(|number| format!("{number}.lua")).collect();
+    let mut names: Vec<&str> = crowd.iter().map(String::as_str).collect();
+    assert_eq!(for_project(&project(&names), None).unwrap().image.to_string(), "nickblah/lua:5.4-alpine");
+    names.push("one more");
+    assert_eq!(for_project(&project(&names), None).unwrap().why, Why::Default);
+    names.push("terraform.tfstate");
+    assert_eq!(for_project(&project(&names), None).unwrap().image.to_string(), "hashicorp/terraform:1.10");
 }
 
 #[test]

@@ -47,8 +47,12 @@ pub(crate) struct Granted {
 struct NoProject;
 
 impl ProjectFiles for NoProject {
-    fn names(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    fn has(&self, _: &str) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn names(&self) -> Result<Option<Vec<String>>> {
+        Ok(None)
     }
 
     fn procfile(&self) -> Result<Option<String>> {

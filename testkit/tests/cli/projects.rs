@@ -314,3 +314,20 @@ fn agentkernels_own_files_are_never_inside() {
     }
     env.assert_nothing_left();
 }
+
+#[test]
+fn a_crowded_directory_is_known_by_names_and_not_listed() {
+    let env = TestEnv::new();
+    for number in 0..5000 {
+        fs::write(env.project().join(format!("{number}.lua")), "").unwrap();
+    }
+    let from = || {
+        let shown = env.agentkernel(&["run", "--dry-run", "--json", "--", "./x"]).run().ok().json();
+        (shown["spec"]["image"].clone(), shown.to_string())
+    };
+    let (image, shown) = from();
+    assert_eq!(image, "alpine:3.20", "{shown}");
+    env.file("project/mix.exs", "");
+    let (image, shown) = from();
+    assert_eq!(image, "elixir:1.16-alpine", "{shown}");
+}
