@@ -6,7 +6,7 @@
 //! what compresses them or who may have them.
 //!
 //! Where to look: `input` counts what is read, `members` makes entries of it (`member`, `pax`, `name`), `tree` is the
-//! directory that nothing leaves, `unpack` puts the entries there, `directories` and `attributes` finish them. `pack`
+//! directory that nothing leaves, `unpack` puts the entries there, `holey` leaves out zeros, `directories` and `attributes` finish them. `pack`
 //! walks, `repack` does so for image layers, `output` writes. `purge` removes. `kernel` has what Linux does in its own way.
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ mod access;
 mod attributes;
 mod directories;
 mod fault;
+mod holey;
 mod input;
 mod kernel;
 mod member;

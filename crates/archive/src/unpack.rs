@@ -4,6 +4,7 @@ use crate::{
     attributes,
     directories::{Directories, Late, times},
     fault::{fault, writer_fault},
+    holey::Holey,
     kernel,
     member::{Member, What},
     members::Members,
@@ -20,7 +21,7 @@ use rustix::{
 };
 use std::{
     fs::File,
-    io::{self, Read, Write as _},
+    io::{self, Read},
 };
 
 /// Whom unpacked files belong to.
@@ -125,11 +126,12 @@ impl Unpacking<'_> {
         let fd = self.tree.place(&member.name, &mut self.tally, |parent, last| {
             rustix::fs::openat(parent, last, flags, kernel::mode(0o600))
         })?;
-        let mut file = File::from(fd);
+        let mut file = Holey::new(File::from(fd));
         members.content(|chunk| {
             self.tally.bytes(chunk.len())?;
-            file.write_all(chunk).map_err(|e| cannot_write(&member.name, &e))
+            file.write(chunk).map_err(|e| cannot_write(&member.name, &e))
         })?;
+        let file = file.end().map_err(|e| cannot_write(&member.name, &e))?;
         self.finish(&OwnedFd::from(file), member)
     }
 

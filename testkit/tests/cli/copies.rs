@@ -3,7 +3,7 @@
 use agentkernel_testkit::TestEnv;
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
 };
 
 fn sandbox(env: &TestEnv) {
@@ -186,4 +186,22 @@ fn a_copy_removes_no_directory_of_ours() {
     assert!(refused.err().contains("src"), "{refused}");
     assert_eq!(fs::read_to_string(env.project().join("src/deep/work")).unwrap(), "work");
     env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+}
+
+#[test]
+fn holes_of_a_file_stay_holes() {
+    let env = TestEnv::new();
+    sandbox(&env);
+    let made =
+        "truncate -s 200M /srv/holes; echo middle | dd of=/srv/holes bs=1M seek=100 conv=notrunc status=none";
+    inside(&env, made);
+    env.agentkernel(&["sandbox", "cp", "box:/srv/holes", "holes"]).run().ok();
+    let copy = env.project().join("holes");
+    let meta = copy.metadata().unwrap();
+    assert_eq!(meta.len(), 200 << 20);
+    assert!(meta.blocks() * 512 < 1 << 20, "{} bytes on disk", meta.blocks() * 512);
+    env.agentkernel(&["sandbox", "cp", "holes", "box:/srv/back"]).run().ok();
+    assert_eq!(inside(&env, "cmp /srv/holes /srv/back && du -m /srv/back | cut -f1"), "1\n");
+    env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+    env.assert_nothing_left();
 }
