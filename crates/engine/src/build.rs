@@ -2,7 +2,7 @@
 //! of what they are made from has changed.
 
 use crate::{directories, engine::Engine, images};
-use agentkernel_image::Progress;
+use agentkernel_image::{Names, Progress};
 use agentkernel_model::{Error, Kind, Result, image::Reference, text::printable};
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -63,7 +63,7 @@ pub(crate) fn build(
     let archive = tempfile::Builder::new().prefix("build-").suffix(".tar").tempfile_in(&engine.host.data);
     let archive = archive.map_err(|e| Error::io("cannot make a file for the image", e))?;
     builder.save(&reference, archive.path(), &output)?;
-    engine.images().import(archive.path(), Some(&reference), progress)?;
+    engine.images().import(archive.path(), Some(&reference), Names::Replace, progress)?;
     Ok(Built { reference, by: Some(builder.builder.program.to_owned()) })
 }
 

@@ -11,7 +11,7 @@ use crate::{
     doctor, exec,
     files::{self, FileContent, Usage},
     gc,
-    images::{self, Checked, Freed, ImagePlaces, ImageRow, Obtained, Origin, Prune},
+    images::{self, Checked, Freed, ImagePlaces, ImageRow, Names, Obtained, Origin, Prune},
     keeper, lifecycle,
     network::{self, NetworkChange},
     query,
@@ -216,14 +216,16 @@ impl Engine {
     /// Takes in what a docker-archive or an OCI layout holds. Blocks.
     ///
     /// # Errors
-    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Invalid` for what is neither.
+    /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound); `Invalid` for what is neither; `AlreadyExists` for a name that
+    /// means another image.
     pub fn import_images(
         &self,
         source: &Path,
         name: Option<&Reference>,
+        names: Names,
         progress: &dyn Progress,
     ) -> Result<Vec<ImageRow>> {
-        images::import(self, source, name, progress)
+        images::import(self, source, name, names, progress)
     }
 
     /// The image of a Dockerfile, built by the first of `builders` that answers, unless it is here. Blocks.

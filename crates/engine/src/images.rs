@@ -19,7 +19,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use agentkernel_image::{LayerState, Progress, Proxies, Silent};
+pub use agentkernel_image::{LayerState, Names, Progress, Proxies, Silent};
 
 /// How long a registry may take to begin an answer, for an image that was only detected: the built-in one takes its place.
 const DETECTED_PATIENCE: Duration = Duration::from_secs(2);
@@ -329,10 +329,11 @@ pub(crate) fn import(
     engine: &Engine,
     source: &Path,
     name: Option<&Reference>,
+    names: Names,
     progress: &dyn Progress,
 ) -> Result<Vec<ImageRow>> {
     directories::ensure(&engine.host)?;
-    let images = engine.images().import(source, name, progress)?;
+    let images = engine.images().import(source, name, names, progress)?;
     let all = engine.images().list()?;
     let imported = all.into_iter().filter(|info| images.iter().any(|image| *image.id() == info.id));
     Ok(imported.map(|info| ImageRow::new(info, Vec::new())).collect())

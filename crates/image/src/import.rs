@@ -26,6 +26,13 @@ const MAX_IMAGES: usize = 1000;
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const OCI_NAME: &str = "org.opencontainers.image.ref.name";
 
+/// What becomes of a name that means another image already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    Keep,
+    Replace,
+}
+
 /// An image of a bundle.
 struct Found {
     id: Digest,
@@ -55,15 +62,18 @@ struct DockerImage {
 impl Images {
     /// Brings the images of `source` for this machine: an archive that `docker save` wrote, or an OCI layout as a
     /// directory or an archive, compressed by gzip or zstd or not at all. They are named as `source` says; with `name`,
-    /// the one that it holds is named so.
+    /// the one that it holds is named so, whatever that meant before.
     ///
     /// # Errors
+    /// [`AlreadyExists`](agentkernel_model::Kind::AlreadyExists) when a name of `source`'s own means another image here, and
+    /// `names` does not let it;
     /// [`Invalid`](agentkernel_model::Kind::Invalid) for what is neither, is broken, or with `name` holds several images;
     /// `Unsupported` when all are for other machines; `Exhausted` when the disk is full.
     pub fn import(
         &self,
         source: &Path,
         name: Option<&Reference>,
+        names: Names,
         progress: &dyn Progress,
     ) -> Result<Vec<Image>> {
         self.layout.prepare()?;
@@ -84,6 +94,8 @@ impl Images {
                 return Err(Error::invalid(message).with_hint("import it without a name: its own are kept"));
             };
             only.names = vec![name.clone()];
+        } else if names == Names::Keep {
+            found.iter().try_for_each(|image| self.is_new(image))?;
         }
         let halt = Halt::new();
         let maker =
@@ -102,6 +114,25 @@ impl Images {
             images.push(self.commit(&new, &held).map_err(|e| about(bundle.name(), e))?);
         }
         Ok(images)
+    }
+}
+
+impl Images {
+    /// That no name of `found` means another image. A record that is broken means none.
+    fn is_new(&self, found: &Found) -> Result<()> {
+        let other = |name: &&Reference| {
+            self.find(name).unwrap_or_default().is_some_and(|image| *image.id() != found.id)
+        };
+        match found.names.iter().find(other) {
+            None => Ok(()),
+            Some(name) => Err(Error::new(
+                agentkernel_model::Kind::AlreadyExists,
+                format!(
+                    "image '{name}' is on this machine already, and the file has another one of that name"
+                ),
+            )
+            .with_hint("--force lets it have the name, --name REF gives it another one")),
+        }
     }
 }
 

@@ -46,6 +46,7 @@ mod users;
 pub use config::{ImageConfig, MAX_CONFIG, parse_config};
 pub use fetch::fetch;
 pub use host::{HostFacts, host_rootfs, host_user};
+pub use import::Names;
 pub use manifest::{Descriptor, Entry, ImageManifest, Index, MAX_MANIFEST, Manifest, parse_manifest};
 pub use platform::Platform;
 pub use progress::{LayerState, Progress, Silent};

@@ -2,7 +2,7 @@
 
 use agentkernel_testkit::{
     TestEnv,
-    oci::{Image, ImageConfig, LayerWriter},
+    oci::{Image, ImageConfig, LayerWriter, Layout},
     registry::Registry,
 };
 use std::{
@@ -148,4 +148,29 @@ fn pulling_can_be_forbidden_and_forced() {
         .error_with_hint(&["sometimes"]);
     env.agentkernel(&["images", "delete", "tools:1"]).run().ok();
     env.agentkernel(&["images", "delete", "tools:1"]).run().code(125).error_with_hint(&["tools:1"]);
+}
+
+#[test]
+fn a_file_takes_no_name_from_another_image_unasked() {
+    let env = TestEnv::new();
+    let layout = |directory: &str, text: &str| {
+        let place = env.directory(directory);
+        let mut layer = LayerWriter::create(place.join("layer")).unwrap();
+        layer.file("said", 0o644, text.as_bytes()).unwrap();
+        let image =
+            Image::new("tools:1".parse().unwrap(), &ImageConfig::default(), &[layer.finish().unwrap()]);
+        Layout::write(place.join("layout"), &[image]).unwrap().directory().display().to_string()
+    };
+    let id = || env.agentkernel(&["images", "list", "--json"]).run().ok().json()[0]["id"].clone();
+    let (mine, theirs) = (layout("mine", "mine"), layout("theirs", "theirs"));
+    env.agentkernel(&["images", "import", &mine]).run().ok();
+    let mine_is = id();
+    env.agentkernel(&["images", "import", &theirs]).run().code(125).error_with_hint(&["tools:1", "already"]);
+    assert_eq!(id(), mine_is);
+    env.agentkernel(&["images", "import", &theirs, "--name", "other:1"]).run().ok();
+    env.agentkernel(&["images", "import", &mine]).run().ok();
+    env.agentkernel(&["images", "import", &theirs, "--force"]).run().ok();
+    let list = env.agentkernel(&["images", "list", "--json"]).run().ok().json();
+    assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+    assert_ne!(id(), mine_is);
 }

@@ -2,7 +2,7 @@
 
 use crate::{context::Context, render, settings, transfer::Bars};
 use agentkernel_engine::{
-    images::{ImageRow, Prune},
+    images::{ImageRow, Names, Prune},
     request::Effect,
 };
 use agentkernel_image::Change;
@@ -81,6 +81,10 @@ pub(crate) struct Import {
     /// Name it so, whatever the file says
     #[arg(short, long, value_name = "REF")]
     name: Option<Reference>,
+
+    /// Let the file's names mean its images, where they mean others now
+    #[arg(short, long)]
+    force: bool,
 
     /// Answer with one JSON array
     #[arg(long)]
@@ -229,7 +233,8 @@ impl Import {
         let file = settings::current_dir()?.join(&self.file);
         let shown = printable(&self.file.to_string_lossy());
         let bars = Bars::new(format!("importing {shown}"), context.printer, self.json);
-        let images = context.engine().import_images(&file, self.name.as_ref(), &bars)?;
+        let names = if self.force { Names::Replace } else { Names::Keep };
+        let images = context.engine().import_images(&file, self.name.as_ref(), names, &bars)?;
         if self.json {
             return context.printer.json(&images);
         }

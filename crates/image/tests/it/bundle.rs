@@ -1,7 +1,7 @@
 //! Importing what `docker save` and OCI tools write.
 
 use crate::fixture::{OCI_INDEX, OCI_MANIFEST, Picture, Store, architecture, digest, gzip, noise, tar, zstd};
-use agentkernel_image::Silent;
+use agentkernel_image::{Names, Silent};
 use agentkernel_model::Kind;
 use serde_json::{Value, json};
 use std::{
@@ -67,7 +67,7 @@ fn archives_of_docker_compressed_or_not() {
     let plain = archive(&docker(&picture, &["app:1", "app:2"]));
     for bytes in [plain.clone(), gzip(&plain), zstd(&plain)] {
         let store = Store::new();
-        let images = store.images.import(&put(&store, &bytes), None, &Silent).unwrap();
+        let images = store.images.import(&put(&store, &bytes), None, Names::Keep, &Silent).unwrap();
         assert_eq!(images.len(), 1);
         assert_eq!(images[0].id().to_string(), picture.id());
         let found = store.images.find(&"app:2".parse().unwrap()).unwrap().unwrap();
@@ -83,12 +83,13 @@ fn a_name_of_our_choice_for_the_only_image() {
     let mut files = docker(&picture, &["app:1"]);
     let store = Store::new();
     let name = "mine:3".parse().unwrap();
-    store.images.import(&put(&store, &archive(&files)), Some(&name), &Silent).unwrap();
+    store.images.import(&put(&store, &archive(&files)), Some(&name), Names::Keep, &Silent).unwrap();
     assert_eq!(store.images.list().unwrap()[0].names, std::slice::from_ref(&name));
     let mut list: Vec<Value> = serde_json::from_slice(&files.pop().unwrap().1).unwrap();
     list.push(list[0].clone());
     files.push(("manifest.json".to_owned(), json!(list).to_string().into_bytes()));
-    let error = store.images.import(&put(&store, &archive(&files)), Some(&name), &Silent).unwrap_err();
+    let error =
+        store.images.import(&put(&store, &archive(&files)), Some(&name), Names::Keep, &Silent).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
 }
 
@@ -100,14 +101,14 @@ fn layouts_as_directories_and_archives() {
     let named = entry(&picture, json!({"org.opencontainers.image.ref.name": "quay.io/a/b:1"}));
     let tagged = entry(&picture, json!({"org.opencontainers.image.ref.name": "latest"}));
     layout(&dir, &picture, json!([named, tagged]));
-    let images = store.images.import(&dir, None, &Silent).unwrap();
+    let images = store.images.import(&dir, None, Names::Keep, &Silent).unwrap();
     assert_eq!(images.len(), 1);
     let names: Vec<String> = store.images.list().unwrap()[0].names.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["quay.io/a/b:1"], "a lone tag names nothing");
     let mut whole = tar::Builder::new(Vec::new());
     whole.append_dir_all(".", &dir).unwrap();
     let other = Store::new();
-    other.images.import(&put(&other, &whole.into_inner().unwrap()), None, &Silent).unwrap();
+    other.images.import(&put(&other, &whole.into_inner().unwrap()), None, Names::Keep, &Silent).unwrap();
     assert!(other.images.find(&"quay.io/a/b:1".parse().unwrap()).unwrap().is_some());
 }
 
@@ -130,10 +131,10 @@ fn a_nested_index_leads_to_this_machine() {
         nested,
     )
     .unwrap();
-    store.images.import(&dir, None, &Silent).unwrap();
+    store.images.import(&dir, None, Names::Keep, &Silent).unwrap();
     assert!(store.images.find(&"app:1".parse().unwrap()).unwrap().is_some());
     layout(&dir, &picture, json!([platform("s390x")]));
-    let error = store.images.import(&dir, None, &Silent).unwrap_err();
+    let error = store.images.import(&dir, None, Names::Keep, &Silent).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.message().ends_with("it offers linux/s390x"), "{error}");
 }
@@ -155,13 +156,13 @@ fn links_between_layers_are_followed_and_those_that_leave_are_not() {
             fs::write(path, content).unwrap();
         }
     }
-    store.images.import(&dir, None, &Silent).unwrap();
+    store.images.import(&dir, None, Names::Keep, &Silent).unwrap();
     let other = Store::new();
     let outside = other.dir.path().join("outside.tar");
     fs::write(&outside, layer).unwrap();
     fs::remove_file(dir.join("real/layer.tar")).unwrap();
     symlink(&outside, dir.join("real/layer.tar")).unwrap();
-    let error = other.images.import(&dir, None, &Silent).unwrap_err();
+    let error = other.images.import(&dir, None, Names::Keep, &Silent).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid, "{error}");
     other.assert_nothing_kept();
 }
@@ -197,7 +198,7 @@ fn what_is_broken_is_refused_and_nothing_of_it_kept() {
     .enumerate()
     {
         let store = Store::new();
-        let error = store.images.import(&put(&store, &bytes), None, &Silent).unwrap_err();
+        let error = store.images.import(&put(&store, &bytes), None, Names::Keep, &Silent).unwrap_err();
         assert_eq!(error.kind(), Kind::Invalid, "{number}: {error}");
         store.assert_nothing_kept();
     }
@@ -217,9 +218,9 @@ fn blobs_that_are_not_what_they_are_named_after() {
         let (good, store) = (Store::new(), Store::new());
         let dir = good.dir.path().join("layout");
         layout(&dir, &picture, json!([entry(&picture, json!({}))]));
-        good.images.import(&dir, None, &Silent).unwrap();
+        good.images.import(&dir, None, Names::Keep, &Silent).unwrap();
         fs::write(dir.join("blobs/sha256").join(victim.strip_prefix("sha256:").unwrap()), other).unwrap();
-        let error = store.images.import(&dir, None, &Silent).unwrap_err();
+        let error = store.images.import(&dir, None, Names::Keep, &Silent).unwrap_err();
         assert_eq!(error.kind(), Kind::Invalid, "{error}");
         store.assert_nothing_kept();
     }
@@ -228,7 +229,30 @@ fn blobs_that_are_not_what_they_are_named_after() {
 #[test]
 fn what_is_not_there_or_no_file() {
     let store = Store::new();
-    let import = |path: &str| store.images.import(Path::new(path), None, &Silent).unwrap_err().kind();
+    let import =
+        |path: &str| store.images.import(Path::new(path), None, Names::Keep, &Silent).unwrap_err().kind();
     assert_eq!(import("/does/not/exist.tar"), Kind::NotFound);
     assert_eq!(import("/dev/zero"), Kind::Invalid);
+}
+
+#[test]
+fn a_name_of_an_archive_does_not_come_to_mean_another_image_unasked() {
+    let store = Store::new();
+    let archive = |text: &str| put(&store, &archive(&docker(&Picture::small(text), &["tools:1", "other:1"])));
+    let mine = archive("mine");
+    let id = |names: Names, file: &Path| {
+        let images = store.images.import(file, None, names, &Silent)?;
+        Ok::<_, agentkernel_model::Error>(images[0].id().clone())
+    };
+    let mine_is = id(Names::Keep, &mine).unwrap();
+    assert_eq!(id(Names::Keep, &mine).unwrap(), mine_is, "the same again is nothing new");
+    let theirs = archive("theirs");
+    let error = id(Names::Keep, &theirs).unwrap_err();
+    assert_eq!(error.kind(), Kind::AlreadyExists);
+    assert!(error.message().contains("'tools:1'") && error.hint().unwrap().contains("--force"), "{error:?}");
+    let here = |name: &str| store.images.find(&name.parse().unwrap()).unwrap().unwrap().id().clone();
+    assert_eq!(here("tools:1"), mine_is);
+    let theirs_is = id(Names::Replace, &theirs).unwrap();
+    assert_ne!(theirs_is, mine_is);
+    assert_eq!((here("tools:1"), here("other:1")), (theirs_is.clone(), theirs_is));
 }
