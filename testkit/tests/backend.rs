@@ -17,12 +17,13 @@ mod backend {
     pub(crate) mod bench;
     pub(crate) mod build;
     pub(crate) mod hostile;
+    pub(crate) mod layers;
     pub(crate) mod leftover;
     pub(crate) mod sample;
     pub(crate) mod service;
 }
 
-use backend::{bench::Bench, build, hostile, leftover, service};
+use backend::{bench::Bench, build, hostile, layers, leftover, service};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut tests: Vec<Test> = hostile::everywhere().to_vec();
+    let mut tests: Vec<Test> = [&hostile::everywhere()[..], &layers::tests()].concat();
     if engine::variable(&name).is_some() {
         arguments.test_threads.get_or_insert(AT_A_TIME);
         tests.extend(hostile::on_engines().iter().chain(&build::tests()).chain(&leftover::tests()));
