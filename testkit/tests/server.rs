@@ -6,6 +6,7 @@
 mod server {
     mod answers;
     mod bodies;
+    mod disk;
     mod doors;
     mod files;
     mod http;

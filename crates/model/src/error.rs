@@ -146,13 +146,19 @@ impl Error {
 
     /// A failed system call. Running out of disk, memory, processes or descriptors keeps its own kind.
     pub fn io(message: impl Into<String>, source: std::io::Error) -> Self {
-        let kind = match source.kind() {
-            std::io::ErrorKind::StorageFull
-            | std::io::ErrorKind::OutOfMemory
-            | std::io::ErrorKind::QuotaExceeded => Kind::Exhausted,
-            _ => Kind::Internal,
+        use std::io::ErrorKind::{OutOfMemory, QuotaExceeded, StorageFull};
+        let kind = source.kind();
+        let error = match kind {
+            StorageFull | OutOfMemory | QuotaExceeded => Self::new(Kind::Exhausted, message),
+            _ => Self::new(Kind::Internal, message),
         };
-        Self::new(kind, message).with_source(source)
+        let error = error.with_source(source);
+        match kind {
+            StorageFull | QuotaExceeded => {
+                error.with_hint("free some space; 'agentkernel gc' and 'agentkernel images prune' do")
+            }
+            _ => error,
+        }
     }
 
     #[must_use]

@@ -1,13 +1,16 @@
 //! A server of a test, and what it runs.
 
 use super::http::{Address, Answer, Call};
-use agentkernel_testkit::{TestEnv, env::Live};
+use agentkernel_testkit::{
+    TestEnv,
+    env::{Invocation, Live},
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead as _, BufReader, PipeReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -49,9 +52,27 @@ impl Server {
 
     /// Without a key but what the variables say.
     pub(super) fn launch(env: &TestEnv, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let (reader, writer) = std::io::pipe().unwrap();
         let words = [&["serve", "--port", "0", "--json"], arguments].concat();
-        let mut invocation = env.agentkernel(&words).stdout(writer).deadline(Duration::from_secs(120));
+        Self::of(env.agentkernel(&words), variables)
+    }
+
+    /// With a file of keys, and data on a file system of its own that holds so many MiB. Only for root.
+    pub(super) fn on_small_disk(env: &TestEnv, mebibytes: u32) -> Self {
+        let (keys, data) = (keys(env, KEY), env.data().parent().unwrap().to_owned());
+        let script = format!("mount -t tmpfs -o size={mebibytes}m,mode=755 tmpfs \"$0\" && exec \"$@\"");
+        let [keys, data, binary] = [&keys, &data, env.binary()].map(|path| path.to_str().unwrap());
+        // Its mounts are its own, and go with it and what it starts.
+        let wrapper = ["--mount", "--propagation", "private", "sh", "-c", &script, data, binary];
+        let words = ["serve", "--port", "0", "--json", "--api-key-file", keys];
+        let mut server =
+            Self::of(env.program(Path::new("/usr/bin/unshare"), &[&wrapper[..], &words].concat()), &[]);
+        server.key = Some(KEY.to_owned());
+        server
+    }
+
+    fn of(invocation: Invocation, variables: &[(&str, &str)]) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut invocation = invocation.stdout(writer).deadline(Duration::from_secs(120));
         for (key, value) in variables {
             invocation = invocation.env(key, value);
         }
@@ -107,6 +128,12 @@ impl Server {
     #[track_caller]
     pub(super) fn create(&self, name: &str) -> Value {
         self.post("/sandboxes", &json!({"name": name, "image": "host"})).data(201)
+    }
+
+    /// Where it sees `path`.
+    pub(super) fn sees(&self, path: &Path) -> PathBuf {
+        let root = format!("/proc/{}/root", self.live.as_ref().unwrap().pid());
+        Path::new(&root).join(path.strip_prefix("/").unwrap())
     }
 
     pub(super) fn signal(&self, signal: Signal) {
