@@ -237,3 +237,25 @@ fn two_requests_on_one_connection() {
     }
     server.end(&env);
 }
+
+/// What has no effect is not taken: a client would count on it.
+#[test]
+fn a_lifecycle_is_refused_by_name() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    for name in ["auto_stop_after_seconds", "auto_archive_after_seconds", "auto_delete_after_seconds"] {
+        let body = json!({"name": "box", "image": "host", "lifecycle": {name: 60}});
+        server.post("/sandboxes", &body).fails(422, &[name]);
+    }
+    server
+        .post("/sandboxes", &json!({"name": "box", "lifecycle": {"auto_sleep": 1}}))
+        .fails(400, &["auto_sleep"]);
+    let none = json!({"name": "box", "image": "host", "start": false, "lifecycle": {"auto_stop_after_seconds": null}});
+    server.post("/sandboxes", &none).data(201);
+    let change = |body: &Value| server.call("PATCH", "/sandboxes/box").json(body).send();
+    change(&json!({"lifecycle": null, "description": "kept"})).data(200);
+    change(&json!({"lifecycle": {"auto_delete_after_seconds": 1}}))
+        .fails(422, &["auto_delete_after_seconds"]);
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}

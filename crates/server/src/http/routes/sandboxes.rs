@@ -120,9 +120,42 @@ pub(super) struct CreateBody {
     /// Such as `1h`; `0` for none.
     #[serde(default)]
     ttl: Option<String>,
+    /// What becomes of it by itself. Only `ttl` does something here.
+    #[serde(default)]
+    lifecycle: Option<Lifecycle>,
     /// Whether it is started; `true` without it.
     #[serde(default)]
     start: Option<bool>,
+}
+
+/// What becomes of a sandbox in which nothing is done. Nobody watches for that here: what is asked for is refused by name, and
+/// `null` is as good as nothing.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lifecycle {
+    #[serde(default)]
+    auto_stop_after_seconds: Option<u64>,
+    #[serde(default)]
+    auto_archive_after_seconds: Option<u64>,
+    #[serde(default)]
+    auto_delete_after_seconds: Option<u64>,
+}
+
+impl Lifecycle {
+    /// # Errors
+    /// [`Kind::Unsupported`] for each that is asked for.
+    fn refuse(&self) -> Result<()> {
+        let asked = [
+            ("auto_stop_after_seconds", self.auto_stop_after_seconds),
+            ("auto_archive_after_seconds", self.auto_archive_after_seconds),
+            ("auto_delete_after_seconds", self.auto_delete_after_seconds),
+        ];
+        let Some((name, _)) = asked.iter().find(|(_, seconds)| seconds.is_some()) else { return Ok(()) };
+        let what = format!("lifecycle.{name}: nobody watches for how long nothing was done in a sandbox");
+        Err(Error::new(Kind::Unsupported, what).with_hint(
+            "leave it out; ttl, such as \"1h\", ends a sandbox that long after it was made, whatever it does",
+        ))
+    }
 }
 
 impl CreateBody {
@@ -131,6 +164,7 @@ impl CreateBody {
             return Err(Error::new(Kind::Unsupported, "placeholder_secrets: no secret is shown inside")
                 .with_hint("leave it out"));
         }
+        self.lifecycle.unwrap_or_default().refuse()?;
         let labels = self.labels.unwrap_or_default();
         let source = match (&self.source_url, &self.source_ref) {
             (Some(url), reference) => Some(Source::new(url, reference.as_deref())?),
@@ -200,6 +234,8 @@ pub(super) struct UpdateBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
     description: Option<Option<String>>,
+    #[serde(default)]
+    lifecycle: Option<Lifecycle>,
 }
 
 /// A field that is there, `null` or not.
@@ -212,6 +248,7 @@ pub(super) async fn update(
     Segment(name): Segment<SandboxName>,
     Body(body): Body<UpdateBody>,
 ) -> Reply<SandboxInfo> {
+    body.lifecycle.unwrap_or_default().refuse()?;
     let labels = body
         .labels
         .map(|labels| labels.iter().map(|(key, value)| Label::new(key, value)).collect::<Result<Vec<_>>>());
