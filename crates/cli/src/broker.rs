@@ -11,7 +11,7 @@ use agentkernel_model::{
     secret::{HostPattern, Origin, Secret, SecretBinding, SecretName},
 };
 use agentkernel_server::secrets::{About, SecretBroker, Wanted};
-use agentkernel_trust::{Change, Vault, require};
+use agentkernel_trust::{Change, Meta, Vault, require};
 use async_trait::async_trait;
 
 /// Gives secrets of the vault only to hosts that the vault lists for them, and none of the server's environment.
@@ -28,6 +28,14 @@ impl Broker {
 
     fn all(&self) -> Vec<Box<dyn Vault>> {
         self.vault.all(&self.context, &[])
+    }
+
+    /// In whichever vault it is: the first that has it hides the others.
+    fn refuse_owners(&self, name: &SecretName) -> Result<()> {
+        for vault in self.all() {
+            vault.list()?.iter().filter(|meta| meta.name() == name).try_for_each(Meta::check_caller)?;
+        }
+        Ok(())
     }
 
     /// What is not bound to a host by its owner goes nowhere at the word of a caller.
@@ -86,11 +94,13 @@ impl SecretBroker for Broker {
     fn set(&self, name: &SecretName, value: Secret, hosts: Vec<HostPattern>) -> Result<()> {
         let hosts = (!hosts.is_empty()).then_some(hosts);
         let set_at = u64::try_from(clock::now() / 1000).unwrap_or_default();
-        let change = Change { name: name.clone(), value, hosts, header: None, set_at };
+        let change = Change { name: name.clone(), value, hosts, header: None, set_at, by_caller: true };
+        self.refuse_owners(name)?;
         self.vault.file(&self.context, None).put(change).map(drop)
     }
 
     fn delete(&self, name: &SecretName) -> Result<bool> {
+        self.refuse_owners(name)?;
         let mut deleted = false;
         for vault in self.all() {
             deleted |= vault.delete(name)?;

@@ -63,12 +63,12 @@ pub trait SecretBroker: Send + Sync + fmt::Debug {
     /// Puts a value into the vault. Blocks.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// [`agentkernel_model::Kind::Conflict`] for one that the owner set; when it cannot be written.
     fn set(&self, name: &SecretName, value: Secret, hosts: Vec<HostPattern>) -> Result<()>;
 
     /// Whether it was there. Blocks.
     ///
     /// # Errors
-    /// When the vault cannot be written.
+    /// [`agentkernel_model::Kind::Conflict`] for one that the owner set; when the vault cannot be written.
     fn delete(&self, name: &SecretName) -> Result<bool>;
 }

@@ -37,6 +37,8 @@ struct Row<'a> {
     hosts: Vec<HostPattern>,
     header: Option<HeaderName>,
     set_at: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_caller: bool,
     #[serde(borrow)]
     value: Encoded<'a>,
 }
@@ -90,6 +92,7 @@ fn row(entry: &Entry) -> Row<'_> {
         hosts: meta.hosts().to_vec(),
         header: meta.header().cloned(),
         set_at: meta.set_at(),
+        by_caller: meta.is_by_caller(),
         value: Encoded::Written(encoded),
     }
 }
@@ -103,7 +106,7 @@ fn entry(row: Row<'_>) -> Result<Entry, Damaged> {
     STANDARD.decode_vec(text, &mut value).map_err(|_| Damaged)?;
     let value = Secret::wiped(value).map_err(|_| Damaged)?;
     let meta = Meta::new(row.name, row.hosts, row.header, row.set_at).map_err(|_| Damaged)?;
-    Ok(Entry::new(meta, value))
+    Ok(Entry::new(if row.by_caller { meta.by_caller() } else { meta }, value))
 }
 
 /// All of `entries` as bytes.

@@ -12,6 +12,7 @@ pub struct Meta {
     hosts: Vec<HostPattern>,
     header: Option<HeaderName>,
     set_at: u64,
+    by_caller: bool,
 }
 
 impl Meta {
@@ -37,7 +38,33 @@ impl Meta {
             )
             .with_hint("name a domain for many of them: --host '*.example.com'"));
         }
-        Ok(Self { name, hosts, header, set_at })
+        Ok(Self { name, hosts, header, set_at, by_caller: false })
+    }
+
+    /// The same, set by a caller of a server.
+    #[must_use]
+    pub fn by_caller(self) -> Self {
+        Self { by_caller: true, ..self }
+    }
+
+    /// Whether a caller of a server set it.
+    #[must_use]
+    pub const fn is_by_caller(&self) -> bool {
+        self.by_caller
+    }
+
+    /// Sees that callers of a server may replace or delete it.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when its owner set it.
+    pub fn check_caller(&self) -> Result<()> {
+        if self.by_caller {
+            return Ok(());
+        }
+        let what = format!("secret '{}' was set by the owner of this server", self.name);
+        Err(Error::new(Kind::Conflict, what).with_hint(
+            "choose another name; the owner changes it with 'agentkernel secret set' and 'delete'",
+        ))
     }
 
     #[must_use]

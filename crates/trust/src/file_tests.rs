@@ -25,7 +25,7 @@ fn vault(place: &Path, wanted: Option<Protection>) -> FileVault {
 
 fn change(name: &str, value: &str) -> Change {
     let value = Secret::new(value.as_bytes().to_vec()).unwrap();
-    Change { name: name.parse().unwrap(), value, hosts: None, header: None, set_at: 5 }
+    Change { name: name.parse().unwrap(), value, hosts: None, header: None, set_at: 5, by_caller: false }
 }
 
 fn value(vault: &FileVault, name: &str) -> Option<Vec<u8>> {

@@ -44,7 +44,7 @@ impl Keychain for Memory {
 
 fn change(name: &str, value: &str) -> Change {
     let value = Secret::new(value.as_bytes().to_vec()).unwrap();
-    Change { name: name.parse().unwrap(), value, hosts: None, header: None, set_at: 5 }
+    Change { name: name.parse().unwrap(), value, hosts: None, header: None, set_at: 5, by_caller: false }
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn vault(entries: &[(&str, &str, &[&str], Option<&str>)]) -> KeychainVault {
             hosts: Some(hosts.iter().map(|host| host.parse().unwrap()).collect()),
             header: header.map(|header| header.parse().unwrap()),
             set_at: 1,
+            by_caller: false,
         };
         vault.put(change).unwrap();
     }
@@ -96,7 +97,8 @@ fn vaults_are_asked_in_order() {
                 value: value("x"),
                 hosts: None,
                 header: None,
-                set_at: 0
+                set_at: 0,
+                by_caller: false,
             })
             .is_err()
     );

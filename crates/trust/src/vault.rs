@@ -64,18 +64,27 @@ pub struct Change {
     pub header: Option<HeaderName>,
     /// Seconds since 1970-01-01 UTC.
     pub set_at: u64,
+    /// Whether a caller of a server sets it, who may replace what callers have set and nothing else.
+    pub by_caller: bool,
 }
 
 impl Change {
     /// The entry that takes the place of `old`.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when that is not a caller's to replace.
     pub(crate) fn over(self, old: Option<&Meta>) -> Result<Entry> {
+        if let Some(old) = old.filter(|_| self.by_caller) {
+            old.check_caller()?;
+        }
         let known = || {
             let provider = secret::for_name(&self.name);
             provider.map(|provider| provider.hosts().collect()).unwrap_or_default()
         };
         let hosts = self.hosts.unwrap_or_else(|| old.map_or_else(known, |old| old.hosts().to_vec()));
         let header = self.header.or_else(|| old.and_then(|old| old.header().cloned()));
-        Ok(Entry::new(Meta::new(self.name, hosts, header, self.set_at)?, self.value))
+        let meta = Meta::new(self.name, hosts, header, self.set_at)?;
+        Ok(Entry::new(if self.by_caller { meta.by_caller() } else { meta }, self.value))
     }
 }
 

@@ -137,7 +137,7 @@ fn name(text: &str) -> SecretName {
 
 fn change(text: &str, value: &[u8]) -> Change {
     let value = Secret::new(value.to_vec()).unwrap();
-    Change { name: name(text), value, hosts: None, header: None, set_at: 5 }
+    Change { name: name(text), value, hosts: None, header: None, set_at: 5, by_caller: false }
 }
 
 #[derive(Debug)]

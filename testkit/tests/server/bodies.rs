@@ -259,3 +259,34 @@ fn a_lifecycle_is_refused_by_name() {
     server.delete("/sandboxes/box").data(200);
     server.end(&env);
 }
+
+/// Callers change what callers have set. What the owner set is the owner's.
+#[test]
+fn secrets_of_the_owner_are_not_replaced() {
+    let env = TestEnv::new();
+    env.agentkernel(&["secret", "set", "OWNERS", "--host", "a.example"]).input("sk-owner").run().ok();
+    let server = Server::start(&env, &[]);
+    let set = |name: &str| {
+        server.post("/secrets", &json!({"name": name, "value": "sk-x", "hosts": ["evil.example"]}))
+    };
+    set("OWNERS").fails(409, &["OWNERS", "owner"]);
+    server.delete("/secrets/OWNERS").fails(409, &["OWNERS"]);
+    set("CALLERS").data(201);
+    set("CALLERS").data(201);
+    // Also after a new start.
+    server.end(&env);
+    let server = Server::start(&env, &[]);
+    let set =
+        |name: &str| server.post("/secrets", &json!({"name": name, "value": "sk-y", "hosts": ["b.example"]}));
+    set("CALLERS").data(201);
+    set("OWNERS").fails(409, &[]);
+    // The owner takes over what a caller set, and it is the owner's then.
+    env.agentkernel(&["secret", "set", "CALLERS", "--host", "a.example"]).input("sk-owner").run().ok();
+    set("CALLERS").fails(409, &["CALLERS"]);
+    let all = server.get("/secrets").data(200);
+    let hosts: Vec<_> = all.as_array().unwrap().iter().map(|secret| secret["hosts"].clone()).collect();
+    assert_eq!(hosts, [json!(["a.example"]), json!(["a.example"])]);
+    set("ANOTHER").data(201);
+    server.delete("/secrets/ANOTHER").data(200);
+    server.end(&env);
+}

@@ -88,6 +88,7 @@ impl Set {
             name: self.name,
             header: self.header,
             set_at: u64::try_from(clock::now() / 1000).unwrap_or(0),
+            by_caller: false,
         };
         let put = if kind == VaultKind::File {
             let vault = self.vault.file(context, self.key);
