@@ -523,6 +523,26 @@ impl Engine {
         self.audit.watched(name, step!("start", lifecycle::start(self, name, values)).await)
     }
 
+    /// As [`Engine::start`], of the very sandbox that was made, whatever has its name by now.
+    ///
+    /// # Errors
+    /// As [`Engine::start`]; [`Kind::Conflict`](agentkernel_model::Kind::Conflict) when the name is another one's.
+    pub async fn start_made(&self, made: &SandboxInfo, values: &Values) -> Result<SandboxInfo> {
+        let starting = lifecycle::start_made(self, &made.name, Some(made.uuid), values);
+        self.audit.watched(&made.name, step!("start", starting).await)
+    }
+
+    /// As [`Engine::remove`], of the very sandbox that was made: what was given its name since stays.
+    ///
+    /// # Errors
+    /// As [`Engine::start_made`].
+    pub async fn remove_made(&self, made: &SandboxInfo) -> Result<()> {
+        let removing = lifecycle::remove_made(self, &made.name, Some(made.uuid));
+        self.audit.watched(&made.name, step!("remove", removing).await)?;
+        self.audit.removed(made.name.as_str());
+        Ok(())
+    }
+
     /// Keeps the disk. Idempotent. Without `grace` it is killed at once.
     ///
     /// # Errors

@@ -8,12 +8,23 @@ use crate::{
     request::SandboxInfo,
     values::Values,
 };
-use agentkernel_model::{Error, Kind, Result, name::SandboxName};
+use agentkernel_model::{Error, Kind, Result, id::SandboxId, name::SandboxName};
 use agentkernel_store::{Cached, Intent, Record, Stopped, Writer};
 use std::time::Duration;
 
 pub(crate) async fn start(engine: &Engine, name: &SandboxName, values: &Values) -> Result<SandboxInfo> {
+    start_made(engine, name, None, values).await
+}
+
+/// With `made`, only where that is the one of the name.
+pub(crate) async fn start_made(
+    engine: &Engine,
+    name: &SandboxName,
+    made: Option<SandboxId>,
+    values: &Values,
+) -> Result<SandboxInfo> {
     let held = held::wait(engine, name).await?;
+    check_made(&held, made)?;
     record::check_finished(name, held.record.intent)?;
     // Kept is not yet running: a stop whose command was killed may be under way.
     if held.dir.is_kept()? && keeper::stays(&held.dir).await? {
@@ -57,7 +68,27 @@ async fn settle(engine: &Engine, record: &Record) -> Result<()> {
 }
 
 pub(crate) async fn remove(engine: &Engine, name: &SandboxName) -> Result<()> {
-    erase(engine, held::wait(engine, name).await?).await
+    remove_made(engine, name, None).await
+}
+
+/// With `made`, only where that is the one of the name.
+pub(crate) async fn remove_made(engine: &Engine, name: &SandboxName, made: Option<SandboxId>) -> Result<()> {
+    let held = held::wait(engine, name).await?;
+    check_made(&held, made)?;
+    erase(engine, held).await
+}
+
+/// Sees that what is held is the one that was made: somebody else may have removed that, and given the name again.
+fn check_made(held: &Held, made: Option<SandboxId>) -> Result<()> {
+    if made.is_none_or(|made| made == held.record.id) {
+        return Ok(());
+    }
+    let name = &held.record.name;
+    Err(Error::new(
+        Kind::Conflict,
+        format!("'{name}' was removed while it was being made, and is another now"),
+    )
+    .with_hint(format!("look at it with 'agentkernel sandbox info {name}', or choose another name")))
 }
 
 /// Removes everything of a sandbox: its files, then the record, then the directory with the lock.

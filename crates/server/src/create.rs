@@ -126,19 +126,17 @@ impl App {
             ttl: wanted.ttl.filter(|ttl| !ttl.is_zero()),
             description: wanted.description,
         };
-        let info = self.engine.create(request).await?;
-        let (name, uuid) = (info.name.clone(), info.uuid);
+        let created = self.engine.create(request).await?;
         let made = async {
-            self.secrets.keep(&self.engine, &info, &granted.secrets).await?;
+            self.secrets.keep(&self.engine, &created, &granted.secrets).await?;
             if !wanted.start {
-                return Ok(info);
+                return Ok(created.clone());
             }
             // What it is given is of this caller.
-            self.expect(&name, uuid).await?;
-            let info = self.engine.start(&name, &values).await?;
+            let info = self.engine.start_made(&created, &values).await?;
             if let Some(source) = &wanted.source {
-                self.expect(&name, uuid).await?;
-                self.clone_source(&name, source).await?;
+                self.expect(&info.name, info.uuid).await?;
+                self.clone_source(&info.name, source).await?;
             }
             Ok(info)
         };
@@ -146,9 +144,7 @@ impl App {
             Ok(info) => Ok(info),
             Err(error) => {
                 // Nobody asked for one that does not work. The first error is the one to tell.
-                if self.expect(&name, uuid).await.is_ok() {
-                    let _ = self.engine.remove(&name).await;
-                }
+                let _ = self.engine.remove_made(&created).await;
                 Err(error)
             }
         }

@@ -169,13 +169,13 @@ impl Run {
             Made::Before => secrets::of_existing(context, engine, &info, &wanted, vault),
         };
         let started = match values {
-            Ok(values) => engine.start(&name, &values).await.map(drop),
+            Ok(values) => engine.start_made(&info, &values).await.map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = started {
             // Nobody asked for a sandbox that cannot start. The first error is the one to tell.
             if made == Made::Now {
-                let _ = engine.remove(&name).await;
+                let _ = engine.remove_made(&info).await;
             }
             return Err(error);
         }

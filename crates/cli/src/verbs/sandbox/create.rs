@@ -132,7 +132,7 @@ impl Create {
             let info = engine.create(request).await?;
             if let Err(error) = secrets::keep(context, &engine, &info, &secrets, &vault).await {
                 // What could not be started is not there. The first error is the one to tell.
-                let _ = engine.remove(&info.name).await;
+                let _ = engine.remove_made(&info).await;
                 return Err(error);
             }
             Ok(info)
