@@ -56,6 +56,8 @@ pub struct ServerLimits {
     pub body: usize,
     /// Connections that are open.
     pub connections: usize,
+    /// Those of them that have not said whose they are: the oldest makes way for the next one.
+    pub strangers: usize,
     /// Commands of callers that run; the next one is answered with 429.
     pub commands: usize,
     /// Bytes of each output stream of a command that is answered when it has ended.
@@ -65,6 +67,6 @@ pub struct ServerLimits {
 impl Default for ServerLimits {
     fn default() -> Self {
         const MIB: usize = 1024 * 1024;
-        Self { body: 16 * MIB, connections: 4096, commands: 256, output: 16 * MIB }
+        Self { body: 16 * MIB, connections: 4096, strangers: 128, commands: 256, output: 16 * MIB }
     }
 }

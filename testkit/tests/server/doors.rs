@@ -1,13 +1,18 @@
 //! Keys, addresses, sockets and TLS.
 
 use super::{
-    http::{Address, Call},
+    http::{Address, Call, Wire},
     world::{KEY, Server, eventually, keys},
 };
 use agentkernel_testkit::TestEnv;
 use rustix::process::Signal;
 use serde_json::json;
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
 
 #[test]
 fn whoever_has_no_key_is_told_why() {
@@ -150,6 +155,38 @@ fn a_socket_of_the_file_system() {
     assert!(path.exists());
     let server = Server::start(&env, &words);
     server.call_at(&socket, "GET", "/health").send().data(200);
+    // What has become somebody else's is not taken away at the end.
+    fs::remove_file(&path).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    server.end(&env);
+    assert!(path.exists());
+    drop(other);
+}
+
+/// Whoever says nothing makes way for whoever comes after, and no crowd of them keeps anybody out.
+#[test]
+fn a_crowd_of_strangers() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let mut known = server.address.connect().unwrap();
+    let request = format!("GET /status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n");
+    let ask = |wire: &mut Box<dyn Wire>| {
+        wire.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        wire.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    };
+    ask(&mut known);
+    let mut first = server.address.connect().unwrap();
+    let crowd: Vec<_> = (0..300).map(|_| server.address.connect().unwrap()).collect();
+    // Long before its time is over.
+    assert_eq!(first.read(&mut [0]).unwrap_or(0), 0);
+    server.get("/status").data(200);
+    // Who is known stays.
+    let mut late = server.address.connect().unwrap();
+    ask(&mut late);
+    drop(crowd);
+    drop((known, late));
     server.end(&env);
 }
 

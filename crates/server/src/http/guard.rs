@@ -1,6 +1,6 @@
 //! Who may use the API: the right user, the right key, and no web page of somebody else's.
 
-use super::{envelope::Failure, peer::Peer};
+use super::{envelope::Failure, listen::Stay, peer::Peer};
 use crate::App;
 use agentkernel_model::Kind;
 use axum::{
@@ -16,7 +16,12 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unknown);
     let asked = Asked { uri: request.uri(), headers: request.headers(), peer };
     match asked.judge(&app) {
-        Ok(()) => next.run(request).await,
+        Ok(known) => {
+            if let (true, Some(stay)) = (known, request.extensions().get::<Stay>()) {
+                stay.is_known();
+            }
+            next.run(request).await
+        }
         Err(failure) => failure.into_response(),
     }
 }
@@ -28,19 +33,20 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn judge(&self, app: &App) -> Result<(), Failure> {
+    /// Whether it is known then who asks.
+    fn judge(&self, app: &App) -> Result<bool, Failure> {
         self.judge_host(app)?;
         self.judge_origin()?;
         // The page holds nothing of anybody's: what it shows it asks for with the key.
         if self.uri.path() == "/health" || super::routes::is_page(self.uri.path()) {
-            return Ok(());
+            return Ok(false);
         }
         if app.keys.are_required() {
-            return self.judge_key(app);
+            return self.judge_key(app).map(|()| true);
         }
         match self.peer {
-            Peer::Socket | Peer::Own => Ok(()),
-            Peer::Remote if app.options.insecure => Ok(()),
+            Peer::Socket | Peer::Own => Ok(true),
+            Peer::Remote if app.options.insecure => Ok(true),
             Peer::Remote | Peer::Foreign | Peer::Unknown => {
                 Err(denied("this server serves only the user who started it")
                     .with_hint("start it with --api-key-file FILE, and send Authorization: Bearer KEY"))

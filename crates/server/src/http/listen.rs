@@ -1,6 +1,11 @@
 //! Connections: accepting them, serving requests on them, and letting those that are under way finish at the end.
 
-use super::{patience::Patient, peer::Peer, routes};
+use super::{
+    patience::Patient,
+    peer::Peer,
+    routes,
+    strangers::{Stranger, Strangers},
+};
 use crate::{
     App, keys,
     options::{Tcp, Tls},
@@ -15,7 +20,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
@@ -80,6 +85,7 @@ pub async fn serve(app: Arc<App>, end: impl Future<Output = ()>, ready: impl FnO
     let hall = Arc::new(Hall {
         router: routes::router(&app),
         room: Arc::new(Semaphore::new(app.options.limits.connections)),
+        strangers: Arc::new(Strangers::new(app.options.limits.strangers)),
         ending: told,
     });
     let keepers: Vec<_> = doors.into_iter().map(|door| tokio::spawn(door.keep(Arc::clone(&hall)))).collect();
@@ -151,14 +157,25 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Removes the socket's name when dropped.
+/// Removes the socket's name when dropped, unless it has become another server's.
 #[derive(Debug)]
-struct Held(PathBuf);
+struct Held {
+    path: PathBuf,
+    file: (u64, u64),
+}
+
+impl Held {
+    fn file(path: &Path) -> io::Result<(u64, u64)> {
+        fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+}
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Gone already, or to be replaced by the next server.
-        let _ = fs::remove_file(&self.0);
+        if Self::file(&self.path).is_ok_and(|file| file == self.file) {
+            // What cannot be removed is replaced by the next server.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -180,8 +197,10 @@ fn open_socket(path: &Path) -> Result<(UnixListener, Held)> {
     rustix::process::umask(before);
     let listener = listener.map_err(fail)?;
     fs::set_permissions(&making, fs::Permissions::from_mode(0o600)).map_err(fail)?;
+    // Before it has its name, which somebody else may take at any time.
+    let held = Held { path: path.to_owned(), file: Held::file(&making).map_err(fail)? };
     fs::rename(&making, path).map_err(fail)?;
-    Ok((listener, Held(path.to_owned())))
+    Ok((listener, held))
 }
 
 /// One address that is listened on.
@@ -194,6 +213,7 @@ enum Door {
 struct Hall {
     router: Router,
     room: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
     ending: watch::Receiver<bool>,
 }
 
@@ -201,10 +221,16 @@ struct Hall {
 #[derive(Debug, Clone)]
 pub(super) struct Stay {
     _seat: Arc<OwnedSemaphorePermit>,
+    stranger: Arc<Stranger>,
     ending: watch::Receiver<bool>,
 }
 
 impl Stay {
+    /// Whoever is at the other end may be here.
+    pub(super) fn is_known(&self) {
+        self.stranger.is_known();
+    }
+
     /// Resolves when the server is told to end.
     pub(super) async fn ending(&self) {
         // One that is gone has ended.
@@ -222,7 +248,10 @@ impl Door {
                     tokio::spawn(Arc::clone(&hall).tcp(stream, tls.clone(), seat));
                 }),
                 Self::Socket(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(Arc::clone(&hall).talk(stream, Peer::Socket, seat));
+                    let stranger = Arc::new(Stranger::default());
+                    // Nobody else can open it.
+                    stranger.is_known();
+                    tokio::spawn(Arc::clone(&hall).talk(stream, Peer::Socket, stranger, seat));
                 }),
             };
             if came.is_err() {
@@ -249,22 +278,36 @@ impl Hall {
         let _ = keep_alive(&stream);
         let (Ok(theirs), Ok(ours)) = (stream.peer_addr(), stream.local_addr()) else { return };
         let peer = Peer::of(theirs, ours);
-        match tls {
-            None => self.talk(stream, peer, seat).await,
-            Some(tls) => {
-                if let Ok(Ok(stream)) = tokio::time::timeout(HEADER_PATIENCE, tls.accept(stream)).await {
-                    self.talk(stream, peer, seat).await;
+        let guest = self.strangers.came();
+        let stranger = guest.stranger();
+        let out = guest.stranger();
+        let talking = async {
+            match tls {
+                None => self.talk(stream, peer, stranger, seat).await,
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HEADER_PATIENCE, tls.accept(stream)).await {
+                        self.talk(stream, peer, stranger, seat).await;
+                    }
                 }
             }
+        };
+        tokio::select! {
+            () = talking => {}
+            () = out.out() => {}
         }
     }
 
-    async fn talk<S>(self: Arc<Self>, stream: S, peer: Peer, seat: OwnedSemaphorePermit)
-    where
+    async fn talk<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: Peer,
+        stranger: Arc<Stranger>,
+        seat: OwnedSemaphorePermit,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router.clone();
-        let stay = Stay { _seat: Arc::new(seat), ending: self.ending.clone() };
+        let stay = Stay { _seat: Arc::new(seat), stranger, ending: self.ending.clone() };
         let ending = stay.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(|body| Body::new(Patient::new(body)));

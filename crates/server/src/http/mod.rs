@@ -9,6 +9,7 @@ mod patience;
 mod peer;
 mod routes;
 mod sse;
+mod strangers;
 mod trace;
 mod watch;
 
