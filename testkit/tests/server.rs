@@ -12,6 +12,7 @@ mod server {
     mod http;
     mod image;
     mod lifecycle;
+    mod registries;
     mod sockets;
     mod strangers;
     mod streams;

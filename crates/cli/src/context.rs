@@ -28,6 +28,12 @@ impl Context {
             .with_gateway_file(self.settings.gateway_file.clone())
     }
 
+    /// That of a server, whose callers have this machine's own network only where its owner says so.
+    pub(crate) fn engine_for_callers(&self, may_have_private_network: bool) -> Engine {
+        let engine = self.engine().with_runners();
+        if may_have_private_network { engine } else { engine.for_callers() }
+    }
+
     /// Runs `work` on this thread. No other thread exists before a backend has cloned its sandbox from this process.
     pub(crate) fn block_on<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let runtime = Builder::new_current_thread()

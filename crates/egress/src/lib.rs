@@ -32,7 +32,7 @@ mod web;
 pub use dns::resolvers::Resolvers;
 pub use gateway::{HostGateway, Setup};
 pub use limits::Limits;
-pub use machine::own_addresses;
+pub use machine::{is_public, own_addresses};
 pub use observer::{Connection, Observer, Outcome, Request};
 pub use proxy::ADDRESS as PROXY;
 pub use reason::Reason;

@@ -25,6 +25,12 @@ pub fn own_addresses() -> Result<Vec<IpAddr>> {
         .collect())
 }
 
+/// Whether `ip` is for the public, and not this machine's own, as of now.
+#[must_use]
+pub fn is_public(ip: IpAddr) -> bool {
+    ranges::refusal(ip).is_none() && !is_own(ip)
+}
+
 /// Whether a connection to `ip` would end on this machine, as of now: addresses come and go while a sandbox runs, and
 /// local routes cover addresses that no interface lists. What cannot be told counts as this machine.
 ///

@@ -61,6 +61,8 @@ pub struct Engine {
     pub(crate) facts: HostFacts,
     /// Where settings and credentials of registries are.
     pub(crate) places: ImagePlaces,
+    /// Whether images are named by others than the owner of this machine.
+    pub(crate) is_for_callers: bool,
     /// This user's `gateway.toml`.
     pub(crate) gateway_file: Option<PathBuf>,
     /// Each backend is built once, when it is first needed.
@@ -82,6 +84,7 @@ impl Engine {
             registry,
             facts,
             places: ImagePlaces::default(),
+            is_for_callers: false,
             gateway_file: None,
             built: Mutex::default(),
             audit: Audit::off(),
@@ -94,6 +97,7 @@ impl Engine {
     pub(crate) fn twin(&self) -> Self {
         Self {
             places: self.places.clone(),
+            is_for_callers: self.is_for_callers,
             gateway_file: self.gateway_file.clone(),
             audit: self.audit.clone(),
             ..Self::new(self.host.clone(), self.registry.clone(), self.facts.clone())
@@ -111,6 +115,13 @@ impl Engine {
     pub fn with_image_places(mut self, places: ImagePlaces) -> Self {
         self.places = places;
         self
+    }
+
+    /// The same engine, which pulls images from public addresses alone, and from places that this user's `registries.toml` lists:
+    /// for one whose images are named by others.
+    #[must_use]
+    pub fn for_callers(self) -> Self {
+        Self { is_for_callers: true, ..self }
     }
 
     /// The same engine, which knows where this user's settings of gateways are. They are read where one is made.

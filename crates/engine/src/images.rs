@@ -190,6 +190,7 @@ fn options(engine: &Engine, registries: Registries, patience: Patience) -> PullO
         helper_path: engine.facts.path.clone(),
         proxies: engine.places.proxies.clone(),
         patience,
+        public_only: engine.is_for_callers.then_some(agentkernel_egress::is_public),
         ..PullOptions::default()
     }
 }

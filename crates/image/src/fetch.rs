@@ -2,7 +2,7 @@
 
 use crate::{
     proxies::Proxies,
-    registry::{Client, Origin, Patience},
+    registry::{Bounds, Client, Origin, Patience},
 };
 use agentkernel_model::{Error, Kind, Result, text::printable};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub fn fetch(url: &str, limit: u64, proxies: &Proxies) -> Result<Vec<u8>> {
         .and_then(|rest| rest.split_once('/'))
         .ok_or_else(|| Error::invalid(format!("'{shown}' is no https URL")))?;
     let origin = Origin::https(host)?;
-    let client = Client::new(PATIENCE, proxies)?;
+    let client = Client::new(PATIENCE, proxies, Bounds::default())?;
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::io("cannot start a runtime", e))?;
     runtime.block_on(client.file(&origin, host, &format!("/{path}"), limit)).map_err(|failure| {

@@ -68,10 +68,19 @@ impl Way {
             return None;
         }
         let port = target.port_or_known_default()?;
+        // The matcher takes it for names alone, and addresses are meant as well.
+        if self.exempt.iter().any(|entry| entry == "*") {
+            return None;
+        }
         let exempt: Vec<&str> = self.exempt.iter().filter_map(|entry| without_port(entry, port)).collect();
         let matcher = Matcher::builder().https(self.url.as_str()).no(exempt.join(",")).build();
         let asked = target.as_str().parse().ok()?;
         matcher.intercept(&asked).map(|_| self.url.clone())
+    }
+
+    /// The host alone, as it stands in a URL.
+    pub(crate) fn host(&self) -> Option<String> {
+        self.url.host_str().map(str::to_owned)
     }
 
     /// Host and port, for messages.

@@ -10,7 +10,7 @@ use crate::{
     progress::{LayerState, Progress},
     proxies::Proxies,
     registries::Registries,
-    registry::{Client, Fetched, Partial, Patience as Strangers, Remote, Surroundings},
+    registry::{Bounds, Client, Fetched, Partial, Patience as Strangers, Remote, Surroundings},
     store::{Image, Images, NewImage, about},
 };
 use agentkernel_model::{
@@ -18,6 +18,7 @@ use agentkernel_model::{
     image::{Digest, Reference},
 };
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -40,6 +41,9 @@ pub struct PullOptions {
     pub helper_path: Vec<PathBuf>,
     pub proxies: Proxies,
     pub patience: Patience,
+    /// Where the image was named by somebody who is not this machine's owner, which addresses are public: nobody else is talked
+    /// to, but for what `registries` lists.
+    pub public_only: Option<fn(IpAddr) -> bool>,
 }
 
 /// How long strangers are waited for.
@@ -89,6 +93,7 @@ impl Default for PullOptions {
             helper_path: Vec::new(),
             proxies: Proxies::default(),
             patience: Patience::default(),
+            public_only: None,
         }
     }
 }
@@ -126,7 +131,9 @@ impl Images {
         let before = self.find(reference).unwrap_or_default();
         let Patience { connect, answer, idle, backoff, helper } = options.patience;
         let strangers = Strangers { connect, answer, idle, backoff };
-        let client = Client::new(strangers, &options.proxies)?;
+        let within = |is_public| Bounds::public(is_public, &options.registries);
+        let bounds = options.public_only.map(within).unwrap_or_default();
+        let client = Client::new(strangers, &options.proxies, bounds)?;
         let keyring = Keyring {
             docker_config: options.docker_config.as_deref(),
             containers_auth: options.containers_auth.as_deref(),

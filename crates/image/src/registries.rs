@@ -107,6 +107,14 @@ impl Registries {
         self.rules.get(registry).map_or(&[], |rule| &rule.mirrors)
     }
 
+    /// Every place that the owner wrote down: mirrors, and registries that have a table and are not blocked.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Origin> {
+        self.rules
+            .iter()
+            .filter(|(_, rule)| rule.access != Access::Blocked)
+            .flat_map(|(registry, rule)| rule.mirrors.iter().cloned().chain(Origin::https(registry).ok()))
+    }
+
     /// Whether the registry itself is asked, when its mirrors have nothing.
     pub(crate) fn asks_itself(&self, registry: &str) -> bool {
         self.rules.get(registry).is_none_or(|rule| rule.access == Access::Open)

@@ -124,7 +124,7 @@ fn as_many_commands_as_may() {
 #[test]
 fn as_many_preparations_as_may() {
     let env = TestEnv::new();
-    let server = Server::start(&env, &[]);
+    let server = Server::start(&env, &["--allow-private-network"]);
     // A registry that takes every connection, and never says a word.
     let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let image = format!("{}/silent/image:1", registry.local_addr().unwrap());

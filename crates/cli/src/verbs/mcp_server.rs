@@ -36,7 +36,7 @@ pub(crate) struct McpServer {
     #[arg(long)]
     allow_sudo: bool,
 
-    /// Let rules of callers open this machine, its networks and the metadata of its provider to sandboxes
+    /// Let rules of callers open this machine, its networks and the metadata of its provider to sandboxes, and images come from there
     #[arg(long)]
     allow_private_network: bool,
 
@@ -51,7 +51,8 @@ pub(crate) struct McpServer {
 impl McpServer {
     pub(super) fn execute(self, context: &Context) -> Result<u8> {
         let broker = Arc::new(Broker::new(context.clone(), self.vault.clone()));
-        let app = App::new(context.engine().with_runners(), broker, self.options(context)?)?;
+        let app =
+            App::new(context.engine_for_callers(self.allow_private_network), broker, self.options(context)?)?;
         context.serve(async {
             let watch = |kind| signal(kind).map_err(|e| Error::io("cannot watch for signals", e));
             let (mut terminate, mut interrupt) =

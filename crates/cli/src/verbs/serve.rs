@@ -73,7 +73,7 @@ pub(crate) struct Serve {
     #[arg(long)]
     allow_sudo: bool,
 
-    /// Let rules of callers open this machine, its networks and the metadata of its provider to sandboxes
+    /// Let rules of callers open this machine, its networks and the metadata of its provider to sandboxes, and images come from there
     #[arg(long)]
     allow_private_network: bool,
 
@@ -123,7 +123,8 @@ impl Serve {
     pub(super) fn execute(self, context: &Context) -> Result<u8> {
         let json = self.json;
         let broker = Arc::new(Broker::new(context.clone(), self.vault.clone()));
-        let app = App::new(context.engine().with_runners(), broker, self.options(context)?)?;
+        let app =
+            App::new(context.engine_for_callers(self.allow_private_network), broker, self.options(context)?)?;
         context.serve(async {
             let mut reload = watch(SignalKind::hangup())?;
             let (mut terminate, mut interrupt) =

@@ -1,6 +1,7 @@
 //! One request and the redirects that answer it.
 
 use super::{
+    bounds::Bounds,
     dns::Resolver,
     failure::{Asked, Failure},
     origin::Origin,
@@ -35,6 +36,7 @@ pub(crate) struct Client {
     http: reqwest::Client,
     patience: Patience,
     way: Option<Way>,
+    bounds: Bounds,
 }
 
 /// A request for something of a registry.
@@ -50,8 +52,9 @@ pub(crate) struct Request<'a> {
 impl Client {
     /// # Errors
     /// [`Kind::Internal`] when TLS cannot be set up, [`Kind::Config`] and [`Kind::Unsupported`] for a proxy that is none.
-    pub(crate) fn new(patience: Patience, proxies: &Proxies) -> Result<Self> {
+    pub(crate) fn new(patience: Patience, proxies: &Proxies, bounds: Bounds) -> Result<Self> {
         let way = proxies.way()?;
+        let bounds = bounds.behind(way.as_ref());
         let builder = reqwest::Client::builder()
             .user_agent(concat!("agentkernel/", env!("CARGO_PKG_VERSION")))
             // Each redirect is judged here.
@@ -59,7 +62,7 @@ impl Client {
             .referer(false)
             // The environment is not this crate's to read: its caller says what it has.
             .no_proxy()
-            .dns_resolver(Arc::new(Resolver::default()))
+            .dns_resolver(Arc::new(Resolver::within(bounds.clone())))
             .connect_timeout(patience.connect)
             .read_timeout(patience.idle)
             .tls_backend_preconfigured(tls()?);
@@ -68,7 +71,7 @@ impl Client {
             None => builder,
         };
         let http = builder.build().map_err(|e| Error::internal("cannot set up HTTP").with_source(e))?;
-        Ok(Self { http, patience, way })
+        Ok(Self { http, patience, way, bounds })
     }
 
     /// Sends a request of `registry`'s, and waits for the beginning of its answer.
@@ -92,8 +95,15 @@ impl Client {
         &self.patience
     }
 
-    pub(crate) const fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// What a request to `url` is made with.
+    ///
+    /// # Errors
+    /// When that is out of bounds; `registry` is who named it.
+    pub(crate) fn http(&self, registry: &str, url: &Url) -> Result<&reqwest::Client, Failure> {
+        self.bounds
+            .judge(url, self.way.as_ref())
+            .map_err(|refused| Failure::elsewhere(refused.told(registry)))?;
+        Ok(&self.http)
     }
 
     /// Asks `origin` at `path`, which messages call `registry`, and follows where it leads.
@@ -109,7 +119,7 @@ impl Client {
     ) -> Result<Response, Failure> {
         let mut url = origin.at(path);
         for _ in 0..=MAX_REDIRECTS {
-            let mut building = self.http.get(url.clone());
+            let mut building = self.http(registry, &url)?.get(url.clone());
             if let Some(accept) = request.accept {
                 building = building.header(ACCEPT, accept);
             }

@@ -3,6 +3,7 @@
 //! Not by the C library's own resolver: that blocks a thread which nothing can end, so that neither a short timeout could
 //! be kept nor all threads be joined before the caller forks.
 
+use super::bounds::{Bounds, Refused};
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::{
@@ -13,7 +14,25 @@ use std::{
 
 /// Made at the first name: most pulls of a test or from this machine need none.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Resolver(Arc<OnceLock<Result<TokioResolver, String>>>);
+pub(crate) struct Resolver {
+    servers: Arc<OnceLock<Result<TokioResolver, String>>>,
+    bounds: Bounds,
+}
+
+impl Resolver {
+    /// Of which nobody hears an address that is out of bounds: connections go to what it says, and nowhere else.
+    pub(crate) fn within(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// # Errors
+    /// [`Refused`] where none of them may be talked to.
+    fn admitted(&self, name: &str, mut addresses: Vec<SocketAddr>) -> Result<Addrs, Refused> {
+        let any = !addresses.is_empty();
+        addresses.retain(|address| self.bounds.admit(name, address.ip()));
+        if any && addresses.is_empty() { Err(Refused) } else { Ok(Box::new(addresses.into_iter())) }
+    }
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
@@ -22,15 +41,16 @@ impl Resolve for Resolver {
             // It is a promise of ours that plain http goes nowhere else, so no name server has a say.
             if name.as_str() == "localhost" {
                 let own = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), (Ipv6Addr::LOCALHOST, 0).into()];
-                return Ok(Box::new(own.into_iter()) as Addrs);
+                return Ok(this.admitted(name.as_str(), own.to_vec())?);
             }
-            let resolver = this.0.get_or_init(open).as_ref().map_err(|e| io::Error::other(e.clone()))?;
+            let resolver =
+                this.servers.get_or_init(open).as_ref().map_err(|e| io::Error::other(e.clone()))?;
             let found = resolver.lookup_ip(name.as_str()).await.map_err(|e| {
                 let nowhere = format!("no name server has an address for '{}'", name.as_str());
                 if e.is_no_records_found() { io::Error::other(nowhere) } else { io::Error::other(e) }
             })?;
             let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
-            Ok(Box::new(addresses.into_iter()) as Addrs)
+            Ok(this.admitted(name.as_str(), addresses)?)
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What went wrong with a registry, and what may help.
 
+use super::bounds::Refused;
 use crate::proxies::Way;
 use agentkernel_model::{Error, Kind, text::printable};
 use reqwest::StatusCode;
@@ -91,6 +92,9 @@ impl Failure {
 
     /// No answer, or not all of it.
     pub(crate) fn transport(registry: &str, error: &reqwest::Error) -> Self {
+        if let Some(refused) = refused(error) {
+            return Self::elsewhere(refused.told(registry));
+        }
         let cause = cause(error);
         if speaks_bad_tls(error) {
             return Self::elsewhere(
@@ -201,6 +205,18 @@ fn cause(error: &reqwest::Error) -> String {
     }
     let text = printable(&innermost.to_string());
     text.chars().take(200).collect()
+}
+
+/// That a name led out of bounds.
+fn refused(error: &reqwest::Error) -> Option<Refused> {
+    let mut cause: Option<&(dyn error::Error + 'static)> = Some(error);
+    while let Some(here) = cause {
+        if let Some(found) = here.downcast_ref::<Refused>() {
+            return Some(*found);
+        }
+        cause = here.source();
+    }
+    None
 }
 
 fn speaks_bad_tls(error: &reqwest::Error) -> bool {

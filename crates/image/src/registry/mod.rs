@@ -4,6 +4,7 @@
 //! them: it asks, is told who we have to be (`challenge`, `token`), and repeats what may work later (`retry`). `download`
 //! is a blob on its way to the disk, `client` one request with its redirects, `failure` what went wrong and what helps.
 
+mod bounds;
 mod challenge;
 mod client;
 mod dns;
@@ -15,6 +16,7 @@ mod retry;
 mod session;
 mod token;
 
+pub(crate) use bounds::Bounds;
 pub(crate) use client::{Client, Patience};
 pub(crate) use download::{Partial, remove_leftover};
 pub(crate) use origin::{Origin, is_loopback};

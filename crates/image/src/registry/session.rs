@@ -235,13 +235,18 @@ impl<'a> Session<'a> {
     async fn probe(&self, host: &str) -> Result<Origin, Failure> {
         let secure = Origin::https(host).map_err(Failure::last)?;
         let plain = Origin::http(host).map_err(Failure::last)?;
+        // Not even dialled, where neither may be.
+        let http = match self.around.client.http(&self.registry, &secure.at("/v2/")) {
+            Ok(http) => http,
+            Err(_) => return self.around.client.http(&self.registry, &plain.at("/v2/")).map(|_| plain),
+        };
         // Without a port https and http are two servers; plain http is asked where nobody answers https.
         let dialled =
             tokio::time::timeout(self.around.client.patience().connect, TcpStream::connect(secure.address()));
         if !matches!(dialled.await, Ok(Ok(_))) {
             return Ok(plain);
         }
-        let request = self.around.client.http().get(secure.at("/v2/")).send();
+        let request = http.get(secure.at("/v2/")).send();
         match tokio::time::timeout(LOOPBACK_TLS, request).await {
             Ok(Ok(_)) => Ok(secure),
             Ok(Err(error)) => match tls_error(&error) {

@@ -116,7 +116,7 @@ impl Door<'_> {
         for (key, value) in self.parameters(service) {
             realm.query_pairs_mut().append_pair(key, &value);
         }
-        let mut request = self.client.http().get(realm);
+        let mut request = self.client.http(self.registry, &realm)?.get(realm);
         if let Some(Credentials::Password { username, password }) = credentials {
             request = request.header(AUTHORIZATION, self.header("Basic", &basic(username, password))?);
         }
@@ -137,7 +137,7 @@ impl Door<'_> {
             .append_pair("refresh_token", token.reveal())
             .extend_pairs(self.parameters(service));
         let body = form.query().unwrap_or_default().to_owned();
-        let request = self.client.http().post(realm);
+        let request = self.client.http(self.registry, &realm)?.post(realm);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
         self.client.send(self.registry, request).await
     }
