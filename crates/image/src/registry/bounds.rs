@@ -57,6 +57,10 @@ impl Bounds {
         if way.is_some_and(|way| way.to(url).is_some()) {
             return Err(Refused);
         }
+        // This machine by definition (RFC 6761), and dialled without a look-up.
+        if host == "localhost" || host.ends_with(".localhost") {
+            return Err(Refused);
+        }
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match bare.parse::<IpAddr>() {
             Ok(address) if !(inner.is_public)(address) => Err(Refused),
@@ -123,6 +127,9 @@ mod tests {
             "https://[::1]/",
             "https://[::ffff:127.0.0.1]/",
             "https://10.0.0.1/",
+            "http://localhost:5000/",
+            "https://LOCALHOST/",
+            "https://a.localhost/",
             "https://registry.corp/",
         ] {
             assert!(!judged(private), "{private}");
