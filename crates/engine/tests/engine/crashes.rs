@@ -126,18 +126,19 @@ fn a_keeper_that_dies_while_it_starts_is_an_error() {
     bench.remove("one").unwrap();
 }
 
-/// Waits until the fake was called at `step`.
-fn await_step(bench: &Bench, step: Step) {
-    let deadline = Instant::now() + DEADLINE;
-    while bench.control.count(step) == 0 {
-        assert!(Instant::now() < deadline, "{step:?} is never reached");
-        std::thread::yield_now();
-    }
-}
-
 fn is_free(bench: &Bench, id: SandboxId) -> bool {
     let lock = File::open(bench.sandbox_dir(id).join("op.lock")).unwrap();
     flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+/// Waits until nobody holds it. A lock lives as long as any copy of its descriptor, and a test beside this one that starts a
+/// process has copies of all that this process has open, until the new one is what it is to be.
+fn await_free(bench: &Bench, id: SandboxId, why: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_free(bench, id) {
+        assert!(Instant::now() < deadline, "{why}");
+        std::thread::yield_now();
+    }
 }
 
 fn a_killed_starter_leaves_the_sandbox_to_its_keeper() {
@@ -145,13 +146,13 @@ fn a_killed_starter_leaves_the_sandbox_to_its_keeper() {
     let made = bench.create("one");
     bench.fail(Step::Start, Action::Hang);
     let mut starter = bench.play(&["start", "one"]);
-    await_step(&bench, Step::Start);
+    bench.await_step(Step::Start);
     starter.kill();
     assert!(!is_free(&bench, made.uuid), "nobody else works on it while its keeper brings it up");
     bench.end(bench.keeper(made.uuid), Signal::KILL);
-    assert!(is_free(&bench, made.uuid));
+    await_free(&bench, made.uuid, "its starter and its keeper are gone");
     bench.start("one").unwrap();
-    assert!(is_free(&bench, made.uuid), "a keeper lets go of it when it is up");
+    await_free(&bench, made.uuid, "a keeper lets go of it when it is up");
     bench.remove("one").unwrap();
 }
 
@@ -198,7 +199,7 @@ fn a_create_under_way_is_nobodys_garbage() {
     let bench = Bench::new();
     bench.fail(Step::CreateMade, Action::Hang);
     let mut creator = bench.play(&["create", "one"]);
-    await_step(&bench, Step::CreateMade);
+    bench.await_step(Step::CreateMade);
     assert_eq!(bench.gc(Stopped::Remove, Effect::Apply).count, 0);
     assert_eq!(bench.dirs(), 1);
     let error = bench.runtime.block_on(bench.engine.create(request("one"))).unwrap_err();
@@ -307,7 +308,7 @@ fn killed_stop(bench: &Bench) {
     let mut line = String::new();
     BufReader::new(told).read_line(&mut line).unwrap();
     let mut stopper = bench.play(&["stop", "one"]);
-    await_step(bench, Step::Stop);
+    bench.await_step(Step::Stop);
     stopper.kill();
     drop(process);
 }
