@@ -26,15 +26,17 @@ const fn target(name: &'static str, longest: usize) -> Target {
     Target { name, longest }
 }
 
-const TARGETS: [Target; 14] = [
+const TARGETS: [Target; 16] = [
     target("devcontainer", 2048),
     target("duration", 48),
     target("gateway", 2048),
     target("image_config", 2048),
     target("image_reference", 300),
     target("manifest", 2048),
+    target("mcp_line", 1024),
     target("mount", 300),
     target("network_rule", 300),
+    target("plugin_merge", 2048),
     target("port", 32),
     target("procfile", 512),
     target("registries_toml", 1024),
