@@ -11,6 +11,7 @@ pub mod benchmark;
 mod boot;
 pub mod build;
 mod change;
+mod changes;
 pub mod clean;
 pub mod clock;
 pub mod connections;

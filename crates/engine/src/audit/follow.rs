@@ -4,7 +4,7 @@ use super::{
     AuditEntry, AuditPage,
     reader::{self, LONGEST, Part},
 };
-use crate::{directories::SandboxDir, lock};
+use crate::{changes::Changes, directories::SandboxDir, keeper};
 use agentkernel_model::{Error, Result};
 use std::{
     fs::File,
@@ -13,15 +13,12 @@ use std::{
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     pin::Pin,
-    time::Duration,
 };
 
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
-/// Longer than anybody looks: the wait for the end of a sandbox has no other end.
-const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-type Ending = Pin<Box<dyn Future<Output = Result<bool>> + Send>>;
+type Ending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Which lines are handed out.
 pub(crate) type Pick = Box<dyn Fn(&AuditEntry) -> bool + Send + Sync>;
@@ -42,7 +39,7 @@ pub(crate) fn follow(
     let mut parts = reader::both(&path)?;
     let page = page(&parts)?;
     let ending: Ending = match kept {
-        Some(dir) => Box::pin(async move { lock::is_released(&dir.keeping(), FOR_EVER).await }),
+        Some(dir) => Box::pin(async move { keeper::ended(&dir).await }),
         None => Box::pin(pending()),
     };
     let newest = parts.drain(..).next().filter(|part| part.path == path);
@@ -151,61 +148,5 @@ impl Tail {
                 }
             }
         }
-    }
-}
-
-/// Tells when something in a directory changes.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[derive(Debug)]
-struct Changes(tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>);
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-impl Changes {
-    fn of(directory: &Path) -> Result<Self> {
-        use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-        let fail = |e: io::Error| Error::io(format!("cannot watch '{}'", directory.display()), e);
-        let watch = || {
-            let fd = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            let what = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
-            add_watch(&fd, directory, what | WatchFlags::ONLYDIR)?;
-            Ok::<_, rustix::io::Errno>(fd)
-        };
-        let fd = watch().map_err(|e| fail(e.into()))?;
-        #[expect(deprecated, reason = "its successor is unsafe; an OwnedFd keeps what that one asks for")]
-        let watched = tokio::io::unix::AsyncFd::with_interest(fd, tokio::io::Interest::READABLE);
-        watched.map(Self).map_err(fail)
-    }
-
-    /// Resolves at the next change; which one it was is for the caller to see.
-    async fn wait(&self) -> Result<()> {
-        let fail = |e| Error::io("cannot watch a directory", e);
-        loop {
-            let mut ready = self.0.readable().await.map_err(fail)?;
-            let mut events = [0; 4096];
-            match ready.try_io(|fd| rustix::io::read(fd.get_ref(), &mut events).map_err(io::Error::from)) {
-                Ok(read) => return read.map(|_| ()).map_err(fail),
-                Err(_would_block) => {}
-            }
-        }
-    }
-}
-
-/// Tells when something in a directory changes.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[derive(Debug)]
-struct Changes;
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-impl Changes {
-    fn of(_: &Path) -> Result<Self> {
-        Err(Error::new(
-            agentkernel_model::Kind::Unsupported,
-            "following a log needs inotify, which only Linux has",
-        )
-        .with_hint("leave out --follow, or use 'tail -f' on the file that 'audit verify' names"))
-    }
-
-    async fn wait(&self) -> Result<()> {
-        pending().await
     }
 }

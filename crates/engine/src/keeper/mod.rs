@@ -7,6 +7,7 @@
 mod boot;
 mod client;
 mod commands;
+mod ending;
 mod expiry;
 pub(crate) mod handover;
 mod launch;
@@ -16,6 +17,7 @@ mod socket;
 mod visitors;
 
 pub(crate) use client::{detach, expiry, kill, rules, stays, stop};
+pub(crate) use ending::ended;
 pub(crate) use launch::launch;
 
 use crate::{engine::Engine, step};
