@@ -1,9 +1,11 @@
 //! Commands that nobody waits for: begun through the keeper of a named sandbox, which writes down what they print and how
 //! they end. They end with the sandbox and not with whoever began them, and any process can look at them later.
 
+mod follow;
 mod log;
 mod place;
 
+pub use follow::{CommandEvent, FollowingCommand};
 pub(crate) use log::Log;
 pub(crate) use place::{Ended, MAX_COMMAND, MAX_KEPT, Place, Stored};
 
@@ -20,6 +22,7 @@ use agentkernel_model::{
     command::{ExecSpec, Stdio},
     id::DetachedId,
     name::SandboxName,
+    position::LogPosition,
 };
 use agentkernel_store::Record;
 use std::{fs::File, time::Duration};
@@ -79,6 +82,25 @@ impl Engine {
         let opened =
             reader::open(&path).map_err(|e| Error::io(format!("cannot read '{}'", path.display()), e))?;
         opened.ok_or_else(|| no_such(name, id))
+    }
+
+    /// What a detached command writes, from `from` on, until its end: what is there and what comes. Of one stream where
+    /// `stream` says which. Must be called within the runtime. Each follower takes one of the inotify instances of which a
+    /// user has few.
+    ///
+    /// # Errors
+    /// As [`Engine::detached`]; [`Kind::Unsupported`] where the system does not tell when a file grows.
+    pub fn follow_detached(
+        &self,
+        name: &SandboxName,
+        id: &DetachedId,
+        stream: Option<DetachedStream>,
+        from: LogPosition,
+    ) -> Result<FollowingCommand> {
+        let sandbox = Seen::of(self, name)?;
+        sandbox.place.read(*id)?.ok_or_else(|| no_such(name, id))?;
+        let dir = SandboxDir::of(&self.host, sandbox.record.id);
+        FollowingCommand::new(sandbox, dir, *id, stream, from)
     }
 
     /// Ends a detached command and what stayed in its process group: SIGTERM, and SIGKILL after ten seconds. Resolves

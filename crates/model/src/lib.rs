@@ -20,6 +20,7 @@ pub mod name;
 pub mod path;
 pub mod policy;
 pub mod port;
+pub mod position;
 pub mod runtime;
 pub mod seccomp;
 pub mod secret;

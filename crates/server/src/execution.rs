@@ -66,7 +66,7 @@ impl Busy {
             Self::Preparations => {
                 "as many images are pulled and sandboxes are started as this server does at once"
             }
-            Self::Followers => "as many logs of connections are followed as this server follows at once",
+            Self::Followers => "as many logs are followed as this server follows at once",
         }
     }
 
@@ -76,7 +76,7 @@ impl Busy {
                 "try again when one has ended, or start the server with a larger --max-commands"
             }
             Self::Preparations => "try again when one of them is there",
-            Self::Followers => "end one of the streams, or ask without /stream",
+            Self::Followers => "end one of the streams, or ask without /stream and follow",
         }
     }
 }

@@ -3,7 +3,7 @@
 use agentkernel_testkit::{TestEnv, proc};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::{fs, time::Duration, time::Instant};
+use std::{fs, io::Read as _, time::Duration, time::Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -73,6 +73,31 @@ fn a_detached_command_is_listed_read_and_ended_by_other_processes() {
     );
     let fine = over(&env, &detach(&env, "exit 0"));
     assert_eq!((fine["status"].as_str(), fine["exit_code"].as_u64()), (Some("completed"), Some(0)), "{fine}");
+    env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
+    env.assert_nothing_left();
+}
+
+#[test]
+fn a_log_is_followed_until_the_command_ends() {
+    let env = TestEnv::new();
+    up(&env);
+    let id = detach(&env, "mkfifo /tmp/go; echo begun; cat /tmp/go; echo other >&2; exit 4");
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let follow = ["sandbox", "exec-logs", "box", &id, "--follow"];
+    let following = env.agentkernel(&follow).stdout(writer).start();
+    // Before it goes on, what it wrote is told.
+    let mut begun = [0; 6];
+    reader.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"begun\n");
+    env.agentkernel(&["exec", "box", "--", "sh", "-c", "echo rest > /tmp/go"]).run().ok();
+    let finished = following.finish().ok();
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "rest\n");
+    assert_eq!(finished.err(), format!("note: {id} has ended (failed, exit 4)\n"));
+    let err = env.agentkernel(&["sandbox", "exec-logs", "box", &id, "-f", "--stderr"]).run().ok();
+    assert_eq!(err.out(), "other\n");
+    env.agentkernel(&[&follow[..], &["--json"]].concat()).run().code(2);
     env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
     env.assert_nothing_left();
 }

@@ -1,9 +1,12 @@
 //! Files of a sandbox, events, and commands that nobody waits for.
 
-use super::world::{Server, eventually, is_running, long};
+use super::{
+    http::{Answering, Event},
+    world::{Server, eventually, is_running, long},
+};
 use agentkernel_testkit::TestEnv;
 use serde_json::json;
-use std::io::Write as _;
+use std::{collections::BTreeMap, io::Write as _};
 
 #[test]
 fn files_in_json_and_raw() {
@@ -126,6 +129,118 @@ fn a_client_that_leaves_a_stopped_sandbox_leaves_it_stopped() {
     drop(wire);
     eventually("it is stopped again", || stops() > before);
     assert_eq!(server.get("/sandboxes/box").data(200)["status"], "stopped");
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}
+
+/// What comes until the end, in the order of its events, of one output.
+fn told(stream: &mut Answering, of: &str) -> (String, Event) {
+    let mut text = String::new();
+    loop {
+        let event = stream.event().expect("the stream has ended before the command");
+        match event.name.as_str() {
+            "output" if event.data["stream"] == of => text += event.data["data"].as_str().unwrap(),
+            "output" => {}
+            _ => return (text, event),
+        }
+    }
+}
+
+#[test]
+fn the_output_of_a_detached_command_is_followed_across_servers() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    server.create("box");
+    // It goes on when it is told to, so that each side of the break has its part.
+    let script = "mkfifo /tmp/go; echo first; echo err >&2; cat /tmp/go; printf 'l\\303'; read word < /tmp/go; printf '\\244st'; exit 3";
+    let begun =
+        server.post("/sandboxes/box/exec/detach", &json!({"command": ["sh", "-c", script]})).data(200);
+    let logs = format!("/sandboxes/box/exec/detached/{}/logs?follow=true", begun["id"].as_str().unwrap());
+    let go = |server: &Server, word: &str| {
+        let command = json!({"command": ["sh", "-c", format!("echo {word} > /tmp/go")]});
+        server.post("/sandboxes/box/exec", &command).data(200);
+    };
+
+    let mut stream = server.call("GET", &logs).open();
+    assert_eq!(stream.status, 200);
+    let mut seen = BTreeMap::new();
+    while seen.len() < 2 {
+        let data = stream.expect("output");
+        seen.insert(data["stream"].as_str().unwrap().to_owned(), data["data"].clone());
+    }
+    assert_eq!(
+        seen,
+        BTreeMap::from([("stdout".into(), json!("first\n")), ("stderr".into(), json!("err\n"))])
+    );
+    go(&server, "go");
+    // Half of a character comes with it, and waits for the other half.
+    let event = stream.event().unwrap();
+    let (mut text, mut id) = (event.data["data"].as_str().unwrap().to_owned(), event.id);
+    while text != "go\nl" {
+        let event = stream.event().unwrap();
+        text += event.data["data"].as_str().unwrap();
+        id = event.id;
+    }
+    assert_eq!(id, "10-4");
+    drop(stream);
+    server.signal(rustix::process::Signal::KILL);
+    drop(server.finish());
+
+    let server = Server::start(&env, &[]);
+    let mut stream = server.call("GET", &logs).header("Last-Event-ID", &id).open();
+    go(&server, "on");
+    let (text, done) = told(&mut stream, "stdout");
+    assert_eq!((text.as_str(), done.name.as_str(), done.id.as_str()), ("äst", "done", "14-4"));
+    assert_eq!((&done.data["status"], &done.data["exit_code"]), (&json!("failed"), &json!(3)), "{done:?}");
+    assert!(stream.event().is_none());
+    // Everything once more, of one output; and from the end, only that.
+    let (text, _) = told(&mut server.call("GET", &format!("{logs}&stream=stderr")).open(), "stderr");
+    assert_eq!(text, "err\n");
+    let (text, _) = told(&mut server.call("GET", &logs).open(), "stdout");
+    assert_eq!(text, "first\ngo\nläst");
+    let over = server.call("GET", &logs).header("Last-Event-ID", &done.id).open().event().unwrap();
+    assert_eq!(over.name, "done");
+    for wrong in ["x", "1", "1-", "-1-2", "1-99999999999999999999"] {
+        server.call("GET", &logs).header("Last-Event-ID", wrong).send().fails(400, &["Last-Event-ID"]);
+    }
+    server.get(&format!("{logs}&stream=other")).fails(400, &["stream"]);
+    server.get("/sandboxes/box/exec/detached/ffffffff/logs?follow=true").fails(404, &[]);
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}
+
+#[test]
+fn whoever_follows_is_told_that_the_keeper_was_killed_and_leaves_no_thread() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    server.create("box");
+    let begun = server.post("/sandboxes/box/exec/detach", &json!({"command": ["sleep", &long()]})).data(200);
+    let logs = format!("/sandboxes/box/exec/detached/{}/logs?follow=true", begun["id"].as_str().unwrap());
+    // Thirty-two at a time and no more; those that left make room.
+    let connections = "/sandboxes/box/connections/stream".to_owned();
+    let both = [&logs, &connections].into_iter().cycle().take(32);
+    let all: Vec<_> = both.map(|path| server.call("GET", path).open()).collect();
+    assert!(all.iter().all(|one| one.status == 200));
+    server.get(&logs).fails(429, &[]);
+    drop(all);
+    let mut stream = None;
+    eventually("those that left make room", || {
+        let opened = server.call("GET", &logs).open();
+        let is_in = opened.status == 200;
+        stream = is_in.then_some(opened);
+        is_in
+    });
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let names = threads.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    assert_eq!(names.filter(|name| name == "lock\n").count(), 0);
+    let sandboxes = std::fs::read_dir(env.data().join("sandboxes")).unwrap();
+    let dir = sandboxes.map(|entry| entry.unwrap().path()).next().unwrap();
+    let keeper = std::fs::read_to_string(dir.join("keeper.lock")).unwrap().trim().parse().unwrap();
+    let keeper = agentkernel_testkit::proc::handle(keeper).expect("the keeper lives");
+    rustix::process::pidfd_send_signal(&keeper, rustix::process::Signal::KILL).unwrap();
+    let done = stream.unwrap().event().unwrap();
+    assert_eq!((done.name.as_str(), &done.data["status"]), ("done", &json!("failed")), "{done:?}");
+    assert!(done.data["reason"].as_str().unwrap().contains("keeper"), "{done:?}");
     server.delete("/sandboxes/box").data(200);
     server.end(&env);
 }

@@ -136,6 +136,10 @@ impl Server {
         Path::new(&root).join(path.strip_prefix("/").unwrap())
     }
 
+    pub(super) fn pid(&self) -> i32 {
+        self.live.as_ref().unwrap().pid()
+    }
+
     pub(super) fn signal(&self, signal: Signal) {
         self.live.as_ref().unwrap().signal(signal);
     }

@@ -1,20 +1,37 @@
 //! What a detached command writes to one of its streams: the newest bytes, in one file that only its owner can read.
 
 use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
 /// The most bytes of a log. Of one that would become longer, the newer half stays.
 pub(crate) const LIMIT: u64 = 16 << 20;
 
+/// Which file a log is at a time, and how many bytes of the log were in those before it. It is told by number because a
+/// reader can come between the change of the file and that of what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Start {
+    pub(crate) inode: u64,
+    pub(crate) offset: u64,
+}
+
+impl Start {
+    fn of(file: &File, offset: u64) -> io::Result<Self> {
+        Ok(Self { inode: file.metadata()?.ino(), offset })
+    }
+}
+
 /// A log that is written to.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
     file: File,
+    start: Start,
     len: u64,
     limit: u64,
     dropped: u64,
@@ -26,8 +43,18 @@ impl Log {
     /// # Errors
     /// When it cannot be made, also because something is there.
     pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
+        Self::bounded(path, LIMIT)
+    }
+
+    pub(super) fn bounded(path: PathBuf, limit: u64) -> io::Result<Self> {
         let file = open(&path, OFlags::EXCL)?;
-        Ok(Self { path, file, len: 0, limit: LIMIT, dropped: 0 })
+        let start = Start::of(&file, 0)?;
+        Ok(Self { path, file, start, len: 0, limit, dropped: 0 })
+    }
+
+    /// Where the file begins that it is now.
+    pub(crate) const fn start(&self) -> Start {
+        self.start
     }
 
     /// How many bytes there were that are not there any more: older ones that made room, and such as could not be written.
@@ -64,12 +91,13 @@ impl Log {
             old.seek(SeekFrom::Start(self.len - keep))?;
             let mut file = open(&path, OFlags::TRUNC)?;
             io::copy(&mut old.take(keep), &mut file)?;
+            let start = Start::of(&file, self.start.offset + self.len - keep)?;
             fs::rename(&path, &self.path)?;
-            Ok(file)
+            Ok((file, start))
         };
-        let file = moved().inspect_err(|_: &io::Error| drop(fs::remove_file(&path)))?;
+        let (file, start) = moved().inspect_err(|_: &io::Error| drop(fs::remove_file(&path)))?;
         self.dropped += self.len - keep;
-        (self.file, self.len) = (file, keep);
+        (self.file, self.start, self.len) = (file, start, keep);
         Ok(())
     }
 }

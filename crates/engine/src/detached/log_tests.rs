@@ -2,7 +2,7 @@ use super::*;
 use std::os::unix::fs::PermissionsExt as _;
 
 fn small(dir: &Path, limit: u64) -> Log {
-    Log { limit, ..Log::create(dir.join("log")).unwrap() }
+    Log::bounded(dir.join("log"), limit).unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The files of a sandbox's detached commands: for each what is known of it, and its two logs.
 
-use super::log;
+use super::log::{self, Start};
 use crate::{audit::reader, directories::SandboxDir, request::DetachedStream};
 use agentkernel_model::{Error, Result, id::DetachedId};
 use rustix::fs::OFlags;
@@ -36,6 +36,11 @@ pub(crate) struct Stored {
     pub(crate) stdout_dropped: u64,
     #[serde(default)]
     pub(crate) stderr_dropped: u64,
+    /// What its logs are; `None` of a keeper that does not say it.
+    #[serde(default)]
+    pub(crate) stdout_start: Option<Start>,
+    #[serde(default)]
+    pub(crate) stderr_start: Option<Start>,
 }
 
 /// How a command ended.
@@ -61,6 +66,23 @@ impl Stored {
             ended: Some(Ended { at: None, exit_code: None, reason }),
             stdout_dropped: 0,
             stderr_dropped: 0,
+            stdout_start: None,
+            stderr_start: None,
+        }
+    }
+
+    /// How much of a log is not there any more, and what the log is.
+    pub(crate) const fn log(&self, stream: DetachedStream) -> (u64, Option<Start>) {
+        match stream {
+            DetachedStream::Stdout => (self.stdout_dropped, self.stdout_start),
+            DetachedStream::Stderr => (self.stderr_dropped, self.stderr_start),
+        }
+    }
+
+    pub(crate) const fn set_log(&mut self, stream: DetachedStream, dropped: u64, start: Start) {
+        match stream {
+            DetachedStream::Stdout => (self.stdout_dropped, self.stdout_start) = (dropped, Some(start)),
+            DetachedStream::Stderr => (self.stderr_dropped, self.stderr_start) = (dropped, Some(start)),
         }
     }
 }
@@ -73,6 +95,10 @@ impl Place {
     /// Does no I/O.
     pub(crate) fn of(dir: &SandboxDir) -> Self {
         Self(dir.path.join("detached"))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     pub(crate) fn log(&self, id: DetachedId, stream: DetachedStream) -> PathBuf {

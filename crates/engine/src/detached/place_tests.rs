@@ -18,6 +18,8 @@ fn stored(id: &str, started_at: i64) -> Stored {
         ended: None,
         stdout_dropped: 0,
         stderr_dropped: 0,
+        stdout_start: None,
+        stderr_start: None,
     }
 }
 

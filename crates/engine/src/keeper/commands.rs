@@ -290,7 +290,7 @@ impl Files {
             id = DetachedId::new();
         }
         let (command, command_cut) = words_within(words, MAX_COMMAND);
-        let stored = Stored {
+        let mut stored = Stored {
             id,
             command,
             command_cut,
@@ -299,14 +299,18 @@ impl Files {
             ended: None,
             stdout_dropped: 0,
             stderr_dropped: 0,
+            stdout_start: None,
+            stderr_start: None,
         };
         let log = |stream| {
             Log::create(place.log(id, stream))
                 .map_err(|e| Error::io("cannot make the log of a detached command", e))
         };
-        let made = || {
-            let logs = (log(DetachedStream::Stdout)?, log(DetachedStream::Stderr)?);
-            place.write(&stored).map(|()| logs)
+        let mut made = || {
+            let (out, err) = (log(DetachedStream::Stdout)?, log(DetachedStream::Stderr)?);
+            stored.set_log(DetachedStream::Stdout, 0, out.start());
+            stored.set_log(DetachedStream::Stderr, 0, err.start());
+            place.write(&stored).map(|()| (out, err))
         };
         match made() {
             Ok((out, err)) => Ok(Self { stored, out, err, place }),
@@ -348,14 +352,10 @@ async fn pump(source: ByteSource, mut log: Log, stream: DetachedStream, record: 
         let append = move || {
             let before = log.dropped();
             log.append(&piece[..n]);
-            let dropped = log.dropped();
+            let (dropped, start) = (log.dropped(), log.start());
             // Where this cannot be written, neither can the log, and the next time says it all.
-            let _told_later = (dropped != before).then(|| {
-                record.change(|stored| match stream {
-                    DetachedStream::Stdout => stored.stdout_dropped = dropped,
-                    DetachedStream::Stderr => stored.stderr_dropped = dropped,
-                })
-            });
+            let _told_later =
+                (dropped != before).then(|| record.change(|stored| stored.set_log(stream, dropped, start)));
             (log, piece)
         };
         let Ok(back) = spawn_blocking(append).await else { return };

@@ -40,6 +40,11 @@ impl Chunks {
         (!all.is_empty()).then(|| piece(all))
     }
 
+    /// Bytes of the beginning of a character.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.rest.len() as u64
+    }
+
     /// What is left at the end.
     pub(crate) fn finish(&mut self) -> Option<Piece> {
         let rest = std::mem::take(&mut self.rest);

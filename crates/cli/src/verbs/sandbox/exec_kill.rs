@@ -2,6 +2,7 @@
 
 use super::exec_list;
 use crate::context::Context;
+use agentkernel_engine::request::DetachedInfo;
 use agentkernel_model::{Result, id::DetachedId, name::SandboxName};
 use clap::Args;
 
@@ -33,7 +34,12 @@ impl ExecKill {
         if self.json {
             return context.printer.json(&info);
         }
-        let exit = info.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default();
-        context.printer.text(format_args!("{} has ended ({}{exit})", info.id, exec_list::status(info.status)))
+        context.printer.text(ended(&info))
     }
+}
+
+/// That it has ended, and how.
+pub(super) fn ended(info: &DetachedInfo) -> String {
+    let exit = info.exit_code.map(|code| format!(", exit {code}")).unwrap_or_default();
+    format!("{} has ended ({}{exit})", info.id, exec_list::status(info.status))
 }

@@ -1,8 +1,12 @@
 //! `agentkernel sandbox exec-logs`.
 
+use super::exec_kill::ended;
 use crate::context::Context;
-use agentkernel_engine::request::{DetachedInfo, DetachedStream};
-use agentkernel_model::{Error, Result, id::DetachedId, name::SandboxName};
+use agentkernel_engine::{
+    detached::CommandEvent,
+    request::{DetachedInfo, DetachedStream},
+};
+use agentkernel_model::{Error, Result, id::DetachedId, name::SandboxName, position::LogPosition};
 use clap::Args;
 use serde::Serialize;
 use std::io::Read as _;
@@ -11,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   agentkernel sandbox exec-logs my-project 0c2f91ab
   agentkernel sandbox exec-logs my-project 0c2f91ab --stderr | tail
+  agentkernel sandbox exec-logs my-project 0c2f91ab --follow
 
 What it wrote so far comes as it is. Of more than 16 MiB the newest part is kept, and a note on stderr says so.";
 
@@ -27,6 +32,10 @@ pub(crate) struct ExecLogs {
     #[arg(long)]
     stderr: bool,
 
+    /// Go on with what comes, until the command ends
+    #[arg(short, long, conflicts_with = "json")]
+    follow: bool,
+
     /// Answer with one JSON object
     #[arg(long)]
     pub(in crate::verbs) json: bool,
@@ -36,6 +45,9 @@ impl ExecLogs {
     pub(super) fn execute(self, context: &Context) -> Result<()> {
         let engine = context.engine();
         let stream = if self.stderr { DetachedStream::Stderr } else { DetachedStream::Stdout };
+        if self.follow {
+            return context.block_on(self.follow(context, stream));
+        }
         let mut log = engine.detached_logs(&self.name, &self.id, stream)?;
         let info = engine.detached(&self.name, &self.id)?;
         if self.json {
@@ -45,10 +57,28 @@ impl ExecLogs {
         }
         let dropped = dropped(&info, stream);
         if dropped > 0 {
-            context.printer.note(format_args!("{dropped} bytes of it are not in the log any more"));
+            lacks(context, dropped);
         }
         context.printer.copy(log)
     }
+
+    async fn follow(&self, context: &Context, stream: DetachedStream) -> Result<()> {
+        let engine = context.engine();
+        let from = LogPosition::default();
+        let mut following = engine.follow_detached(&self.name, &self.id, Some(stream), from)?;
+        while let Some(event) = following.next().await? {
+            match event {
+                CommandEvent::Output { bytes, .. } => context.printer.copy(bytes.as_slice())?,
+                CommandEvent::Gap { bytes, .. } => lacks(context, bytes),
+                CommandEvent::Ended(info) => context.printer.note(ended(&info)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lacks(context: &Context, bytes: u64) {
+    context.printer.note(format_args!("{bytes} bytes of it are not in the log any more"));
 }
 
 const fn dropped(info: &DetachedInfo, stream: DetachedStream) -> u64 {

@@ -45,6 +45,7 @@ pub(crate) struct Operation {
     success: Success,
     failed_command: Option<Schema>,
     is_open: bool,
+    may_give_events: bool,
 }
 
 impl Operation {
@@ -60,6 +61,7 @@ impl Operation {
             success: Success::Data(200, |_| json!({"type": "string"})),
             failed_command: None,
             is_open: false,
+            may_give_events: false,
         }
     }
 
@@ -137,6 +139,12 @@ impl Operation {
 
     pub(crate) fn gives_events(mut self, about: &'static str) -> Self {
         self.success = Success::Events(about);
+        self
+    }
+
+    /// The same, or events, as the caller asks.
+    pub(crate) const fn or_gives_events(mut self) -> Self {
+        self.may_give_events = true;
         self
     }
 
@@ -227,7 +235,10 @@ impl Operation {
         let (status, success) = match &self.success {
             Success::Data(status, data) => {
                 let envelope = shapes::envelope(&data(schemas));
-                let content = json!({"application/json": {"schema": envelope}});
+                let mut content = json!({"application/json": {"schema": envelope}});
+                if self.may_give_events {
+                    content["text/event-stream"] = json!({});
+                }
                 (*status, json!({"description": "It worked", "content": content}))
             }
             Success::Events(about) => {

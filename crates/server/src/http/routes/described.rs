@@ -148,7 +148,7 @@ fn named_sandboxes() -> Vec<Operation> {
 
 fn detached_commands() -> Vec<Operation> {
     const TAG: &str = "detached commands";
-    let stream = json!({"type": "string", "enum": ["stdout", "stderr"], "default": "stdout"});
+    let stream = json!({"type": "string", "enum": ["stdout", "stderr"]});
     vec![
         Operation::post("/sandboxes/{name}/exec/detach", TAG, "Begins a command that goes on by itself")
             .takes::<exec::ExecBody>(json!({"command": ["sleep", "1"]}))
@@ -156,9 +156,19 @@ fn detached_commands() -> Vec<Operation> {
         Operation::get("/sandboxes/{name}/exec/detached", TAG, "All of them").gives_many::<DetachedInfo>(),
         Operation::get("/sandboxes/{name}/exec/detached/{id}", TAG, "How one fares").gives::<DetachedInfo>(),
         Operation::delete("/sandboxes/{name}/exec/detached/{id}", TAG, "Kills it"),
-        Operation::get("/sandboxes/{name}/exec/detached/{id}/logs", TAG, "What it wrote to one stream")
-            .asks("stream", stream, "Which")
-            .gives::<detached::LogsData>(),
+        Operation::get(
+            "/sandboxes/{name}/exec/detached/{id}/logs",
+            TAG,
+            "What it wrote, and with follow what it writes",
+        )
+        .asks("stream", stream, "Which; stdout without it, and both where it is followed")
+        .asks(
+            "follow",
+            json!({"type": "boolean", "default": false}),
+            "Whether it is told as events, until the end of the command",
+        )
+        .gives::<detached::LogsData>()
+        .or_gives_events(),
     ]
 }
 

@@ -1,17 +1,23 @@
 //! Commands that nobody waits for.
 
+mod tale;
+
 use super::exec::ExecBody;
 use crate::{
     App,
     http::{
         body::{Body, Search, Segment},
-        envelope::{Reply, ok},
+        envelope::{Failure, Reply, ok},
         trace::Trace,
     },
 };
 use agentkernel_engine::request::{DetachedInfo, DetachedStream};
 use agentkernel_model::{Error, Result, id::DetachedId, name::SandboxName};
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use std::{io::Read as _, sync::Arc};
@@ -64,12 +70,14 @@ pub(super) async fn kill(
     ok("Command killed")
 }
 
-/// Which stream.
+/// Which stream, and whether what comes is wanted too.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     #[serde(default)]
     stream: Option<String>,
+    #[serde(default)]
+    follow: Option<bool>,
 }
 
 /// What was written to one stream: the newest 16 MiB.
@@ -88,24 +96,30 @@ pub(super) async fn logs(
     State(app): State<Arc<App>>,
     Segment((name, id)): Segment<(SandboxName, DetachedId)>,
     Search(query): Search<LogsQuery>,
-) -> Reply<LogsData> {
-    let stream = stream(query.stream.as_deref())?;
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let wanted = query.stream.as_deref().map(stream).transpose()?;
+    if query.follow.unwrap_or_default() {
+        return tale::follow(&app, name, id, wanted, &headers).await;
+    }
+    let stream = wanted.unwrap_or(DetachedStream::Stdout);
     let bytes = app.detached_log(name, id, stream).await?;
     let (text, encoding) = match String::from_utf8(bytes) {
         Ok(text) => (Some(text), None),
         Err(e) => (Some(STANDARD.encode(e.as_bytes())), Some("base64")),
     };
-    ok(match stream {
+    let reply: Reply<LogsData> = ok(match stream {
         DetachedStream::Stdout => LogsData { stdout: text, encoding, ..LogsData::default() },
         DetachedStream::Stderr => LogsData { stderr: text, encoding, ..LogsData::default() },
-    })
+    });
+    reply.map(IntoResponse::into_response)
 }
 
-fn stream(text: Option<&str>) -> Result<DetachedStream> {
+fn stream(text: &str) -> Result<DetachedStream> {
     match text {
-        None | Some("stdout") => Ok(DetachedStream::Stdout),
-        Some("stderr") => Ok(DetachedStream::Stderr),
-        Some(_) => Err(Error::invalid("stream is stdout or stderr")),
+        "stdout" => Ok(DetachedStream::Stdout),
+        "stderr" => Ok(DetachedStream::Stderr),
+        _ => Err(Error::invalid("stream is stdout or stderr")),
     }
 }
 
