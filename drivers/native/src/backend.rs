@@ -390,7 +390,7 @@ impl Backend for Native {
         if let Some(stale) = self.group_of(&dir) {
             stale.remove().map_err(|e| Error::io("cannot remove the control group of the last start", e))?;
         }
-        let planned = self.group(inputs.id);
+        let planned = self.hierarchy().counted_group(&inputs.id.to_string());
         let record = |group: Option<&Group>| match group {
             Some(group) => std::fs::write(dir.join(GROUP_FILE), group.to_text())
                 .map_err(|e| Error::io(format!("cannot write in {}", dir.display()), e)),

@@ -33,6 +33,8 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// Every group of agentkernel is named this and the id of its run or sandbox.
 const PREFIX: &str = "agentkernel-";
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+/// What counts the time of processors on v1.
+const ACCOUNTS: &str = "cpuacct";
 
 /// Where groups of this process can be made, by controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(crate) struct Hierarchy {
     kind: Version,
     /// One directory for each controller that can be used; on v2 they are all the same.
     bases: Vec<(&'static str, PathBuf)>,
+    /// Where v1 counts the time of processors, where that is not where it limits it.
+    accounts: Option<PathBuf>,
     /// Who makes the groups, where this process may not.
     manager: Option<Manager>,
 }
@@ -68,7 +72,7 @@ impl Hierarchy {
         }
         let Some((manager, controllers)) = Manager::find(root, run, uid) else { return self };
         let bases = controllers.into_iter().map(|c| (c, root.to_owned())).collect();
-        Self { kind: Version::Scope, bases, manager: Some(manager) }
+        Self { kind: Version::Scope, bases, accounts: None, manager: Some(manager) }
     }
 
     /// `membership` is the text of /proc/self/cgroup.
@@ -79,22 +83,18 @@ impl Hierarchy {
     }
 
     fn find_v1(root: &Path, membership: &str) -> Self {
-        let mut bases = Vec::new();
-        for controller in CONTROLLERS {
-            let own = membership.lines().find_map(|line| {
-                let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-                controllers.split(',').any(|c| c == controller).then_some(path)
-            });
-            let Some(own) = own else { continue };
+        let base = |controller| {
+            let own = v1_path(membership, controller)?;
             let mount = root.join(controller);
             // Inside a container the path is the host's and does not exist: then the mount's root is the caller's own.
             let base = mount.join(own.trim_start_matches('/'));
             let base = if base.is_dir() { base } else { mount };
-            if writable(&base) {
-                bases.push((controller, base));
-            }
-        }
-        Self { kind: Version::V1, bases, manager: None }
+            writable(&base).then_some(base)
+        };
+        let bases = CONTROLLERS.iter().filter_map(|c| Some((*c, base(c)?))).collect();
+        let joint = membership.lines().any(|line| has_controllers(line, &["cpu", ACCOUNTS]));
+        let accounts = if joint { None } else { base(ACCOUNTS) };
+        Self { kind: Version::V1, bases, accounts, manager: None }
     }
 
     /// The nearest directory from the parent of the own group upwards that is delegated to the caller: groups with
@@ -120,10 +120,10 @@ impl Hierarchy {
                 }
             }
             if !bases.is_empty() {
-                return Self { kind: Version::V2, bases, manager: None };
+                return Self { kind: Version::V2, bases, accounts: None, manager: None };
             }
         }
-        Self { kind: Version::V2, bases: Vec::new(), manager: None }
+        Self { kind: Version::V2, bases: Vec::new(), accounts: None, manager: None }
     }
 
     /// Whether limits of `controller` can be enforced.
@@ -154,6 +154,26 @@ impl Hierarchy {
         }
         (!dirs.is_empty()).then_some(Group { kind: self.kind, dirs, request: None })
     }
+
+    /// As [`Self::group`], of a sandbox that somebody may ask how busy it is: one directory more on some machines.
+    pub(crate) fn counted_group(&self, id: &str) -> Option<Group> {
+        let mut group = self.group(id)?;
+        let accounts = self.accounts.iter().map(|base| base.join(format!("{PREFIX}{id}")));
+        group.dirs.extend(accounts.map(|dir| (ACCOUNTS.to_owned(), dir)));
+        Some(group)
+    }
+}
+
+/// Whether this line of /proc/self/cgroup is about all of `controllers`.
+fn has_controllers(line: &str, controllers: &[&str]) -> bool {
+    let list = line.split(':').nth(1).unwrap_or_default();
+    controllers.iter().all(|wanted| list.split(',').any(|own| own == *wanted))
+}
+
+/// The caller's own group of `controller`.
+fn v1_path<'a>(membership: &'a str, controller: &str) -> Option<&'a str> {
+    let line = membership.lines().find(|line| has_controllers(line, &[controller]))?;
+    line.splitn(3, ':').nth(2)
 }
 
 fn writable(path: &Path) -> bool {
@@ -406,9 +426,16 @@ impl Group {
     pub(crate) fn stats(&self) -> Stats {
         let number = |controller, file| self.read(controller, file)?.trim().parse::<u64>().ok();
         let v1 = self.kind == Version::V1;
-        let cpu = self
-            .read("cpu", "cpu.stat")
-            .and_then(|text| text.lines().find_map(|l| l.strip_prefix("usage_usec ")?.trim().parse().ok()));
+        let cpu = if v1 {
+            // With the limits where both are one hierarchy.
+            let nanos = [ACCOUNTS, "cpu"].into_iter().find_map(|c| number(c, "cpuacct.usage"));
+            nanos.map(|nanos| nanos / 1000)
+        } else {
+            let text = self.read("cpu", "cpu.stat");
+            text.and_then(|text| {
+                text.lines().find_map(|l| l.strip_prefix("usage_usec ")?.trim().parse().ok())
+            })
+        };
         Stats {
             memory_bytes: number("memory", if v1 { "memory.usage_in_bytes" } else { "memory.current" }),
             cpu_micros: cpu,

@@ -54,6 +54,7 @@ impl Scene {
         let hierarchy = Hierarchy {
             kind: Version::Scope,
             bases: ALL.map(|c| (c, self.v2.clone())).to_vec(),
+            accounts: None,
             manager: Some(self.daemon.manager(self.files.path(), patience)),
         };
         crate::backend::build_with(&host, hierarchy)

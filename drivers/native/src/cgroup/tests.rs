@@ -149,6 +149,13 @@ fn v1_groups_are_made_below_the_callers_own() {
         [("memory", root.path().join("memory/mine")), ("cpu", root.path().join("cpu"))],
         "pids is in no line, cpu's own path does not exist here"
     );
+    assert_eq!(found.accounts, None, "they are where the limits are");
+    fs::create_dir_all(root.path().join("cpuacct")).unwrap();
+    let apart = Hierarchy::find_in(root.path(), "4:memory:/mine\n2:cpuacct:/\n1:cpu:/\n0::/\n");
+    assert_eq!(apart.accounts, Some(root.path().join("cpuacct/")));
+    let dirs = |group: Option<Group>| group.unwrap().dirs.into_iter().map(|(c, _)| c).collect::<Vec<_>>();
+    assert_eq!(dirs(apart.group("a")), ["memory", "cpu"]);
+    assert_eq!(dirs(apart.counted_group("a")), ["memory", "cpu", "cpuacct"]);
 }
 
 #[test]
@@ -163,13 +170,14 @@ fn only_groups_with_our_mark_are_ever_removed() {
 #[test]
 fn a_real_group_is_made_limited_and_removed() {
     let hierarchy = Hierarchy::find();
-    let Some(group) = hierarchy.group(&format!("test-{}", std::process::id())) else {
+    let Some(group) = hierarchy.counted_group(&format!("test-{}", std::process::id())) else {
         println!("skipped: this user may not make control groups ({})", hierarchy.describe());
         return;
     };
     let entry = group.create(&limits()).unwrap();
     assert!(group.dirs.iter().all(|(_, d)| d.is_dir()));
     assert_eq!(group.stats().pids, Some(0));
+    assert_eq!(group.stats().cpu_micros, Some(0));
     assert!(!group.out_of_memory());
     drop(entry);
     group.remove().unwrap();
