@@ -94,5 +94,6 @@ scenarios! {
     the_keyboard_is_enough
     it_fits_a_phone_in_the_dark_and_in_the_light
     everything_has_a_name
+    it_reads_as_the_documentation_says
     programs_can_use_the_socket
 }
