@@ -19,6 +19,9 @@ pub(super) const KEY: &str = "sk-test-0123456789";
 /// How long something that was told to happen may take.
 pub(super) const SOON: Duration = Duration::from_secs(20);
 
+/// How long one may live: as long as the longest test of those that use it.
+const LIFE: Duration = Duration::from_secs(400);
+
 /// A server that runs.
 pub(super) struct Server {
     live: Option<Live>,
@@ -72,7 +75,7 @@ impl Server {
 
     fn of(invocation: Invocation, variables: &[(&str, &str)]) -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
-        let mut invocation = invocation.stdout(writer).deadline(Duration::from_secs(120));
+        let mut invocation = invocation.stdout(writer).deadline(LIFE);
         for (key, value) in variables {
             invocation = invocation.env(key, value);
         }
