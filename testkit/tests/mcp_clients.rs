@@ -23,10 +23,11 @@ mod mcp_clients {
     pub(crate) mod inspector;
     pub(crate) mod opencode;
     pub(crate) mod packages;
+    pub(crate) mod seed;
 }
 
 use libtest_mimic::{Arguments, Trial};
-use mcp_clients::{agents, inspector, opencode};
+use mcp_clients::{agents, inspector, opencode, seed};
 use std::process::ExitCode;
 
 /// Each client is a big program that uses more than one processor while it starts.
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     arguments.test_threads.get_or_insert(AT_A_TIME);
-    let tests = [agents::TESTS, inspector::TESTS, opencode::TESTS].concat();
+    let tests = [agents::TESTS, inspector::TESTS, opencode::TESTS, seed::TESTS].concat();
     let trial = |(name, test): Test| {
         Trial::test(name, move || {
             test();
