@@ -3,7 +3,7 @@
 use agentkernel_testkit::{TestEnv, proc};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::{fs, io::Read as _, time::Duration, time::Instant};
+use std::{fs, io::Read as _, sync::mpsc::channel, time::Duration, time::Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -86,8 +86,12 @@ fn a_log_is_followed_until_the_command_ends() {
     let follow = ["sandbox", "exec-logs", "box", &id, "--follow"];
     let following = env.agentkernel(&follow).stdout(writer).start();
     // Before it goes on, what it wrote is told.
-    let mut begun = [0; 6];
-    reader.read_exact(&mut begun).unwrap();
+    let (send, receive) = channel();
+    std::thread::spawn(move || {
+        let mut begun = [0; 6];
+        let _unheard = send.send(reader.read_exact(&mut begun).map(|()| (reader, begun)));
+    });
+    let (mut reader, begun) = receive.recv_timeout(PATIENCE).expect("what it wrote is told").unwrap();
     assert_eq!(&begun, b"begun\n");
     env.agentkernel(&["exec", "box", "--", "sh", "-c", "echo rest > /tmp/go"]).run().ok();
     let finished = following.finish().ok();
