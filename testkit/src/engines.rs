@@ -9,6 +9,7 @@ mod docker;
 mod http;
 mod place;
 mod podman;
+mod rootless;
 mod tls;
 
 pub use api::{Api, Container};
@@ -16,6 +17,7 @@ pub use tls::Tls;
 
 use agentkernel_model::{Error, Kind, Result};
 use daemon::Daemon;
+use docker::Extras;
 use place::Place;
 use rustix::process::Signal;
 use std::{
@@ -47,21 +49,34 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Docker in the new directory `dir`, with the runtime `runsc` where gVisor is installed. For root only.
+    /// Docker in the new directory `dir`, with the runtime `runsc` where gVisor is installed; for an ordinary user, a
+    /// rootless one, without it.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] for an ordinary user, without the programs, and with what the engine wrote when it does
-    /// not start; [`Kind::Invalid`] when `dir` is too long a name for sockets.
+    /// [`Kind::Unavailable`] without the programs, and with what the engine wrote when it does not start;
+    /// [`Kind::Invalid`] when `dir` is too long a name for sockets.
     pub fn docker(dir: &Path) -> Result<Self> {
-        docker::start(dir, None)
+        if rustix::process::geteuid().is_root() {
+            docker::start(dir, Extras::default())
+        } else {
+            rootless::start(dir)
+        }
     }
 
-    /// The same, which listens also where `tls` says, for callers with a certificate of its authority.
+    /// Root's, which listens also where `tls` says, for callers with a certificate of its authority.
     ///
     /// # Errors
-    /// As [`Self::docker`].
+    /// As [`Self::docker`], and [`Kind::Unavailable`] for an ordinary user.
     pub fn docker_with_tls(dir: &Path, tls: &Tls) -> Result<Self> {
-        docker::start(dir, Some(tls))
+        docker::start(dir, Extras { tls: Some(tls), ..Extras::default() })
+    }
+
+    /// Root's, whose containers have the subordinate ids of `user` (`userns-remap`).
+    ///
+    /// # Errors
+    /// As [`Self::docker`], when `user` has none, and [`Kind::Unavailable`] for an ordinary user.
+    pub fn docker_remapped(dir: &Path, user: &str) -> Result<Self> {
+        docker::start(dir, Extras { remap: Some(user), ..Extras::default() })
     }
 
     /// Podman's service in the new directory `dir`; for an ordinary user, a rootless one.
@@ -87,6 +102,15 @@ impl Engine {
         daemon.end()
     }
 
+    /// Ends the daemon that answers in order, as a service manager does: Docker ends its containers before.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn shut_down(&mut self) -> Result<()> {
+        self.health = Health::Dead;
+        self.daemons.pop().map_or(Ok(()), |mut daemon| daemon.end())
+    }
+
     /// Has the daemon that answers answer nobody.
     pub fn freeze(&mut self) {
         if let Some(daemon) = self.daemons.last() {
@@ -95,16 +119,16 @@ impl Engine {
         }
     }
 
-    /// Undoes [`Self::kill`] and [`Self::freeze`]. Docker ends the containers of one that was killed.
+    /// Undoes [`Self::kill`], [`Self::shut_down`] and [`Self::freeze`]. Docker ends the containers of one that was killed.
     ///
     /// # Errors
-    /// As when it was started; [`Kind::Unsupported`] for a dead Podman.
+    /// As when it was started; [`Kind::Unsupported`] for others that are dead.
     pub fn revive(&mut self) -> Result<()> {
         match (self.health, self.daemons.last(), &self.revival) {
             (Health::Well, _, _) => {}
             (Health::Frozen, Some(daemon), _) => daemon.signal(Signal::CONT),
             (_, _, Some(revival)) => self.daemons.push(revival.start()?),
-            (_, _, None) => return Err(Error::new(Kind::Unsupported, "only Docker is started anew")),
+            (_, _, None) => return Err(Error::new(Kind::Unsupported, "only root's Docker is started anew")),
         }
         self.health = Health::Well;
         self.api.ping()

@@ -5,6 +5,8 @@ use agentkernel_model::{Error, Kind, Result};
 use serde_json::json;
 use std::{
     fmt::Write as _,
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -24,7 +26,16 @@ const DISABLED: [&str; 5] = [
     "io.containerd.snapshotter.v1.zfs",
 ];
 
-pub(super) fn start(dir: &Path, tls: Option<&Tls>) -> Result<Engine> {
+/// What an engine has beside the usual.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Extras<'a> {
+    /// It listens there as well.
+    pub(super) tls: Option<&'a Tls>,
+    /// Whose subordinate ids its containers have.
+    pub(super) remap: Option<&'a str>,
+}
+
+pub(super) fn start(dir: &Path, extras: Extras<'_>) -> Result<Engine> {
     if !rustix::process::geteuid().is_root() {
         return Err(Error::new(Kind::Unavailable, "a Docker of its own takes root")
             .with_hint("run the tests as root for this half"));
@@ -32,6 +43,11 @@ pub(super) fn start(dir: &Path, tls: Option<&Tls>) -> Result<Engine> {
     let (containerd, dockerd) = (find("containerd", "containerd")?, find("dockerd", "docker.io")?);
     find("runc", "runc")?;
     let mut place = Place::make(dir, format!("{MARKER}={}", dir.display()), &OUTSIDE)?;
+    if extras.remap.is_some() {
+        // Root of its containers is another user, who has to get as far as their roots.
+        let opened = fs::set_permissions(dir, fs::Permissions::from_mode(0o711));
+        opened.map_err(|e| Error::io(format!("cannot open '{}'", dir.display()), e))?;
+    }
     let cgroup = cgroup(dir);
     place.add_cgroup(&cgroup);
     let mut engine = Engine::new(Api::new(dir.join("api.sock")), place);
@@ -40,7 +56,7 @@ pub(super) fn start(dir: &Path, tls: Option<&Tls>) -> Result<Engine> {
     engine.daemons.push(Daemon::start("containerd", &containerd, dir, |command| {
         command.env("PATH", PATH).env(MARKER, dir).arg("--config").arg(config);
     })?);
-    let config = engine.place.file("daemon.json", &dockerd_settings(dir, &cgroup, &engine.api, tls))?;
+    let config = engine.place.file("daemon.json", &dockerd_settings(dir, &cgroup, &engine.api, extras))?;
     engine.daemons.push(Daemon::start(NAME, &dockerd, dir, |command| set_up(command, dir, &config))?);
     engine.revival = Some(Revival { program: dockerd, config, dir: dir.to_owned() });
     engine.api.ping()?;
@@ -85,7 +101,7 @@ fn containerd_settings(dir: &Path) -> String {
     text
 }
 
-fn dockerd_settings(dir: &Path, cgroup: &str, api: &Api, tls: Option<&Tls>) -> String {
+fn dockerd_settings(dir: &Path, cgroup: &str, api: &Api, extras: Extras<'_>) -> String {
     let mut settings = json!({
         "hosts": [api.address()],
         "containerd": dir.join("containerd.sock"),
@@ -104,12 +120,15 @@ fn dockerd_settings(dir: &Path, cgroup: &str, api: &Api, tls: Option<&Tls>) -> S
         "ip-forward": false,
         "shutdown-timeout": 1,
     });
-    if let Some(tls) = tls {
+    if let Some(tls) = extras.tls {
         settings["hosts"] = json!([api.address(), tls.address()]);
         settings["tlsverify"] = json!(true);
         for (setting, file) in [("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem")] {
             settings[setting] = json!(tls.of_server(file));
         }
+    }
+    if let Some(user) = extras.remap {
+        settings["userns-remap"] = json!(user);
     }
     if let Ok(runsc) = find("runsc", "runsc") {
         // Its own network stack fails on some machines, and KVM is not everywhere. The host's stack is that of the
