@@ -109,6 +109,8 @@ pub(super) async fn serve(engine: &Engine, kept: Kept) -> Result<()> {
                 phase.send_replace(Phase::Running);
                 let _left = request.done.send(Err(error));
             }
+            // It is gone whatever its engine says, which may be gone as well: the next start waits for the rest.
+            (Err(_), None) if reason == Some(reason::ENDED) => break (state.clone(), None, reason),
             (Err(error), None) => return Err(error),
         }
     };
