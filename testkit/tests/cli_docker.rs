@@ -13,6 +13,7 @@ mod cli_docker {
     mod lost;
     mod pool;
     mod proxy;
+    mod remapped;
     mod remote;
     mod secrets;
     mod site;

@@ -178,8 +178,11 @@ fn facts_of(flavor: Flavor, host: &Host) -> PathBuf {
 fn find(flavor: Flavor, host: &Host, service: &Service) -> Result<Engine, Absence> {
     let way = way(flavor, host, service)?;
     let facts = facts::of(&way, &facts_of(flavor, host)).map_err(|error| {
-        let hint = || elsewhere_hint(flavor, &way);
-        Absence::Unusable(if way.socket().is_none() { error.with_hint(hint()) } else { error })
+        let hint = || {
+            if way.socket().is_none() { elsewhere_hint(flavor, &way) } else { flavor.revival().to_owned() }
+        };
+        let is_hinted = way.socket().is_some() && error.hint().is_some();
+        Absence::Unusable(if is_hinted { error } else { error.with_hint(hint()) })
     })?;
     engine_of(way, facts, host)
 }

@@ -64,7 +64,13 @@ pub(crate) fn failed(what: &str, error: Engine) -> Error {
                 _ if said.contains("no space left on device") => Kind::Exhausted,
                 _ => Kind::Internal,
             };
-            Error::new(kind, format!("{message}: the engine says: {said}"))
+            let error = Error::new(kind, format!("{message}: the engine says: {said}"));
+            match kind {
+                Kind::Exhausted => error.with_hint(
+                    "make room on the engine's disk: 'agentkernel clean --all' removes copies of images that nothing uses",
+                ),
+                _ => error,
+            }
         }
         Engine::RequestTimeoutError => {
             Error::new(Kind::Timeout, format!("{message}: the engine does not answer"))

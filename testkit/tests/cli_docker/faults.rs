@@ -46,6 +46,60 @@ fn an_engine_that_is_killed_takes_no_command_with_it_and_its_sandboxes_are_unkno
 }
 
 #[test]
+fn an_engine_that_is_stopped_ends_a_command_with_its_sandbox() {
+    let Some(mut site) = Site::start() else { return };
+    site.sandbox("work");
+    let (mut reader, writer) = pipe().unwrap();
+    let (stdin, _input) = pipe().unwrap();
+    let script = ["exec", "work", "--", "sh", "-c", "echo kept >/root/mark; echo up; cat"];
+    let live = site.agentkernel(&script).stdin(stdin).stdout(writer).start();
+    let mut line = [0; 3];
+    reader.read_exact(&mut line).unwrap();
+    site.engine.shut_down().unwrap();
+    live.finish().code(137);
+    let start = site.agentkernel(&["sandbox", "start", "work"]).run().code(125);
+    start.error_with_hint(&[site.socket().to_str().unwrap()]);
+    site.engine.revive().unwrap();
+    assert_eq!(site.await_status("work", "stopped"), "it ended by itself");
+    site.agentkernel(&["sandbox", "start", "work"]).run().ok();
+    site.agentkernel(&["exec", "work", "--", "cat", "/root/mark"]).run().ok().prints("kept\n");
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    site.end();
+}
+
+#[test]
+fn a_disk_that_is_full() {
+    let Some(site) = Site::on_disk_of(128 << 20) else { return };
+    let fails = |words: &[&str]| {
+        let failed = site.agentkernel(words).run().code(125);
+        failed.error_with_hint(&["no space left"]);
+    };
+    let run = ["run", "-B", "docker", "-i", IMAGE, "--no-workspace", "--", "true"];
+    let create = ["sandbox", "create", "more", "-B", "docker", "-i", IMAGE];
+    // Before the engine has the image, and after.
+    site.disk().fill();
+    fails(&run);
+    fails(&create);
+    assert_eq!((site.list().json(), site.images()), (json!([]), Vec::new()));
+    site.disk().free();
+    site.sandbox("work");
+    site.disk().fill();
+    fails(&run);
+    fails(&create);
+    let write = ["exec", "work", "--", "sh", "-c", "cat /bin/busybox >/root/copy"];
+    let full = site.agentkernel(&write).run().code(1);
+    assert!(full.err().contains("No space left on device"), "{full}");
+    assert_eq!(site.list().json().as_array().unwrap().len(), 1);
+    assert_eq!((site.status("work").0.as_str(), site.containers().len()), ("running", 1));
+    site.disk().free();
+    site.agentkernel(&["exec", "work", "--", "cp", "/bin/busybox", "/root/copy"]).run().ok();
+    site.agentkernel(&run).run().ok();
+    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
+    site.agentkernel(&["gc"]).run().ok();
+    site.end();
+}
+
+#[test]
 fn an_engine_that_is_killed_in_the_middle_of_a_run_or_a_creation() {
     let Some(mut site) = Site::start() else { return };
     // What is asked once was asked.

@@ -1,14 +1,17 @@
 //! A world with a Docker of its own in it.
 
+use agentkernel_model::Result;
 use agentkernel_testkit::{
     TestEnv,
     engines::{Api, Engine, Tls},
     env::{Finished, Invocation},
     oci::{Image, ImageConfig, LayerWriter, Layout},
 };
+use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::Value;
 use std::{
-    fs,
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -23,12 +26,50 @@ pub(crate) const LABEL: &str = "sh.agentkernel.sandbox";
 /// Where engines live: a short name, as sockets have them, and a disk that overlay file systems can be on.
 const ROOT: &str = "/var/tmp";
 
+/// A user with subordinate ids.
+const REMAPPED: &str = "agentkernel-test";
+
+/// A small disk of an engine's own. Dropping it unmounts it.
+#[derive(Debug)]
+pub(crate) struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, bytes: u64) -> Self {
+        let size = std::ffi::CString::new(format!("size={bytes},mode=755")).unwrap();
+        rustix::mount::mount("none", at, "tmpfs", MountFlags::empty(), size.as_c_str()).unwrap();
+        Self(at.to_owned())
+    }
+
+    /// Leaves no room on it.
+    pub(crate) fn fill(&self) {
+        let mut filler = fs::File::create(self.filler()).unwrap();
+        let full = io::copy(&mut io::repeat(0), &mut filler).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    }
+
+    /// Undoes [`Self::fill`].
+    pub(crate) fn free(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _tried = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
 /// Dropping it ends the engine.
 #[derive(Debug)]
 pub(crate) struct Site {
     // In this order: what commands left is gone before the engine's directory.
     pub(crate) env: TestEnv,
     pub(crate) engine: Engine,
+    disk: Option<Disk>,
     place: tempfile::TempDir,
     /// What `DOCKER_HOST` says.
     address: String,
@@ -44,34 +85,61 @@ impl Site {
 
     /// As [`Self::start`], with commands that run as the user `uid`.
     pub(crate) fn for_user(uid: Option<u32>) -> Option<Self> {
-        Self::of(uid, false)
+        Self::of(uid, None, |dir| Ok((Engine::docker(dir)?, None)))
     }
 
     /// As [`Self::start`], with an engine that is reached over TCP, as one of another machine is.
     pub(crate) fn over_tls() -> Option<Self> {
-        Self::of(None, true)
+        Self::of(None, None, |dir| {
+            let tls = Tls::make(&dir.with_file_name("tls"))?;
+            Ok((Engine::docker_with_tls(dir, &tls)?, Some(tls)))
+        })
     }
 
-    fn of(uid: Option<u32>, over_tls: bool) -> Option<Self> {
+    /// As [`Self::start`], with an engine whose containers have ids of their own: those of the user of the tests.
+    pub(crate) fn remapped() -> Option<Self> {
+        let is_theirs = |line: &str| line.split(':').next() == Some(REMAPPED);
+        if !fs::read_to_string("/etc/subuid").is_ok_and(|ids| ids.lines().any(is_theirs)) {
+            println!("skipped: '{REMAPPED}' has no subordinate ids: 'cargo xtask test' makes that user");
+            return None;
+        }
+        Self::of(None, None, |dir| {
+            // Root inside has to get as far as its files.
+            fs::set_permissions(dir.parent().unwrap(), fs::Permissions::from_mode(0o711)).unwrap();
+            Ok((Engine::docker_remapped(dir, REMAPPED)?, None))
+        })
+    }
+
+    /// As [`Self::start`], with an engine whose disk has `bytes`.
+    pub(crate) fn on_disk_of(bytes: u64) -> Option<Self> {
+        Self::of(None, Some(bytes), |dir| Ok((Engine::docker(dir)?, None)))
+    }
+
+    fn of(
+        uid: Option<u32>,
+        disk: Option<u64>,
+        engine: impl FnOnce(&Path) -> Result<(Engine, Option<Tls>)>,
+    ) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: a Docker of its own takes root");
             return None;
         }
         let place = tempfile::Builder::new().prefix("ake-").tempdir_in(ROOT).unwrap();
-        let (dir, certificates) = (place.path().join("e"), place.path().join("tls"));
-        let tls = over_tls.then(|| Tls::make(&certificates).unwrap());
-        let engine =
-            tls.as_ref().map_or_else(|| Engine::docker(&dir), |tls| Engine::docker_with_tls(&dir, tls));
-        let engine = engine.unwrap();
+        let disk = disk.map(|bytes| Disk::mount(place.path(), bytes));
+        let (engine, tls) = engine(&place.path().join("e")).unwrap();
         let env = uid.map_or_else(TestEnv::new, TestEnv::of_user);
         let address = tls.as_ref().map_or_else(|| engine.api().address(), Tls::address);
-        let site = Self { env, engine, place, address, tls };
+        let site = Self { env, engine, disk, place, address, tls };
         site.import(IMAGE);
         Some(site)
     }
 
     pub(crate) fn api(&self) -> &Api {
         self.engine.api()
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        self.disk.as_ref().unwrap()
     }
 
     /// The directory that the engine's is in.
