@@ -129,7 +129,7 @@ pub(super) const STAGES: &[Stage] = &[
             package: TESTKIT,
             target: Target::Test("backend"),
             env: &[("AGENTKERNEL_BACKEND", "docker")],
-            halves: BOTH,
+            halves: ROOT,
         },
         limit: 15,
     },
