@@ -111,6 +111,38 @@ fn fish_completes() {
 }
 
 #[test]
+fn elvish_completes() {
+    let Some(elvish) = installed(&["elvish"], "completion in elvish") else { return };
+    let (env, script, path) = world("elvish");
+    let script = fs::read_to_string(script).unwrap();
+    // Its editor is only there on a terminal: what the script has of it stands in for it here.
+    let editor = "fn candidate {|word &display=''| put $word }
+        fn filename {|@words| put a-file }
+        var edit: = (ns [
+            &complex-candidate~=$candidate~ &complete-filename~=$filename~ &completion:=(ns [&arg-completer=[&]])
+        ])";
+    for (words, expected) in
+        [("exec b", "box\nbuild\n"), ("run -p mo", "moderate\n"), ("run npm --", "a-file\n")]
+    {
+        let ask = format!(
+            "each {{|word| echo $word }} [($edit:completion:arg-completer[agentkernel] agentkernel {words})]"
+        );
+        let whole = env.file("whole.elv", format!("{editor}\n{script}\n{ask}\n"));
+        let asked = env.program(&elvish, &["-norc", whole.to_str().unwrap()]).env("PATH", &path).run().ok();
+        asked.silent_stderr().prints(expected);
+    }
+}
+
+#[test]
+fn zsh_knows_whom_to_ask() {
+    let Some(zsh) = installed(&["zsh"], "completion in zsh") else { return };
+    let (env, script, path) = world("zsh");
+    let ask = "autoload -U compinit && compinit -u -D && source $1 && echo ${_comps[agentkernel]}";
+    let arguments = ["-f", "-c", ask, "zsh", script.to_str().unwrap()];
+    env.program(&zsh, &arguments).env("PATH", path).run().ok().silent_stderr().prints("_agentkernel\n");
+}
+
+#[test]
 fn scripts_are_what_their_shells_can_read() {
     for (shell, program, arguments) in [
         ("bash", "bash", &["-n"][..]),

@@ -288,6 +288,9 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("sshd", "openssh-server"),
     ("node", "nodejs"),
     ("npm", "npm"),
+    ("zsh", "zsh"),
+    ("fish", "fish"),
+    ("elvish", "elvish"),
     ("java", "openjdk-17-jdk-headless"),
     ("chromium", "chromium"),
 ];
