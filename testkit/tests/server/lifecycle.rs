@@ -143,3 +143,33 @@ fn an_event_of_somebody_else_with_a_line_end() {
     server.delete("/sandboxes/box").data(200);
     server.end(&env);
 }
+
+#[test]
+fn a_sandbox_is_made_again_from_its_configuration() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let body = json!({
+        "name": "first", "image": "host", "labels": {"env": "prod"}, "description": "of a test", "env": ["WHO=me"],
+        "profile": "restrictive",
+    });
+    server.post("/sandboxes", &body).data(201);
+    let exported = |name: &str| server.get(&format!("/sandboxes/{name}/config")).data(200)["config"].clone();
+    let config = exported("first");
+    let second = server.post("/sandboxes/second/config", &json!({"config": config, "start": true})).data(201);
+    assert_eq!((&second["name"], &second["status"]), (&json!("second"), &json!("running")));
+    let third = server.post("/sandboxes/import-config", &json!({"config": config, "as": "third"})).data(201);
+    assert_eq!((&third["name"], &third["status"]), (&json!("third"), &json!("stopped")));
+    // But for the name in it, the three are one.
+    let nameless = |name: &str| exported(name).as_str().unwrap().replace(name, "NAME");
+    assert_eq!(nameless("first"), nameless("second"));
+    assert_eq!(nameless("first"), nameless("third"));
+    let told = json!({"command": ["sh", "-c", "echo $WHO"]});
+    assert_eq!(server.post("/sandboxes/second/exec", &told).data(200)["stdout"], "me\n");
+    server.post("/sandboxes/second/config", &json!({"config": config})).fails(409, &["second"]);
+    server.post("/sandboxes/fourth/config", &json!({"config": config, "as": "fifth"})).fails(400, &["as"]);
+    server.post("/sandboxes/fourth/config", &json!({"config": "[sandbox\n"})).fails(400, &["config"]);
+    for name in ["first", "second", "third"] {
+        server.delete(&format!("/sandboxes/{name}")).data(200);
+    }
+    server.end(&env);
+}

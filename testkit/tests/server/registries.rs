@@ -111,6 +111,19 @@ fn what_the_owner_lists_or_allows_is_asked() {
     env.registries(&format!("[\"{host}\"]\n"));
     let server = Server::start(&env, &[]);
     pull(&server).data(200);
+    // Nothing is made from it: all of it could be had back.
+    let usage = server.get("/images/usage").data(200);
+    assert_eq!((&usage["images"], &usage["in_use"]), (&json!(1), &json!(0)));
+    assert!(
+        usage["size_bytes"].as_u64().unwrap() > 0 && usage["reclaimable_bytes"].as_u64().unwrap() > 0,
+        "{usage}"
+    );
+    server.post("/images/prune", &json!({})).data(200);
+    let usage = server.get("/images/usage").data(200);
+    assert_eq!(
+        (&usage["images"], &usage["size_bytes"], &usage["reclaimable_bytes"]),
+        (&json!(0), &json!(0), &json!(0))
+    );
     server.end(&env);
     env.registries("");
     let server = Server::start(&env, &["--allow-private-network"]);

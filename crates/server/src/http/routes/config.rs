@@ -69,6 +69,29 @@ pub(super) async fn import(State(app): State<Arc<App>>, Body(body): Body<ImportB
     Ok(Data::created(app.prepare(move |app| async move { app.create(wish, Silent).await }).await??))
 }
 
+/// A configuration for a sandbox whose name is in the path.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NamedImportBody {
+    /// An agentkernel.toml. Paths of this machine are refused unless the server was told of them.
+    config: String,
+    #[serde(default)]
+    backend: Option<String>,
+    /// Whether it is started; `false` without it.
+    #[serde(default)]
+    start: Option<bool>,
+}
+
+/// As [`import`], under the name of the path.
+pub(super) async fn import_as(
+    state: State<Arc<App>>,
+    Segment(name): Segment<SandboxName>,
+    Body(body): Body<NamedImportBody>,
+) -> Reply<SandboxInfo> {
+    let NamedImportBody { config, backend, start } = body;
+    import(state, Body(ImportBody { config, as_name: Some(name.to_string()), backend, start })).await
+}
+
 impl ImportBody {
     fn wish(self) -> Result<CreateWish> {
         let config = Config::parse("config", &self.config)?;

@@ -120,6 +120,10 @@ fn named_sandboxes() -> Vec<Operation> {
         Operation::delete("/sandboxes/{name}", TAG, "Stops and removes it"),
         Operation::get("/sandboxes/{name}/config", TAG, "An agentkernel.toml that makes it again")
             .gives::<config::ConfigData>(),
+        Operation::post("/sandboxes/{name}/config", TAG, "Makes it from an agentkernel.toml")
+            .takes::<config::NamedImportBody>(json!({"config": "[sandbox]\nbase_image = \"host\"\n"}))
+            .gives::<SandboxInfo>()
+            .creates(),
         last(Operation::get("/sandboxes/{name}/logs", TAG, "The newest events of it"))
             .gives_many::<LogEvent>(),
         Operation::get("/sandboxes/{name}/stats", TAG, "What it uses now; conflict when it does not run")
@@ -196,6 +200,8 @@ fn what_it_keeps() -> Vec<Operation> {
     const TAG: &str = "images and secrets";
     vec![
         Operation::get("/images", TAG, "The images on this machine").gives_many::<ImageRow>(),
+        Operation::get("/images/usage", TAG, "How much they take, and what a prune would free")
+            .gives::<images::UsageData>(),
         Operation::post("/images/pull", TAG, "Pulls an image from its registry")
             .takes::<images::PullBody>(json!({"image": "alpine:3.20"}))
             .gives::<images::PullData>(),

@@ -22,6 +22,30 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Reply<Vec<ImageRow>> {
     ok(app.blocking(|engine| engine.list_images()).await?)
 }
 
+/// What the images take, and what of it could be had back.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsageData {
+    images: usize,
+    /// Those that a sandbox is made from.
+    in_use: usize,
+    /// Bytes of all of their files; layers that they share count for each.
+    size_bytes: u64,
+    /// Bytes that a prune would free now.
+    reclaimable_bytes: u64,
+}
+
+pub(super) async fn usage(State(app): State<Arc<App>>) -> Reply<UsageData> {
+    let (rows, freed) = app
+        .blocking(|engine| Ok((engine.list_images()?, engine.prune_images(Prune::Unused, Effect::DryRun)?)))
+        .await?;
+    ok(UsageData {
+        images: rows.len(),
+        in_use: rows.iter().filter(|row| !row.used_by.is_empty()).count(),
+        size_bytes: rows.iter().map(|row| row.size_bytes).sum(),
+        reclaimable_bytes: freed.bytes,
+    })
+}
+
 /// An image of a registry.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
