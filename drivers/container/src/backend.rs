@@ -120,12 +120,12 @@ impl Container {
 
     /// Has the engine make the container of `inputs`, not started.
     pub(crate) async fn make(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
-        let spec = inputs.admitted.spec();
+        let (spec, rootfs) = (inputs.admitted.spec(), &inputs.rootfs.rootfs);
         if engine.is_elsewhere() {
-            mounts::check_elsewhere(&inputs.rootfs.rootfs.grafts, &engine.way)?;
+            mounts::check_elsewhere(&rootfs.grafts, &engine.way)?;
         }
         places::note_use(&self.host, self.flavor.name())?;
-        let image = image::ensure(&engine.docker, &inputs.rootfs.rootfs, place.path()).await?;
+        let image = image::ensure(&engine.docker, rootfs, engine.image_owner(), place.path()).await?;
         // Held until the container has its volume.
         let delivered = match engine.is_elsewhere() {
             true => Some(delivery::ensure(engine, self.flavor, &self.host, &image).await?),
@@ -281,7 +281,7 @@ impl Backend for Container {
         if engine.is_elsewhere() {
             delivery::sweep(engine, self.flavor, &self.host, Sweep::All).await?;
         }
-        for image in image::owned(&engine.docker).await? {
+        for image in image::owned(&engine.docker, engine.image_owner()).await? {
             if image::remove(&engine.docker, &image).await? == image::Removal::Gone {
                 freed = freed.saturating_add(image.bytes());
             }

@@ -52,6 +52,11 @@ impl Engine {
         self.is_elsewhere().then(|| self.way.to_string())
     }
 
+    /// Whose images of ours are, where not all that would make them are on one machine.
+    pub(crate) fn image_owner(&self) -> Option<&str> {
+        self.is_elsewhere().then_some(self.owner.as_str())
+    }
+
     /// A file with the system call policy `json`, for engines that want the path of one.
     ///
     /// # Errors

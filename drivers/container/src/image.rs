@@ -11,7 +11,10 @@ mod packed;
 mod recipe;
 mod skeleton;
 
-use crate::fault::{failed, is_missing};
+use crate::{
+    fault::{failed, is_missing},
+    places::OWNER_LABEL,
+};
 use agentkernel_backend::Rootfs;
 use agentkernel_model::{Error, Kind, Result, text::printable};
 use bollard::{
@@ -37,17 +40,24 @@ const LOAD_NOTHING: Duration = Duration::from_secs(120);
 const LOAD_BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// What to create containers of `rootfs` from: an id or a name. The image is in the engine when this returns; who
-/// removes it meanwhile is the caller's to notice. Layers are packed in `scratch`, in files without a name.
+/// removes it meanwhile is the caller's to notice. Layers are packed in `scratch`, in files without a name. In an engine that
+/// other machines use as well, the image is `owner`'s.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] and [`Kind::Timeout`] for an engine that cannot be reached or does not answer, what
 /// [`pack_layer`](agentkernel_archive::pack_layer) has for layers, and whatever the engine says.
-pub(crate) async fn ensure(engine: &Docker, rootfs: &Rootfs, scratch: &Path) -> Result<String> {
+pub(crate) async fn ensure(
+    engine: &Docker,
+    rootfs: &Rootfs,
+    owner: Option<&str>,
+    scratch: &Path,
+) -> Result<String> {
     // Before anything is made, so that an engine that hangs is found out here, and soon.
     let engine = &engine.clone().with_timeout(ANSWER);
     let original = recipe::original(rootfs);
-    let (rootfs, scratch) = (rootfs.clone(), scratch.to_owned());
-    let (recipe, scratch) = blocking(move || Ok((Recipe::of(&rootfs, &scratch)?, scratch))).await?;
+    let (rootfs, scratch, owner) = (rootfs.clone(), scratch.to_owned(), owner.map(str::to_owned));
+    let recipe = blocking(move || Ok((Recipe::of(&rootfs, owner.as_deref(), &scratch)?, scratch)));
+    let (recipe, scratch) = recipe.await?;
     let name = format!("{NAME}:{}", recipe.hash());
     // Asked for together: either may be there, and neither question waits for the other.
     let (theirs, ours) =

@@ -139,7 +139,7 @@ async fn seen(engine: &Docker, image: &str) -> BTreeMap<String, String> {
 
 async fn clean(engine: &Docker, image: &str) {
     let id = engine.inspect_image(image).await.unwrap().id.unwrap();
-    let found = owned(engine).await.unwrap().into_iter().find(|image| bare(image.id()) == bare(&id));
+    let found = owned(engine, None).await.unwrap().into_iter().find(|image| bare(image.id()) == bare(&id));
     assert_eq!(remove(engine, &found.unwrap()).await.unwrap(), Removal::Gone);
 }
 
@@ -149,8 +149,8 @@ async fn layers_are_in_the_engine_as_they_are_on_disk() {
     let place = tempfile::tempdir().unwrap();
     let mut root = two_layers(place.path(), "layers");
     root.links = vec![("/b".parse().unwrap(), "never".to_owned()), ("/n".parse().unwrap(), "b".to_owned())];
-    let image = ensure(&engine, &root, place.path()).await.unwrap();
-    assert_eq!(ensure(&engine, &root, place.path()).await.unwrap(), image);
+    let image = ensure(&engine, &root, None, place.path()).await.unwrap();
+    assert_eq!(ensure(&engine, &root, None, place.path()).await.unwrap(), image);
     let seen = seen(&engine, &image).await;
     let is_root = rustix::process::geteuid().is_root();
     let owner = |id| if is_root { id } else { 0 };
@@ -179,13 +179,13 @@ async fn a_root_without_layers_is_an_image_too() {
         layer: Layer::ReadOnly,
     };
     root.grafts = vec![graft("/usr", "/usr"), graft("/etc/passwd", "/etc/names")];
-    let image = ensure(&engine, &root, place.path()).await.unwrap();
+    let image = ensure(&engine, &root, None, place.path()).await.unwrap();
     let seen = seen(&engine, &image).await;
     assert_eq!(seen["var/tmp"], "1777 0 ");
     assert_eq!(seen["bin"], "777 0 usr/bin");
     assert_eq!((seen["usr"].as_str(), seen["etc/names"].as_str()), ("755 0 ", "644 0 "));
     clean(&engine, &image).await;
-    let empty = ensure(&engine, &rootfs("nothing at all", Vec::new()), place.path()).await.unwrap();
+    let empty = ensure(&engine, &rootfs("nothing at all", Vec::new()), None, place.path()).await.unwrap();
     clean(&engine, &empty).await;
 }
 
@@ -196,7 +196,8 @@ async fn two_who_load_the_same_both_succeed() {
     let place = tempfile::tempdir().unwrap();
     let root = two_layers(place.path(), "two at once");
     for _ in 0..5 {
-        let (a, b) = tokio::join!(ensure(&one, &root, place.path()), ensure(&other, &root, place.path()));
+        let (a, b) =
+            tokio::join!(ensure(&one, &root, None, place.path()), ensure(&other, &root, None, place.path()));
         let image = a.unwrap();
         assert_eq!(b.unwrap(), image);
         clean(&one, &image).await;
@@ -208,12 +209,12 @@ async fn the_engines_own_image_is_taken_where_it_has_it() {
     let Some(engine) = engine().await else { return };
     let place = tempfile::tempdir().unwrap();
     let mut root = two_layers(place.path(), "original");
-    let ours = ensure(&engine, &root, place.path()).await.unwrap();
+    let ours = ensure(&engine, &root, None, place.path()).await.unwrap();
     let id = format!("sha256:{}", bare(&engine.inspect_image(&ours).await.unwrap().id.unwrap()));
     root.identity.clone_from(&id);
-    assert_eq!(ensure(&engine, &root, place.path()).await.unwrap(), id);
+    assert_eq!(ensure(&engine, &root, None, place.path()).await.unwrap(), id);
     root.links.push(("/more".parse().unwrap(), "b".to_owned()));
-    let more = ensure(&engine, &root, place.path()).await.unwrap();
+    let more = ensure(&engine, &root, None, place.path()).await.unwrap();
     assert!(more.starts_with(NAME) && more != ours, "{more}");
     clean(&engine, &more).await;
     clean(&engine, &ours).await;
@@ -224,13 +225,13 @@ async fn another_image_of_our_name_is_not_taken() {
     let Some(engine) = engine().await else { return };
     let place = tempfile::tempdir().unwrap();
     let root = two_layers(place.path(), "named");
-    let decoy = ensure(&engine, &two_layers(&fresh(&place), "decoy"), place.path()).await.unwrap();
-    let image = ensure(&engine, &root, place.path()).await.unwrap();
+    let decoy = ensure(&engine, &two_layers(&fresh(&place), "decoy"), None, place.path()).await.unwrap();
+    let image = ensure(&engine, &root, None, place.path()).await.unwrap();
     clean(&engine, &image).await;
     let tag = image.rsplit_once(':').unwrap().1;
     let options = bollard::query_parameters::TagImageOptionsBuilder::default().repo(NAME).tag(tag).build();
     engine.tag_image(&decoy, Some(options)).await.unwrap();
-    assert_eq!(ensure(&engine, &root, place.path()).await.unwrap(), image);
+    assert_eq!(ensure(&engine, &root, None, place.path()).await.unwrap(), image);
     assert!(seen(&engine, &image).await["salt"].ends_with("named"));
     clean(&engine, &image).await;
     clean(&engine, &decoy).await;
@@ -246,9 +247,9 @@ fn fresh(place: &tempfile::TempDir) -> PathBuf {
 async fn an_image_that_is_used_is_neither_found_nor_removed() {
     let Some(engine) = engine().await else { return };
     let place = tempfile::tempdir().unwrap();
-    let image = ensure(&engine, &two_layers(place.path(), "used"), place.path()).await.unwrap();
+    let image = ensure(&engine, &two_layers(place.path(), "used"), None, place.path()).await.unwrap();
     let id = engine.inspect_image(&image).await.unwrap().id.unwrap();
-    let unused = async || owned(&engine).await.unwrap().into_iter().find(|i| bare(i.id()) == bare(&id));
+    let unused = async || owned(&engine, None).await.unwrap().into_iter().find(|i| bare(i.id()) == bare(&id));
     let found = unused().await.unwrap();
     assert!(found.bytes() > 0);
     let container = container(&engine, &image).await;
@@ -273,7 +274,7 @@ async fn an_engine_that_is_not_there_is_told() {
         }
     });
     let engine = Docker::connect_with_unix(&socket.display().to_string(), 10, bollard::API_DEFAULT_VERSION);
-    let error = ensure(&engine.unwrap(), &rootfs("host", Vec::new()), place.path()).await.unwrap_err();
+    let error = ensure(&engine.unwrap(), &rootfs("host", Vec::new()), None, place.path()).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");
     hang_up.abort();
 }

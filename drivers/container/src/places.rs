@@ -15,6 +15,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The label of everything that belongs to one data directory.
+pub(crate) const OWNER_LABEL: &str = "sh.agentkernel.owner";
+
 /// The directory of one sandbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Place(PathBuf);

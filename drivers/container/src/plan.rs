@@ -33,8 +33,7 @@ use std::{collections::HashMap, path::Path};
 
 /// The label of everything that belongs to a sandbox: its id.
 pub(crate) const LABEL: &str = "sh.agentkernel.sandbox";
-/// The label of everything that belongs to one data directory.
-pub(crate) const OWNER_LABEL: &str = "sh.agentkernel.owner";
+pub(crate) use crate::places::OWNER_LABEL;
 /// The label of sandboxes that end with one command.
 pub(crate) const EPHEMERAL_LABEL: &str = "sh.agentkernel.ephemeral";
 

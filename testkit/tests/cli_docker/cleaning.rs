@@ -14,7 +14,7 @@ fn archive() -> Vec<u8> {
 }
 
 impl Site {
-    fn copies(&self) -> Vec<String> {
+    pub(crate) fn copies(&self) -> Vec<String> {
         self.images().into_iter().filter(|name| name.starts_with(COPY)).collect()
     }
 }

@@ -46,6 +46,25 @@ fn the_project_goes_there_and_nothing_comes_back() {
 }
 
 #[test]
+fn what_another_machine_loaded_there_is_not_cleaned() {
+    let Some(site) = Site::over_tls() else { return };
+    site.run(&["--", "true"]).run().ok();
+    site.await_no_containers();
+    let theirs = site.copies();
+    assert_eq!(theirs.len(), 1, "{:?}", site.images());
+    // Another machine's data directory, which has used the engine too.
+    let other = site.env.directory("other");
+    let known = other.join("agentkernel/engines");
+    fs::create_dir_all(&known).unwrap();
+    fs::write(known.join("docker.used"), "").unwrap();
+    site.agentkernel(&["clean", "--all", "--force"]).env("XDG_DATA_HOME", &other).run().ok();
+    assert_eq!((site.copies(), agents(&site).len()), (theirs, 1));
+    site.agentkernel(&["clean", "--all", "--force"]).run().ok();
+    assert_eq!((site.copies(), agents(&site).len()), (Vec::new(), 0));
+    site.end();
+}
+
+#[test]
 fn a_sandbox_there_keeps_its_disk_and_has_ports() {
     let Some(site) = Site::over_tls() else { return };
     let create = ["sandbox", "create", "work", "-B", "docker", "-i", IMAGE, "--publish", "0:80"];

@@ -1,6 +1,10 @@
 //! An image as an engine loads it: the archive of `docker save`, which Docker and Podman both read.
 
-use super::{LABEL, blocking, packed::PackedLayer, recipe::digest};
+use super::{
+    blocking,
+    packed::PackedLayer,
+    recipe::{Mark, digest},
+};
 use agentkernel_model::{Error, Result};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -27,8 +31,8 @@ enum Part {
 impl Bundle {
     /// The image `name` of layers, lowest first. It says nothing of commands, users or variables: the caller has all
     /// that for each container.
-    pub(super) fn new(name: &str, (hash, layers): (String, Vec<PackedLayer>)) -> Result<Self> {
-        let config = config(&hash, &layers);
+    pub(super) fn new(name: &str, (mark, layers): (Mark, Vec<PackedLayer>)) -> Result<Self> {
+        let config = config(&mark, &layers);
         let config_name = format!("{}.json", digest(&config).hex());
         let names: Vec<String> = (0..layers.len()).map(|index| format!("{index}/layer.tar")).collect();
         let manifest = json!([{ "Config": config_name, "RepoTags": [name], "Layers": names }]);
@@ -107,7 +111,7 @@ async fn read(file: &Arc<File>, at: u64, length: u64) -> io::Result<Bytes> {
 }
 
 /// The configuration of an image, always the same for the same layers: its digest is the image's id.
-pub(super) fn config(hash: &str, layers: &[PackedLayer]) -> Vec<u8> {
+pub(super) fn config(mark: &Mark, layers: &[PackedLayer]) -> Vec<u8> {
     const CREATED: &str = "1970-01-01T00:00:00Z";
     let history: Vec<_> =
         layers.iter().map(|_| json!({ "created": CREATED, "created_by": "agentkernel" })).collect();
@@ -116,7 +120,7 @@ pub(super) fn config(hash: &str, layers: &[PackedLayer]) -> Vec<u8> {
         "architecture": architecture(),
         "os": "linux",
         "created": CREATED,
-        "config": { "Labels": { LABEL: hash } },
+        "config": { "Labels": mark.labels() },
         "rootfs": { "type": "layers", "diff_ids": digests },
         "history": history,
     });

@@ -8,6 +8,10 @@ fn layers(place: &Path) -> Vec<PackedLayer> {
     [b"one".as_slice(), &big, b""].map(|bytes| PackedLayer::from_bytes(bytes, place).unwrap()).into()
 }
 
+fn mark() -> Mark {
+    Mark { hash: "ab".to_owned(), owner: None }
+}
+
 async fn sent(bundle: Bundle) -> Vec<u8> {
     let size = bundle.size();
     let chunks: Vec<Bytes> = bundle.into_stream().try_collect().await.unwrap();
@@ -21,7 +25,7 @@ async fn sent(bundle: Bundle) -> Vec<u8> {
 #[tokio::test]
 async fn what_is_sent_is_an_image_that_names_its_layers() {
     let place = tempfile::tempdir().unwrap();
-    let bundle = Bundle::new("agentkernel.local/rootfs:ab", ("ab".to_owned(), layers(place.path()))).unwrap();
+    let bundle = Bundle::new("agentkernel.local/rootfs:ab", (mark(), layers(place.path()))).unwrap();
     let all = sent(bundle).await;
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(all.as_slice()).entries().unwrap() {
@@ -46,7 +50,7 @@ async fn what_is_sent_is_an_image_that_names_its_layers() {
 #[tokio::test]
 async fn the_same_layers_make_the_same_image() {
     let place = tempfile::tempdir().unwrap();
-    let bundle = || Bundle::new("x", ("ab".to_owned(), layers(place.path()))).unwrap();
+    let bundle = || Bundle::new("x", (mark(), layers(place.path()))).unwrap();
     assert_eq!(sent(bundle()).await, sent(bundle()).await);
 }
 
@@ -54,7 +58,7 @@ async fn the_same_layers_make_the_same_image() {
 async fn a_layer_that_is_shorter_than_it_was_breaks_the_request() {
     let place = tempfile::tempdir().unwrap();
     let layer = PackedLayer::from_bytes(b"12345", place.path()).unwrap();
-    let mut bundle = Bundle::new("x", ("ab".to_owned(), vec![layer])).unwrap();
+    let mut bundle = Bundle::new("x", (mark(), vec![layer])).unwrap();
     for part in &mut bundle.parts {
         if let Part::File(_, size) = part {
             *size += 1;

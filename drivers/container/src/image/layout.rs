@@ -3,7 +3,11 @@
 //! Generated files are a layer of it, the topmost: who only has a command line to talk to an engine cannot put files into
 //! a read-only root later.
 
-use super::{LABEL, NAME, bundle, packed::PackedLayer, recipe, recipe::Recipe};
+use super::{
+    LABEL, NAME, bundle,
+    packed::PackedLayer,
+    recipe::{self, Mark, Recipe},
+};
 use agentkernel_backend::Rootfs;
 use agentkernel_model::{Error, Result, image::Digest};
 use serde_json::{Value, json};
@@ -36,7 +40,7 @@ impl Layout {
     /// # Errors
     /// When they cannot be.
     pub(crate) fn of(rootfs: &Rootfs, scratch: &Path) -> Result<Self> {
-        let recipe = Recipe::of(rootfs, scratch)?;
+        let recipe = Recipe::of(rootfs, None, scratch)?;
         let top = generated(rootfs)?;
         let content = json!({ "recipe": recipe.hash(), "top": recipe::digest(&top).as_str() });
         let hash = recipe::digest(content.to_string().as_bytes()).hex().to_owned();
@@ -62,7 +66,7 @@ impl Layout {
         if !self.top.is_empty() {
             layers.push(PackedLayer::from_bytes(&self.top, scratch)?);
         }
-        let config = bundle::config(&self.hash, &layers);
+        let config = bundle::config(&Mark { hash: self.hash, owner: None }, &layers);
         let blobs: Vec<Value> = layers.iter().map(|l| descriptor(LAYER, l.digest(), l.size())).collect();
         let config_digest = recipe::digest(&config);
         let manifest = json!({

@@ -1,6 +1,6 @@
 //! Images of ours that an engine has, for those who clean up.
 
-use super::{LABEL, bare};
+use super::{LABEL, OWNER_LABEL, bare};
 use crate::fault::{failed, status};
 use agentkernel_model::Result;
 use bollard::{
@@ -39,11 +39,12 @@ pub(crate) enum Removal {
     InUse,
 }
 
-/// Images with our label that no container, running or not, is made from.
+/// Images with our label that no container, running or not, is made from: in an engine that other machines use as well,
+/// those of `owner`; in this machine's own, where any of its users can make them anew, those without one.
 ///
 /// # Errors
 /// Those of an engine that cannot be reached, does not answer or refuses.
-pub(crate) async fn owned(engine: &Docker) -> Result<Vec<OwnedImage>> {
+pub(crate) async fn owned(engine: &Docker, owner: Option<&str>) -> Result<Vec<OwnedImage>> {
     let ours = HashMap::from([("label", vec![LABEL])]);
     let images = ListImagesOptionsBuilder::default().filters(&ours).build();
     let containers = ListContainersOptionsBuilder::default().all(true).build();
@@ -58,9 +59,13 @@ pub(crate) async fn owned(engine: &Docker) -> Result<Vec<OwnedImage>> {
         .collect();
     // An engine that ignores filters must not have others' images removed.
     let ours =
-        images.into_iter().filter(|image| image.labels.contains_key(LABEL) && is_only_ours(&image.repo_tags));
+        images.into_iter().filter(|image| is_of(&image.labels, owner) && is_only_ours(&image.repo_tags));
     let unused = ours.filter(|image| !used.contains(bare(&image.id)));
     Ok(unused.map(|image| OwnedImage { bytes: image.size.try_into().unwrap_or(0), id: image.id }).collect())
+}
+
+fn is_of(labels: &HashMap<String, String>, owner: Option<&str>) -> bool {
+    labels.contains_key(LABEL) && labels.get(OWNER_LABEL).map(String::as_str) == owner
 }
 
 /// Whether an image has the name that we give and no other: what somebody made from one of ours has its label as well.

@@ -1,20 +1,39 @@
 //! What an image is made of, and the name that follows from it.
 
-use super::{packed::PackedLayer, skeleton};
+use super::{LABEL, OWNER_LABEL, packed::PackedLayer, skeleton};
 use agentkernel_archive::LayerOwners;
 use agentkernel_backend::Rootfs;
 use agentkernel_model::{Result, image::Digest};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Raised when the same layers make another image than before.
 const FORMAT: u32 = 1;
 
+/// What an image's labels say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Tells its content.
+    pub(super) hash: String,
+    /// Whose it is, in an engine that other machines use as well.
+    pub(super) owner: Option<String>,
+}
+
+impl Mark {
+    pub(super) fn labels(&self) -> BTreeMap<&'static str, &str> {
+        let owner = self.owner.as_deref().map(|owner| (OWNER_LABEL, owner));
+        std::iter::once((LABEL, self.hash.as_str())).chain(owner).collect()
+    }
+}
+
 /// A root file system whose content is known.
 #[derive(Debug)]
 pub(super) struct Recipe {
-    hash: String,
+    mark: Mark,
     owners: LayerOwners,
     skeleton: Vec<u8>,
     /// Lowest first.
@@ -38,8 +57,9 @@ pub(super) fn original(rootfs: &Rootfs) -> Option<String> {
 }
 
 impl Recipe {
-    /// Layers whose names do not tell their content are read, and packed in `scratch`.
-    pub(super) fn of(rootfs: &Rootfs, scratch: &Path) -> Result<Self> {
+    /// Layers whose names do not tell their content are read, and packed in `scratch`. Each `owner` has an image of its own:
+    /// what one removes is no other's.
+    pub(super) fn of(rootfs: &Rootfs, owner: Option<&str>, scratch: &Path) -> Result<Self> {
         // As an ordinary user, all that was unpacked is the user's.
         let is_root = rustix::process::geteuid().is_root();
         let owners = if is_root { LayerOwners::Kept } else { LayerOwners::Root };
@@ -47,7 +67,7 @@ impl Recipe {
         let layers: Vec<Layer> =
             layers.map(|path| Layer::at(path, owners, scratch)).collect::<Result<_>>()?;
         let skeleton = skeleton::Plan::of(rootfs).pack()?;
-        let content = json!({
+        let mut content = json!({
             "format": FORMAT,
             "image": rootfs.identity,
             "owners": match owners {
@@ -57,17 +77,21 @@ impl Recipe {
             "layers": layers.iter().map(Layer::name).collect::<Vec<_>>(),
             "skeleton": digest(&skeleton).as_str(),
         });
+        if let Some(owner) = owner {
+            content["owner"] = owner.into();
+        }
         let hash = digest(content.to_string().as_bytes()).hex().to_owned();
-        Ok(Self { hash, owners, skeleton, layers })
+        let mark = Mark { hash, owner: owner.map(str::to_owned) };
+        Ok(Self { mark, owners, skeleton, layers })
     }
 
     pub(super) fn hash(&self) -> &str {
-        &self.hash
+        &self.mark.hash
     }
 
     /// The layers, lowest first. The lowest one holds what the root has besides its layers: so that those win where they
     /// have something, as in the other drivers.
-    pub(super) fn pack(self, scratch: &Path) -> Result<(String, Vec<PackedLayer>)> {
+    pub(super) fn pack(self, scratch: &Path) -> Result<(Mark, Vec<PackedLayer>)> {
         let mut packed = Vec::with_capacity(self.layers.len() + 1);
         // An image without any layer is one that some engines refuse.
         if !skeleton::is_empty(&self.skeleton) || self.layers.is_empty() {
@@ -79,7 +103,7 @@ impl Recipe {
                 Layer::Stored(path, _) => PackedLayer::of(&path, self.owners, scratch)?,
             });
         }
-        Ok((self.hash, packed))
+        Ok((self.mark, packed))
     }
 }
 

@@ -17,7 +17,7 @@ fn rootfs(layers: Vec<PathBuf>) -> Rootfs {
 }
 
 fn hash(rootfs: &Rootfs) -> String {
-    Recipe::of(rootfs, &std::env::temp_dir()).unwrap().hash().to_owned()
+    Recipe::of(rootfs, None, &std::env::temp_dir()).unwrap().hash().to_owned()
 }
 
 fn layer(at: &Path, content: &str) -> PathBuf {
@@ -72,7 +72,7 @@ fn a_layer_of_the_store_is_known_by_its_name_and_not_read() {
     assert_ne!(hash(&rootfs(vec![stored(&"cd".repeat(32))])), known);
     let place = tempfile::tempdir().unwrap();
     for not_stored in ["abcd/tree".to_owned(), format!("{hex}/wood"), format!(".new-{hex}/tree")] {
-        assert!(Recipe::of(&rootfs(vec![place.path().join(not_stored)]), place.path()).is_err());
+        assert!(Recipe::of(&rootfs(vec![place.path().join(not_stored)]), None, place.path()).is_err());
     }
 }
 
@@ -91,7 +91,8 @@ fn an_original_is_a_root_without_additions() {
 fn the_skeleton_is_the_lowest_layer() {
     let place = tempfile::tempdir().unwrap();
     let mut one = rootfs(vec![layer(&place.path().join("one"), "1")]);
-    let pack = |rootfs: &Rootfs| Recipe::of(rootfs, place.path()).unwrap().pack(place.path()).unwrap().1;
+    let pack =
+        |rootfs: &Rootfs| Recipe::of(rootfs, None, place.path()).unwrap().pack(place.path()).unwrap().1;
     let bare = pack(&one);
     assert_eq!(bare.len(), 1);
     one.links.push(("/bin".parse().unwrap(), "usr/bin".to_owned()));
@@ -99,4 +100,15 @@ fn the_skeleton_is_the_lowest_layer() {
     assert_eq!((both.len(), both[1].digest()), (2, bare[0].digest()));
     assert_eq!(pack(&rootfs(Vec::new())).len(), 1, "an image of nothing");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "packed layers have no names");
+}
+
+#[test]
+fn each_owner_has_an_image_of_its_own() {
+    let root = rootfs(Vec::new());
+    let of = |owner| Recipe::of(&root, owner, &std::env::temp_dir()).unwrap().mark;
+    let (nobodys, ours, theirs) = (of(None), of(Some("ours")), of(Some("theirs")));
+    assert_eq!(ours, of(Some("ours")));
+    assert!(ours.hash != theirs.hash && ours.hash != nobodys.hash, "{ours:?} {theirs:?} {nobodys:?}");
+    assert_eq!(ours.labels()[OWNER_LABEL], "ours");
+    assert!(!nobodys.labels().contains_key(OWNER_LABEL));
 }
