@@ -18,6 +18,10 @@ use std::{
 /// The label of everything that belongs to one data directory.
 pub(crate) const OWNER_LABEL: &str = "sh.agentkernel.owner";
 
+/// Where a machine says which one it is (machine-id(5)), and where it did before.
+#[cfg(target_os = "linux")]
+const MACHINE_IDS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+
 /// The directory of one sandbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Place(PathBuf);
@@ -154,17 +158,44 @@ pub(crate) fn owner_mark(host: &Host) -> String {
 }
 
 /// The same on an engine that other machines use as well, where the name of a directory tells nothing: it is made up once,
-/// and kept in the data directory.
+/// kept in the data directory, and told together with which machine this is. So a copy of the directory on another machine
+/// is somebody else.
 ///
 /// # Errors
 /// When it cannot be kept.
 #[cfg(target_os = "linux")]
 pub(crate) fn owner_mark_elsewhere(host: &Host) -> Result<String> {
+    let kept = kept_mark(&host.data.join("engines"))?;
+    Ok(mark_on(&kept, machine(MACHINE_IDS.map(Path::new)).as_deref()))
+}
+
+/// The id of this machine (machine-id(5)); `None` where it has none, as in many containers.
+#[cfg(target_os = "linux")]
+fn machine<'a>(places: impl IntoIterator<Item = &'a Path>) -> Option<String> {
+    places.into_iter().find_map(|path| {
+        let text = fs::read_to_string(path).ok()?;
+        Some(text.trim().to_owned()).filter(|text| is_id(text))
+    })
+}
+
+/// The id of a machine is not for others to see: hashed with what nobody else knows, it tells nothing.
+#[cfg(target_os = "linux")]
+fn mark_on(kept: &str, machine: Option<&str>) -> String {
+    let digest = Sha256::digest(format!("{kept} {}", machine.unwrap_or_default()));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What was made up for the data directory whose memory of engines is `dir`.
+#[cfg(target_os = "linux")]
+fn kept_mark(dir: &Path) -> Result<String> {
     use std::io::Write as _;
-    let dir = host.data.join("engines");
     let path = dir.join("owner");
-    let is_mark = |text: &String| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let kept = || fs::read_to_string(&path).ok().filter(is_mark);
+    let kept = || fs::read_to_string(&path).ok().filter(|text| is_id(text));
     if let Some(mark) = kept() {
         return Ok(mark);
     }
@@ -172,8 +203,8 @@ pub(crate) fn owner_mark_elsewhere(host: &Host) -> Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|e| Error::internal("there is no randomness").with_source(e))?;
     let mark: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::create_dir_all(&dir).map_err(failed)?;
-    let mut fresh = tempfile::NamedTempFile::new_in(&dir).map_err(failed)?;
+    fs::create_dir_all(dir).map_err(failed)?;
+    let mut fresh = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
     fresh.write_all(mark.as_bytes()).map_err(failed)?;
     match fresh.persist_noclobber(&path) {
         Ok(_) => Ok(mark),

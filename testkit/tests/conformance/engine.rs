@@ -111,8 +111,8 @@ impl Shared {
 
     /// Removes the agent of the data directory `data`, which its user keeps there for the next time.
     pub(crate) fn forget(&self, data: &Path) -> Result<(), String> {
-        let Ok(owner) = fs::read_to_string(data.join("engines/owner")) else { return Ok(()) };
-        let label = format!("sh.agentkernel.owner={owner}");
+        let Ok(kept) = fs::read_to_string(data.join("engines/owner")) else { return Ok(()) };
+        let label = format!("sh.agentkernel.owner={}", owner(&kept));
         let volumes = self.api.volumes().map_err(|e| e.to_string())?;
         for volume in volumes.iter().filter(|name| name.starts_with(AGENT)) {
             let target = format!("/volumes/{volume}");
@@ -156,4 +156,13 @@ impl Shared {
 fn told(container: &Container) -> String {
     let sandbox = container.labels.get(LABEL).map_or("no sandbox", String::as_str);
     format!("container {} of {sandbox}", container.id.get(..12).unwrap_or(&container.id))
+}
+
+/// The mark in an engine elsewhere of the data directory that keeps `kept`, as the driver makes it.
+fn owner(kept: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let id = |path: &&str| fs::read_to_string(path).ok().filter(|id| id.trim().len() == 32);
+    let machine = ["/etc/machine-id", "/var/lib/dbus/machine-id"].iter().find_map(id).unwrap_or_default();
+    let digest = Sha256::digest(format!("{kept} {}", machine.trim()));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
