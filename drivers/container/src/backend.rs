@@ -28,6 +28,7 @@ use agentkernel_model::{
     Error, Kind, Result,
     capabilities::{Boundary, Capabilities, Egress, Support},
     command::ExecSpec,
+    egress::EgressRules,
     id::{BackendId, SandboxId},
     limits::Limits,
     policy::Network,
@@ -207,15 +208,25 @@ impl Container {
 }
 
 /// What cannot be promised where this machine's files are not seen, beside what capabilities say.
-fn elsewhere(engine: &Engine, spec: &SandboxSpec) -> Option<Refusal> {
-    let target = mounts::undeliverable(spec)?;
-    Some(Refusal::new(
-        format!(
-            "the file {target} of the configuration, in a root that the engine at {} mounts itself",
-            engine.way
-        ),
-        "choose another 'dest', and a profile with a writable root",
-    ))
+fn elsewhere(engine: &Engine, spec: &SandboxSpec) -> Vec<Refusal> {
+    let target = mounts::undeliverable(spec);
+    let files = target.map(|target| {
+        Refusal::new(
+            format!(
+                "the file {target} of the configuration, in a root that the engine at {} mounts itself",
+                engine.way
+            ),
+            "choose another 'dest', and a profile with a writable root",
+        )
+    });
+    // Datagrams would come through sockets of the sandbox's network, which only this kernel could hand over.
+    let udp = spec.policy.rules().is_some_and(EgressRules::let_udp_out).then(|| {
+        Refusal::new(
+            format!("rules that let UDP out, which the container's streams at {} do not carry", engine.way),
+            "leave out rules that begin with 'udp:', or use an engine of this machine",
+        )
+    });
+    files.into_iter().chain(udp).collect()
 }
 
 async fn kill(engine: &Engine, name: &str) -> Result<()> {
