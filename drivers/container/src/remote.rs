@@ -71,7 +71,7 @@ const MAX_WORD: usize = 255;
 /// # Errors
 /// When it is none of the grammar, or one that cannot be trusted.
 pub(crate) fn parse(address: &str, flavor: Flavor, beside: Beside) -> Result<Remote, Refused> {
-    let shown = printable(address);
+    let shown = shown(address);
     match address.split_once("://") {
         Some(("tcp", rest)) => tcp(rest, &shown, beside.material),
         Some(("ssh", rest)) => Ok(Remote::Ssh(ssh(rest, flavor, beside.key)?)),
@@ -86,7 +86,20 @@ pub(crate) fn parse(address: &str, flavor: Flavor, beside: Beside) -> Result<Rem
     }
 }
 
+/// `address` as errors show it: without what stands before an '@', which may be a password.
+fn shown(address: &str) -> String {
+    let Some((_, place)) = address.rsplit_once('@') else { return printable(address) };
+    match address.split_once("://") {
+        Some((scheme, _)) if is_word(scheme, b"") => printable(&format!("{scheme}://{place}")),
+        _ => printable(place),
+    }
+}
+
 fn tcp(rest: &str, shown: &str, material: Option<PathBuf>) -> Result<Remote, Refused> {
+    if rest.contains('@') {
+        let what = format!("the address of '{shown}' has a name or a password before the host");
+        return Err(Refused::new(what, "write it as tcp://HOST:PORT: who asks is told by DOCKER_CERT_PATH"));
+    }
     let form = || Refused::new(format!("'{shown}' is no address of a host"), "write it as tcp://HOST:PORT");
     let (host, port) = authority(rest.strip_suffix('/').unwrap_or(rest)).ok_or_else(form)?;
     match material {

@@ -60,6 +60,32 @@ fn what_is_no_address_is_refused() {
 }
 
 #[test]
+fn a_password_in_an_address_is_not_shown() {
+    for address in [
+        "tcp://ada:s3cret@far.example:2375",
+        "tcp://ada:s3cret@localhost",
+        "tcp://ada:s3cret@",
+        "tcp://ada:s3cret@p@h",
+        "tcp://ada:s3cret/x@h:1",
+        "ssh://ada:s3cret@h",
+        "ssh://ada:s3cret@p@h",
+        "ssh://ada:s3cret/@h",
+        "http://ada:s3cret@h",
+        "unix://ada:s3cret@h",
+        "ada:s3cret@h:1",
+        "ada:s3cret://@h",
+        "tcp:ada:s3cret://s3cret@h",
+    ] {
+        for material in [None, Some("/c")] {
+            let said = format!("{:?}", docker(address, material).unwrap_err());
+            assert!(!said.contains("s3cret"), "{address}: {said}");
+        }
+    }
+    let said = docker("tcp://ada:s3cret@far.example", None).unwrap_err();
+    assert!(said.what.contains("'tcp://far.example'"), "{said:?}");
+}
+
+#[test]
 fn ssh_is_given_words_that_are_nobodys_options() {
     let words = login("ssh://ada@far.example:2222").words();
     let end = words.iter().position(|word| word == "--").unwrap();
