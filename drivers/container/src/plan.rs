@@ -182,7 +182,7 @@ fn walls(materials: &Materials<'_>, spec: &SandboxSpec) -> HostConfig {
             .pids
             .filter(|_| facts.limits_pids && materials.shares_kernel)
             .map(|pids| i64::from(pids.value()) + 1),
-        ulimits: Some(ulimits(materials.flavor)),
+        ulimits: Some(ulimits(materials.flavor, materials.agent_files)),
         ipc_mode: Some("private".to_owned()),
         cgroupns_mode: cgroupns.then_some(HostConfigCgroupnsModeEnum::PRIVATE),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
@@ -207,8 +207,8 @@ pub(crate) fn resized(facts: &Facts, limits: &Limits) -> ContainerUpdateBody {
 }
 
 /// No core dumps: see core(5) for why the limit is 1. Podman raises the limits of which nothing is said as far as it goes,
-/// which not everybody may; they stay what they are here.
-fn ulimits(flavor: Flavor) -> Vec<ResourcesUlimits> {
+/// which not everybody may; they stay what they are here. What they are on another machine is not known, and is that engine's.
+fn ulimits(flavor: Flavor, agent_files: AgentFiles<'_>) -> Vec<ResourcesUlimits> {
     let limit = |name: &str, value| ResourcesUlimits {
         name: Some(name.to_owned()),
         soft: Some(value),
@@ -219,7 +219,7 @@ fn ulimits(flavor: Flavor) -> Vec<ResourcesUlimits> {
         limits.maximum.map_or(i64::MAX, |most| i64::try_from(most).unwrap_or(i64::MAX))
     };
     let mut ulimits = vec![limit("core", 1)];
-    if flavor == Flavor::Podman {
+    if flavor == Flavor::Podman && matches!(agent_files, AgentFiles::Directory(_)) {
         // As much as it gives itself when it starts: 1,048,576 files, and as many processes as the kernel counts by default.
         ulimits.push(limit("nofile", ours(Resource::Nofile).min(1 << 20)));
         ulimits.push(limit("nproc", ours(Resource::Nproc).min(32_768)));
@@ -311,3 +311,7 @@ pub(crate) fn files(engine: &Engine, inputs: &CreateInputs) -> Vec<agent::NewFil
     };
     files.map(new).collect()
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
