@@ -193,14 +193,19 @@ fn default_runtime(info: &Value) -> String {
     info["DefaultRuntime"].as_str().filter(|name| !name.is_empty()).unwrap_or("runc").to_owned()
 }
 
-/// The labels of a container, and nothing else that its engine tells of it. Blocks.
+/// The labels of a container, and nothing else that its engine tells of it; `None` when it has no such container. Blocks.
 ///
 /// # Errors
-/// As [`of`], and when it has no such container.
-pub(crate) fn labels(way: &Way, container: &str) -> Result<HashMap<String, String>> {
-    let (seen, _): (Value, String) = get(way, &format!("/containers/{container}/json"))?;
+/// As [`of`].
+pub(crate) fn labels(way: &Way, container: &str) -> Result<Option<HashMap<String, String>>> {
+    let path = format!("/containers/{container}/json");
+    let answer = exchange(way, &path, ANSWER).map_err(|e| unreachable(way, e))?;
+    if says_missing(&answer) {
+        return Ok(None);
+    }
+    let (seen, _): (Value, String) = read(way, &answer)?;
     let labels = seen["Config"]["Labels"].as_object().into_iter().flatten();
-    Ok(labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect())
+    Ok(Some(labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()))
 }
 
 /// `1.41`; what cannot be read is the oldest that is of use.
@@ -212,9 +217,12 @@ fn parse_api(text: &str) -> (usize, usize) {
 /// One question over a connection of its own, without the event loop: capabilities are asked for where none runs. Beside
 /// the answer, what its head says of the program that answers.
 fn get<T: DeserializeOwned>(way: &Way, path: &str) -> Result<(T, String)> {
-    let answer = exchange(way, path, ANSWER).map_err(|e| unreachable(way, e))?;
+    read(way, &exchange(way, path, ANSWER).map_err(|e| unreachable(way, e))?)
+}
+
+fn read<T: DeserializeOwned>(way: &Way, answer: &[u8]) -> Result<(T, String)> {
     let broken = || Error::new(Kind::Unavailable, format!("what listens on {way} is no container engine"));
-    let (head, body) = split(&answer).ok_or_else(broken)?;
+    let (head, body) = split(answer).ok_or_else(broken)?;
     let body = serde_json::from_slice(body).map_err(|e| broken().with_source(e))?;
     Ok((body, program(head)))
 }
@@ -240,9 +248,16 @@ pub(crate) async fn ping(way: &Way) -> Result<()> {
 /// Head and body of an answer that is a success.
 fn split(answer: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
-    let (head, body) = (&answer[..at], &answer[at + 4..]);
-    let ok = head.split(|b| *b == b' ').nth(1).is_some_and(|status| status == b"200");
-    ok.then_some((head, body))
+    (status(answer) == Some(b"200")).then_some((&answer[..at], &answer[at + 4..]))
+}
+
+fn status(answer: &[u8]) -> Option<&[u8]> {
+    answer.split(|byte| *byte == b' ').nth(1)
+}
+
+/// Whether an answer says that there is no such object.
+fn says_missing(answer: &[u8]) -> bool {
+    status(answer) == Some(b"404")
 }
 
 /// The lines of `head` that are the same in every answer of one program: `Server`, and the versions of its API.

@@ -19,6 +19,10 @@ fn serve(dir: &Path, answers: &[&str]) -> (std::path::PathBuf, thread::JoinHandl
                 stream.read_exact(&mut byte).unwrap();
                 request.extend(byte);
             }
+            if answer.starts_with("HTTP/1.0 ") {
+                stream.write_all(answer.as_bytes()).unwrap();
+                continue;
+            }
             // An answer may bring fields of its own head.
             let (head, body) = answer.split_once("\r\n\r\n").unwrap_or(("X: y", &answer));
             write!(stream, "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n{head}\r\n\r\n{body}")
@@ -103,4 +107,21 @@ fn what_is_no_engine_is_refused() {
     let error = of(&way(&socket), &dir.path().join("memory")).unwrap_err();
     served.join().unwrap();
     assert!(error.message().contains("no container engine"), "{error}");
+}
+
+#[test]
+fn only_the_engine_says_that_it_has_no_such_container() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = |status: &str| format!("HTTP/1.0 {status}\r\n\r\n{{\"message\":\"said\"}}");
+    let labelled = r#"{"State":{"Status":"strange"},"Config":{"Labels":{"a":"b"}}}"#;
+    let (missing, broken) = (error("404 Not Found"), error("500 Internal Server Error"));
+    let answers = [labelled, "{}", &missing, &broken, "<html>"];
+    let (socket, served) = serve(dir.path(), &answers);
+    let asked = || labels(&way(&socket), "one");
+    assert_eq!(asked().unwrap(), Some(HashMap::from([("a".to_owned(), "b".to_owned())])));
+    assert_eq!(asked().unwrap(), Some(HashMap::new()));
+    assert_eq!(asked().unwrap(), None);
+    assert!(asked().is_err() && asked().is_err(), "nobody knows whose it is");
+    served.join().unwrap();
+    assert!(asked().is_err(), "nobody answers");
 }

@@ -136,9 +136,12 @@ pub(crate) async fn find(engine: &Engine, id: SandboxId) -> Result<Found> {
         Err(Unreadable::JsonDataError { .. }) => {
             let (way, name) = (engine.way.clone(), plan::name(id));
             match tokio::task::spawn_blocking(move || facts::labels(&way, &name)).await {
-                Ok(Ok(labels)) => labels,
+                Ok(Ok(Some(labels))) => labels,
                 // It went meanwhile.
-                _ => return Ok(Found::Nothing),
+                Ok(Ok(None)) => return Ok(Found::Nothing),
+                // Whose it is stays unknown: what is nobody's may be removed, and this may be somebody's.
+                Ok(Err(error)) => return Err(error),
+                Err(e) => return Err(Error::internal("a look for the container ended early").with_source(e)),
             }
         }
         Err(e) => return Err(fault::failed("look for the container", e)),
