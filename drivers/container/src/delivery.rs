@@ -39,8 +39,8 @@ use std::{
 /// The label of what brings the agent to an engine: which build of it.
 pub(crate) const AGENT_LABEL: &str = "sh.agentkernel.agent";
 const NAME: &str = "agentkernel-agent";
-/// Where the container that fills a volume has it.
-const PLACE: &str = "/agent";
+/// Where the container that fills a volume has it: in a directory that sandboxes have, and no image.
+const PLACE: &str = "/.agentkernel/agent";
 /// What is sent at a time, in bytes.
 const CHUNK: usize = 256 << 10;
 /// How long an engine may take for nothing, and each byte.
