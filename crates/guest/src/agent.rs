@@ -40,6 +40,9 @@ pub const STREAMS: &str = "streams";
 /// The keeper's socket, in a directory that only the keeper can write.
 pub const KEEPER: &str = "/.agentkernel/keeper/keeper.sock";
 
+/// Files that every engine makes and mounts itself where nobody else does.
+pub const OF_ENGINES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
 /// What the keeper says first. Descriptors come along: the listener, then the three streams of the first command.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Welcome {
@@ -183,28 +186,32 @@ fn set_up(
     Ok((Walls::new(&welcome.confinement), listener, first))
 }
 
-/// Links on the way are the image's own and lead nowhere but inside; what stands at the path itself is replaced, and what an
-/// engine has mounted there, which cannot be, is written over.
 fn place(file: &NewFile) -> Result<(), Fault> {
     let path = Path::new(&file.path);
-    let written = (|| {
-        let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-        match fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_dir() => fs::remove_dir(path)?,
-            Ok(_) => match fs::remove_file(path) {
-                Err(e) if e.kind() == io::ErrorKind::ResourceBusy => return fs::write(path, &file.content),
-                removed => removed?,
-            },
-            Err(_) => {}
-        }
-        let mut new = fs::OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path)?;
-        new.write_all(&file.content)
-    })();
-    written.map_err(|e: io::Error| {
+    let written = put(path, file, OF_ENGINES.contains(&file.path.as_str()));
+    written.map_err(|e| {
         let errno = Errno::from_raw_os_error(e.raw_os_error().unwrap_or(5));
         Fault::new(format!("write {} of the sandbox", file.path), errno)
     })
+}
+
+/// Links on the way are the image's own and lead nowhere but inside; what stands at the path itself is replaced. What is
+/// mounted there cannot be, and is written over where it is the engine's: anything else may be a file of the host.
+fn put(path: &Path, file: &NewFile, of_engine: bool) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir(path)?,
+        Ok(_) => match fs::remove_file(path) {
+            Err(e) if of_engine && e.kind() == io::ErrorKind::ResourceBusy => {
+                return fs::write(path, &file.content);
+            }
+            removed => removed?,
+        },
+        Err(_) => {}
+    }
+    let mut new = fs::OpenOptions::new().write(true).create_new(true).mode(file.mode).open(path)?;
+    new.write_all(&file.content)
 }
 
 /// The keeper's first message, over a relay that nobody else moves yet.
@@ -253,3 +260,7 @@ fn quiet() -> Result<(), Errno> {
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)
 }
+
+#[cfg(test)]
+#[path = "agent_tests.rs"]
+mod tests;

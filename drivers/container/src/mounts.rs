@@ -40,9 +40,6 @@ pub(crate) enum Overlays {
     Copied,
 }
 
-/// Files that every engine makes and mounts itself where nobody else does.
-const OF_ENGINES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-
 /// In the two forms that engines take mounts.
 #[derive(Debug, Default)]
 pub(crate) struct Mounted {
@@ -120,7 +117,7 @@ pub(crate) fn undeliverable(spec: &SandboxSpec) -> Option<&GuestPath> {
 
 /// Whether `path` is to be mounted, or else written by the agent.
 pub(crate) fn is_mounted(path: &str, root: RootAccess) -> bool {
-    root == RootAccess::ReadOnly || OF_ENGINES.contains(&path)
+    root == RootAccess::ReadOnly || agent::OF_ENGINES.contains(&path)
 }
 
 impl Mounted {
