@@ -3,6 +3,7 @@
 //! Nothing waits in a queue here: what finds no room in a socket is lost, as datagrams are.
 
 use crate::{
+    destination::Destination,
     gateway::Shared,
     observer::{Counter, Ledger, Outcome},
     patience::Patience,
@@ -10,7 +11,7 @@ use crate::{
     ruleset::{Ruleset, Ruling},
 };
 use agentkernel_backend::{Ends, Packet, Uplink};
-use agentkernel_model::egress::Protocol;
+use agentkernel_model::egress::{EgressRule, Protocol};
 use rustix::{
     io::Errno,
     net::{SendFlags, send},
@@ -29,10 +30,10 @@ use tokio::{
 
 /// The longest payload of a datagram of IPv6.
 const MAX_PAYLOAD: usize = 65_527;
-/// A destination that was refused is told once in this time.
+/// A destination that nothing went to is told once in this time.
 const QUIET: Duration = Duration::from_secs(60);
-/// Refused destinations that are known; beyond that the oldest may be told again.
-const MAX_REFUSED: usize = 256;
+/// Such destinations that are known; beyond that they may be told again.
+const MAX_TOLD: usize = 256;
 
 /// What goes between two ends, while it does.
 struct Pair {
@@ -67,7 +68,7 @@ struct Table<'a> {
     /// Each resolves to what it was about.
     tasks: JoinSet<(Ends, u64)>,
     next: u64,
-    refused: HashMap<SocketAddr, Instant>,
+    told: HashMap<SocketAddr, Instant>,
 }
 
 /// Serves all of `uplink`, until it ends. Every task started here ends with this future.
@@ -78,7 +79,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, uplink: &Arc<dyn Uplink>) {
         entries: HashMap::new(),
         tasks: JoinSet::new(),
         next: 0,
-        refused: HashMap::new(),
+        told: HashMap::new(),
     };
     let mut patience = Patience::new();
     loop {
@@ -144,12 +145,11 @@ impl Table<'_> {
     async fn open(&mut self, ends: Ends, rules: Arc<Ruleset>) -> Option<Arc<Pair>> {
         let to = self.shared.destination(ends.outside).over(Protocol::Udp);
         let names = self.shared.pins.names(to.address.ip(), std::time::Instant::now());
-        let (rule, refusal) = match rules.rule_unnamed(&to, names.iter().map(AsRef::as_ref)) {
-            Ruling::Allow(rule) => (rule, None),
-            Ruling::Inspect => (None, Some(Reason::Unreadable)),
-            Ruling::Deny(rule, reason) => (rule, Some(reason)),
+        let (rule, opened) = match judge(&rules, &to, &names) {
+            (rule, Some(reason)) => (rule, Err(Outcome::Refused(reason))),
+            (rule, None) => (rule, connected(to.address).await.map_err(|e| Outcome::Unreachable(e.kind()))),
         };
-        if refusal.is_some() && self.was_told(ends.outside) {
+        if opened.is_err() && self.was_told(ends.outside) {
             return None;
         }
         let mut ledger = Ledger::open(self.shared.observer.clone(), ends.outside, Protocol::Udp);
@@ -157,14 +157,10 @@ impl Table<'_> {
         if let [name] = names.as_slice() {
             ledger.name = Some(name.to_string());
         }
-        if let Some(reason) = refusal {
-            ledger.outcome = Outcome::Refused(reason);
-            return None;
-        }
-        match connected(to.address).await {
+        match opened {
             Ok(socket) => Some(self.keep(ends, rules, socket, ledger)),
-            Err(e) => {
-                ledger.outcome = Outcome::Unreachable(e.kind());
+            Err(outcome) => {
+                ledger.outcome = outcome;
                 None
             }
         }
@@ -197,20 +193,33 @@ impl Table<'_> {
         }
     }
 
-    /// Whether `outside` was told as refused a short time ago.
+    /// Whether it was told a short time ago that nothing went to `outside`.
     fn was_told(&mut self, outside: SocketAddr) -> bool {
         let now = Instant::now();
-        if self.refused.get(&outside).is_some_and(|told| now.duration_since(*told) < QUIET) {
+        if self.told.get(&outside).is_some_and(|told| now.duration_since(*told) < QUIET) {
             return true;
         }
-        if self.refused.len() >= MAX_REFUSED {
-            self.refused.retain(|_, told| now.duration_since(*told) < QUIET);
+        if self.told.len() >= MAX_TOLD {
+            self.told.retain(|_, told| now.duration_since(*told) < QUIET);
         }
-        if self.refused.len() >= MAX_REFUSED {
-            self.refused.clear();
+        if self.told.len() >= MAX_TOLD {
+            self.told.clear();
         }
-        self.refused.insert(outside, now);
+        self.told.insert(outside, now);
         false
+    }
+}
+
+/// The rule that decides, and why not where nothing is let out.
+fn judge<'a>(
+    rules: &'a Ruleset,
+    to: &Destination,
+    names: &[Arc<str>],
+) -> (Option<&'a EgressRule>, Option<Reason>) {
+    match rules.rule_unnamed(to, names.iter().map(AsRef::as_ref)) {
+        Ruling::Allow(rule) => (rule, None),
+        Ruling::Inspect => (None, Some(Reason::Unreadable)),
+        Ruling::Deny(rule, reason) => (rule, Some(reason)),
     }
 }
 

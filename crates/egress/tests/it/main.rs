@@ -8,3 +8,4 @@ mod dns;
 mod flows;
 mod life;
 mod names;
+mod packets;

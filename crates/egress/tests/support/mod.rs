@@ -21,6 +21,8 @@ pub(crate) struct MemoryUplink {
     flows: Mutex<mpsc::Receiver<io::Result<Flow>>>,
     datagrams: Mutex<mpsc::Receiver<Datagram>>,
     replies: mpsc::Sender<(SocketAddr, Vec<u8>)>,
+    packets: Mutex<mpsc::Receiver<Packet>>,
+    rejected: mpsc::UnboundedSender<Ends>,
 }
 
 /// The test's end. Dropping it is the end of the sandbox.
@@ -28,6 +30,8 @@ pub(crate) struct Inside {
     pub(crate) flows: mpsc::Sender<io::Result<Flow>>,
     pub(crate) datagrams: mpsc::Sender<Datagram>,
     pub(crate) replies: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
+    pub(crate) packets: mpsc::Sender<Packet>,
+    pub(crate) rejected: mpsc::UnboundedReceiver<Ends>,
 }
 
 pub(crate) fn uplink() -> (Box<MemoryUplink>, Inside) {
@@ -35,8 +39,16 @@ pub(crate) fn uplink() -> (Box<MemoryUplink>, Inside) {
     let (flows, flows_out) = mpsc::channel(1);
     let (datagrams, datagrams_out) = mpsc::channel(64);
     let (replies, replies_out) = mpsc::channel(1024);
-    let uplink = MemoryUplink { flows: Mutex::new(flows_out), datagrams: Mutex::new(datagrams_out), replies };
-    (Box::new(uplink), Inside { flows, datagrams, replies: replies_out })
+    let (packets, packets_out) = mpsc::channel(64);
+    let (rejected, rejected_out) = mpsc::unbounded_channel();
+    let uplink = MemoryUplink {
+        flows: Mutex::new(flows_out),
+        datagrams: Mutex::new(datagrams_out),
+        replies,
+        packets: Mutex::new(packets_out),
+        rejected,
+    };
+    (Box::new(uplink), Inside { flows, datagrams, replies: replies_out, packets, rejected: rejected_out })
 }
 
 fn gone() -> io::Error {
@@ -57,14 +69,16 @@ impl Uplink for MemoryUplink {
         self.replies.send((peer, payload.to_vec())).await.map_err(|_| gone())
     }
 
-    /// Those are tried from inside real sandboxes.
     async fn packet(&self) -> io::Result<Packet> {
-        std::future::pending().await
+        self.packets.lock().await.recv().await.ok_or_else(gone)
     }
 
+    /// Answers are tried from inside real sandboxes.
     fn deliver(&self, _: Ends, _: &[u8]) {}
 
-    fn reject(&self, _: Ends) {}
+    fn reject(&self, ends: Ends) {
+        let _closed = self.rejected.send(ends);
+    }
 }
 
 impl Inside {
