@@ -34,6 +34,9 @@ const MAX_PAYLOAD: usize = 65_527;
 const QUIET: Duration = Duration::from_secs(60);
 /// Such destinations that are known; beyond that they may be told again.
 const MAX_TOLD: usize = 256;
+/// What goes here is the gateway's to answer. The sandbox's kernel sends it there, but for what it takes for an answer, such as
+/// to a datagram that the sandbox sent to itself from the outside's place.
+const DNS_PORT: u16 = 53;
 
 /// What goes between two ends, while it does.
 struct Pair {
@@ -216,6 +219,9 @@ fn judge<'a>(
     to: &Destination,
     names: &[Arc<str>],
 ) -> (Option<&'a EgressRule>, Option<Reason>) {
+    if to.address.port() == DNS_PORT {
+        return (None, Some(Reason::Resolver));
+    }
     match rules.rule_unnamed(to, names.iter().map(AsRef::as_ref)) {
         Ruling::Allow(rule) => (rule, None),
         Ruling::Inspect => (None, Some(Reason::Unreadable)),

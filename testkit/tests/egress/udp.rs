@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) const fn tests() -> [Test; 6] {
+pub(crate) const fn tests() -> [Test; 7] {
     [
         ("udp/there-and-back", there_and_back),
         ("udp/refused-at-once", refused),
@@ -23,6 +23,7 @@ pub(crate) const fn tests() -> [Test; 6] {
         ("udp/never-to-the-host-of-a-secret", secret),
         ("udp/pairs-are-bounded", bounded),
         ("udp/other-rules-hold-at-once", changed),
+        ("udp/the-port-of-dns-is-the-gateway's", resolver),
     ]
 }
 
@@ -37,8 +38,12 @@ struct Echo {
 
 impl Echo {
     fn at(ip: IpAddr) -> Result<Self, String> {
+        Self::on(ip, 0)
+    }
+
+    fn on(ip: IpAddr, port: u16) -> Result<Self, String> {
         let start = || {
-            let socket = UdpSocket::bind((ip, 0))?;
+            let socket = UdpSocket::bind((ip, port))?;
             Ok::<_, std::io::Error>((socket.local_addr()?, Arc::new(socket)))
         };
         let (address, socket) = start().map_err(|e| format!("set-up: {e}"))?;
@@ -306,4 +311,35 @@ assert asked(udp(ECHO), b'two') == 'refused'";
     expect(told, || late.to_string())?;
     let shown = world.bench.must(&["sandbox", "network", "shut"])?;
     expect(!shown.out().contains("udp:"), || shown.to_string())
+}
+
+/// What the kernel takes for an answer is not redirected: a sandbox that has such a question come first from the outside's
+/// place would reach a server of DNS past the gateway.
+fn resolver(world: &World) -> Result<(), String> {
+    let ip = place(world, Net::Allowed)?;
+    let (dns, echo) = (Echo::on(ip, 53)?, Echo::at(ip)?);
+    let rule = format!("udp:{}", world.site.block(Net::Allowed));
+    let guest = world.sandbox("box", &["--only-listed", "--allow", &rule])?;
+    client(
+        &guest,
+        &echo,
+        "assert asked(udp(ECHO), b'mine') == b'mine'
+SERVER = (ECHO[0], 53)
+for own in ('127.0.0.1', '192.0.2.2', '10.1.2.3'):
+    posing, s = udp(), udp()
+    try: posing.bind(SERVER)
+    except PermissionError: print('cannot pose'); break
+    s.bind((own, 0))
+    posing.sendto(b'question', s.getsockname())
+    posing.close()
+    # Only within the loopback it came.
+    if own == '127.0.0.1': assert s.recv(99) == b'question'
+    s.connect(SERVER)
+    got = asked(s, b'escaped')
+    assert got == 'refused', (own, got)",
+    )?;
+    expect(dns.heard() == 0, || "a server of DNS was reached".to_owned())?;
+    let log = guest.log()?;
+    let blocked = |line: &&Value| line["port"] == 53 && line["verdict"] == "blocked";
+    expect(udp_lines(&log).into_iter().filter(blocked).count() == 1, || format!("{log:?}"))
 }

@@ -17,7 +17,7 @@ async fn what_goes_nowhere_is_told_once_however_often_it_is_tried() {
     let all = rules(&["allow udp:255.255.255.255", "allow udp:127.0.0.0/8"], Otherwise::Deny);
     let mut lab = Lab::new(all, Vec::new(), |_| {});
     // The kernel of this machine lets no socket speak to everybody that did not ask for it.
-    for outside in ["255.255.255.255:9", "10.0.0.1:9"].repeat(3) {
+    for outside in ["255.255.255.255:9", "127.0.0.1:53", "10.0.0.1:9"].repeat(3) {
         rejected(&mut lab, outside).await;
     }
     let outcomes: Vec<Outcome> = lab.end().await.iter().map(|connection| connection.outcome).collect();
@@ -25,6 +25,7 @@ async fn what_goes_nowhere_is_told_once_however_often_it_is_tried() {
         outcomes,
         [
             Outcome::Unreachable(ErrorKind::PermissionDenied),
+            Outcome::Refused(Reason::Resolver),
             Outcome::Refused(Reason::NotListed)
         ]
     );
