@@ -42,6 +42,8 @@ const DNS_PORT: u16 = 53;
 struct Pair {
     socket: UdpSocket,
     ends: Ends,
+    /// Those that let it out.
+    rules: Arc<Ruleset>,
     sent: Arc<Counter>,
     used: Mutex<Instant>,
 }
@@ -58,8 +60,6 @@ impl Pair {
 
 struct Entry {
     pair: Arc<Pair>,
-    /// Those that let it out.
-    rules: Arc<Ruleset>,
     task: AbortHandle,
     number: u64,
 }
@@ -120,7 +120,7 @@ impl Table<'_> {
         let (ends, rules) = (packet.ends, self.shared.rules());
         if let Some(entry) = self.entries.get(&ends) {
             // Other rules hold at once.
-            if Arc::ptr_eq(&entry.rules, &rules) {
+            if Arc::ptr_eq(&entry.pair.rules, &rules) {
                 self.send(&Arc::clone(&entry.pair), &packet.payload);
                 return;
             }
@@ -174,15 +174,15 @@ impl Table<'_> {
             self.let_go();
         }
         let used = Mutex::new(Instant::now());
-        let pair = Arc::new(Pair { socket, ends, sent: Arc::clone(&ledger.sent), used });
+        let pair = Arc::new(Pair { socket, ends, rules, sent: Arc::clone(&ledger.sent), used });
         let (number, idle) = (self.next, self.shared.limits.pair_idle);
         self.next += 1;
-        let (uplink, own) = (Arc::clone(self.uplink), Arc::clone(&pair));
+        let (shared, uplink, own) = (Arc::clone(self.shared), Arc::clone(self.uplink), Arc::clone(&pair));
         let task = self.tasks.spawn(async move {
-            answers(&own, uplink.as_ref(), ledger, idle).await;
+            answers(&own, &shared, uplink.as_ref(), ledger, idle).await;
             (ends, number)
         });
-        self.entries.insert(ends, Entry { pair: Arc::clone(&pair), rules, task, number });
+        self.entries.insert(ends, Entry { pair: Arc::clone(&pair), task, number });
         pair
     }
 
@@ -229,18 +229,20 @@ fn judge<'a>(
     }
 }
 
-/// Takes answers in, until neither side has said anything for as long as `idle`.
-async fn answers(pair: &Pair, uplink: &dyn Uplink, mut ledger: Ledger, idle: Duration) {
+/// Takes answers in, until neither side has said anything for as long as `idle`, or other rules hold: then the sandbox asks anew.
+async fn answers(pair: &Pair, shared: &Shared, uplink: &dyn Uplink, mut ledger: Ledger, idle: Duration) {
     loop {
         let due = pair.used() + idle;
         tokio::select! {
-            ready = pair.socket.readable() => match ready.and_then(|()| receive(pair, uplink, &ledger)) {
-                Ok(()) => {}
-                Err(e) => {
+            ready = pair.socket.readable() => {
+                if !Arc::ptr_eq(&pair.rules, &shared.rules()) {
+                    return;
+                }
+                if let Err(e) = ready.and_then(|()| receive(pair, uplink, &ledger)) {
                     ledger.outcome = Outcome::Broken(e.kind());
                     return;
                 }
-            },
+            }
             () = sleep_until(due) => {
                 if pair.used() + idle <= Instant::now() {
                     ledger.outcome = Outcome::Closed;

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) const fn tests() -> [Test; 7] {
+pub(crate) const fn tests() -> [Test; 8] {
     [
         ("udp/there-and-back", there_and_back),
         ("udp/refused-at-once", refused),
@@ -23,6 +23,7 @@ pub(crate) const fn tests() -> [Test; 7] {
         ("udp/never-to-the-host-of-a-secret", secret),
         ("udp/pairs-are-bounded", bounded),
         ("udp/other-rules-hold-at-once", changed),
+        ("udp/other-rules-hold-for-answers", changed_answers),
         ("udp/the-port-of-dns-is-the-gateway's", resolver),
     ]
 }
@@ -311,6 +312,43 @@ assert asked(udp(ECHO), b'two') == 'refused'";
     expect(told, || late.to_string())?;
     let shown = world.bench.must(&["sandbox", "network", "shut"])?;
     expect(!shown.out().contains("udp:"), || shown.to_string())
+}
+
+/// A server that goes on talking is not heard by a sandbox that only listens.
+fn changed_answers(world: &World) -> Result<(), String> {
+    let server = UdpSocket::bind((place(world, Net::Allowed)?, 0)).map_err(|e| e.to_string())?;
+    let limit = Some(Duration::from_secs(60));
+    let at = server.set_read_timeout(limit).and_then(|()| server.local_addr()).map_err(|e| e.to_string())?;
+    let rule = format!("udp:{}", world.site.block(Net::Allowed));
+    let guest = world.sandbox("box", &["--only-listed", "--allow", &rule])?;
+    let script = format!(
+        "{}\n{CLIENT}\ns = udp(('{}', {}))
+s.send(b'hello')
+assert s.recv(99) == b'before'
+s.send(b'heard')
+sys.stdin.readline()
+s.settimeout(2)
+try: print('got', s.recv(99))
+except TimeoutError: print('held')",
+        include_str!("attack.py"),
+        at.ip(),
+        at.port(),
+    );
+    let (ready, wait) = std::io::pipe().map_err(|e| e.to_string())?;
+    let mut running = guest.command(&["/usr/bin/python3", "-c", &script]).stdin(ready).start();
+    let served = (|| {
+        let (_, from) = server.recv_from(&mut [0; 99])?;
+        server.send_to(b"before", from)?;
+        server.recv_from(&mut [0; 99])?;
+        Ok::<_, std::io::Error>(from)
+    })();
+    let denied = world.bench.must(&["sandbox", "network", "box", "--deny", &rule]);
+    let sent = served.and_then(|from| server.send_to(b"after", from));
+    drop((running.stdin.take(), wait));
+    let ended = running.finish();
+    sent.map_err(|e| format!("{e}\n{ended}"))?;
+    denied?;
+    expect(ended.code == Some(0) && ended.out() == "held\n", || ended.to_string())
 }
 
 /// What the kernel takes for an answer is not redirected: a sandbox that has such a question come first from the outside's
