@@ -15,7 +15,7 @@ fn a_connection_outlives_the_answer_that_led_to_it() {
     let place = Place { name: "api.x.com".to_owned(), address };
     let before = RuleJudge::on(shared, &place);
     assert!(before.request(&place, "GET", "/").is_err(), "nobody was told this address");
-    shared.pins.add("api.x.com", address.ip(), Duration::ZERO, now);
+    shared.pins.add("api.x.com", address.ip(), Duration::ZERO, now, |_| false);
     let judge = RuleJudge::on(shared, &place);
     // It is forgotten, as by time.
     for number in 0..10_000_u32 {
@@ -24,6 +24,7 @@ fn a_connection_outlives_the_answer_that_led_to_it() {
             IpAddr::from((0x0800_0000 + number).to_be_bytes()),
             Duration::ZERO,
             now,
+            |_| false,
         );
     }
     assert!(!shared.pins.has("api.x.com", address.ip(), now));

@@ -78,6 +78,13 @@ impl Ruleset {
         self.egress.rules.iter().filter(about).any(|rule| rule.http().is_some())
     }
 
+    /// Whether something is forbidden where `host` is and nobody says so: its requests are read, or a rule denies it.
+    pub(crate) fn forbids_at(&self, host: &str) -> bool {
+        let about = |rule: &&EgressRule| rule.target().name().is_some_and(|pattern| pattern.matches(host));
+        let forbids = |rule: &EgressRule| rule.http().is_some() || rule.verdict() == Verdict::Deny;
+        self.egress.rules.iter().filter(about).any(forbids) || self.secrets_of(host).next().is_some()
+    }
+
     /// What is sent to `host`.
     pub(crate) fn secrets_of(&self, host: &str) -> impl Iterator<Item = &Bound> {
         self.secrets.iter().filter(move |bound| bound.host().matches(host))

@@ -245,15 +245,22 @@ assert asked(udp(('second.test', {})), b'denied') == 'refused'",
 fn secret(world: &World) -> Result<(), String> {
     let echo = Echo::at(place(world, Net::Allowed)?)?;
     world.site.dns().set("bound.test", &[echo.address.ip()]);
+    for number in 0..40 {
+        world.site.dns().set(&format!("n{number}.many.test"), &[echo.address.ip()]);
+    }
     world.keep("KEY", "hidden-in-no-datagram")?;
     let rule = format!("udp:{}", world.site.block(Net::Allowed));
-    let flags = ["--secret", "KEY:bound.test:X-Key", "--allow", "udp:bound.test", "--allow", &rule];
+    let allowed = ["--allow", "*.many.test", "--allow", "udp:bound.test", "--allow", &rule];
+    let flags = [&["--secret", "KEY:bound.test:X-Key"], &allowed[..]].concat();
     let guest = world.sandbox("box", &flags)?;
     client(
         &guest,
         &echo,
         "assert socket.gethostbyname('bound.test') == ECHO[0]
-for attempt in range(3): assert asked(udp(ECHO), b'quic') == 'refused'",
+for attempt in range(3): assert asked(udp(ECHO), b'quic') == 'refused'
+# As many other names as the gateway remembers of an address, and some.
+for number in range(40): assert socket.gethostbyname(f'n{number}.many.test') == ECHO[0]
+assert asked(udp(ECHO), b'quic') == 'refused'",
     )?;
     expect(echo.heard() == 0, || "a datagram got out".to_owned())?;
     guest.refused(&["bound.test"])

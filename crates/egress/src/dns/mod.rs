@@ -81,10 +81,10 @@ pub(crate) async fn resolve(shared: &Shared, name: &str) -> Vec<IpAddr> {
 }
 
 fn learn(shared: &Shared, name: &str, answer: &[u8]) -> Vec<IpAddr> {
-    let now = Instant::now();
+    let (now, rules) = (Instant::now(), shared.rules());
     let addresses = answer::addresses(answer);
     for (ip, ttl) in &addresses {
-        shared.pins.add(name, *ip, *ttl, now);
+        shared.pins.add(name, *ip, *ttl, now, |name| rules.forbids_at(name));
     }
     addresses.into_iter().map(|(ip, _)| ip).collect()
 }
