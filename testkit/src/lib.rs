@@ -13,6 +13,7 @@ pub mod oci;
 pub mod origin;
 pub mod proc;
 pub mod registry;
+pub mod service;
 pub mod sshd;
 
 pub use env::TestEnv;

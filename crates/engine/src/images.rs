@@ -2,8 +2,8 @@
 
 use crate::{clock, directories, engine::Engine, query, record, request::Effect};
 use agentkernel_image::{
-    Effect as Removal, Image, ImageInfo, Patience, Prune as Extent, PruneReport, PullOptions, PullPolicy,
-    Pulled, Registries, host_user,
+    Effect as Removal, Image, ImageInfo, NamedBy, Patience, Prune as Extent, PruneReport, PublicOnly,
+    PullOptions, PullPolicy, Pulled, Registries, host_user,
 };
 use agentkernel_model::{
     Error, Kind, Result,
@@ -43,7 +43,8 @@ pub struct ImagePlaces {
 pub enum Origin {
     /// A person: it is never replaced.
     Named,
-    /// A file that was only found: it is never replaced, and nobody's credentials are used for it.
+    /// A file that was only found: it is never replaced, nobody's credentials are used for it, and a repository that somebody
+    /// cloned does not make us talk to this machine or its network.
     Found,
     /// Detection: the built-in image takes its place when it cannot be had. `why` is what it was detected from.
     Detected { why: String },
@@ -122,7 +123,7 @@ fn fetch(
     directories::ensure(&engine.host)?;
     let mut options = options(engine, registries, patience);
     if matches!(origin, Origin::Found) {
-        check_public(reference)?;
+        options.public_only.get_or_insert(public_only(NamedBy::FoundFile));
         (options.docker_config, options.containers_auth) = (None, None);
     }
     let pulled = engine.images().pull(reference, &options, progress);
@@ -143,21 +144,6 @@ fn about(reference: &Reference, error: Error) -> Error {
         Some(hint) => told.with_hint(hint),
         None => told,
     }
-}
-
-/// A repository that somebody cloned does not make us talk to this machine or its network.
-fn check_public(reference: &Reference) -> Result<()> {
-    let registry = reference.registry();
-    let host = registry.split(':').next().unwrap_or(registry);
-    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if host == "localhost" || host.ends_with(".localhost") || numeric || !host.contains('.') {
-        return Err(Error::new(
-            Kind::Denied,
-            format!("{registry} is a registry of this machine or its network, and the configuration was only found"),
-        )
-        .with_hint(format!("agentkernel images pull {reference}, or agentkernel trust")));
-    }
-    Ok(())
 }
 
 pub(crate) fn user(engine: &Engine, image: &ImageRef, name: &str) -> Result<User> {
@@ -190,9 +176,13 @@ fn options(engine: &Engine, registries: Registries, patience: Patience) -> PullO
         helper_path: engine.facts.path.clone(),
         proxies: engine.places.proxies.clone(),
         patience,
-        public_only: engine.is_for_callers.then_some(agentkernel_egress::is_public),
+        public_only: engine.is_for_callers.then(|| public_only(NamedBy::Caller)),
         ..PullOptions::default()
     }
+}
+
+fn public_only(named_by: NamedBy) -> PublicOnly {
+    PublicOnly { is_public: agentkernel_egress::is_public, named_by }
 }
 
 /// What the user wrote about registries; nothing is fine.

@@ -52,6 +52,6 @@ pub use platform::Platform;
 pub use progress::{LayerState, Progress, Silent};
 pub use proxies::Proxies;
 pub use prune::{CheckReport, Effect, Extent, Prune, PruneReport, Removed};
-pub use pull::{Change, Patience, PullOptions, Pulled};
+pub use pull::{Change, NamedBy, Patience, PublicOnly, PullOptions, Pulled};
 pub use registries::{MAX_REGISTRIES, PullPolicy, Registries};
 pub use store::{Image, ImageInfo, Images};

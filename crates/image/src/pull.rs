@@ -41,9 +41,24 @@ pub struct PullOptions {
     pub helper_path: Vec<PathBuf>,
     pub proxies: Proxies,
     pub patience: Patience,
-    /// Where the image was named by somebody who is not this machine's owner, which addresses are public: nobody else is talked
-    /// to, but for what `registries` lists.
-    pub public_only: Option<fn(IpAddr) -> bool>,
+    /// Where the image was named by somebody who is not this machine's owner.
+    pub public_only: Option<PublicOnly>,
+}
+
+/// Nobody is talked to but public addresses and what [`PullOptions::registries`] lists.
+#[derive(Debug, Clone, Copy)]
+pub struct PublicOnly {
+    pub is_public: fn(IpAddr) -> bool,
+    pub named_by: NamedBy,
+}
+
+/// Who named an image and does not own this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedBy {
+    /// Of a server.
+    Caller,
+    /// A configuration that nobody named or trusts.
+    FoundFile,
 }
 
 /// How long strangers are waited for.
@@ -131,7 +146,7 @@ impl Images {
         let before = self.find(reference).unwrap_or_default();
         let Patience { connect, answer, idle, backoff, helper } = options.patience;
         let strangers = Strangers { connect, answer, idle, backoff };
-        let within = |is_public| Bounds::public(is_public, &options.registries);
+        let within = |only| Bounds::public(only, &options.registries);
         let bounds = options.public_only.map(within).unwrap_or_default();
         let client = Client::new(strangers, &options.proxies, bounds)?;
         let keyring = Keyring {

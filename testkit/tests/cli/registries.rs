@@ -1,4 +1,5 @@
-//! Registries that speak TLS: whose certificates are believed, and to whom credentials go.
+//! Registries that speak TLS: whose certificates are believed, and to whom credentials go. And whom a configuration
+//! that was only found may have asked.
 
 use super::images::bench;
 use agentkernel_testkit::{
@@ -6,6 +7,7 @@ use agentkernel_testkit::{
     env::{Finished, Invocation},
     origin::{Certificate, Front, Gate, Site},
     registry::Registry,
+    service::{Untouched, answering},
 };
 use std::net::SocketAddr;
 
@@ -106,4 +108,108 @@ fn credentials_stay_here_when_the_realm_is_elsewhere() {
     let shown = format!("{}{}", refused.out(), refused.err());
     assert!(!shown.contains("hunter2") && !shown.contains("dXNl"), "{shown}");
     nothing_is_here(&env);
+}
+
+/// The project gets a configuration that names `image`; [`FOUND`] only finds it.
+fn found(env: &TestEnv, image: &str) {
+    env.file("project/agentkernel.toml", format!("[sandbox]\nbase_image = \"{image}\"\n"));
+}
+
+const FOUND: [&str; 3] = ["run", "--", "./x"];
+
+fn not_asked_for_a_found_file(refused: Finished) {
+    let shown = refused.to_string();
+    let refused = refused.code(125).error_with_hint(&["only found", "this machine or its network"]);
+    for way_out in ["--image", "agentkernel images pull", "agentkernel trust", "registries.toml"] {
+        assert!(refused.err().contains(way_out), "{way_out}: {shown}");
+    }
+}
+
+#[test]
+fn a_found_file_has_nothing_of_this_machine_asked() {
+    let (env, service) = (TestEnv::new(), Untouched::listen().unwrap());
+    env.registries("");
+    let port = service.address().unwrap().port();
+    for host in [
+        "0x7f.0.0.1",
+        "127.0.0.1",
+        "0x7f.1",
+        "0177.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "localhost",
+        "a.localhost",
+        "0.0.0.0",
+    ] {
+        found(&env, &format!("{host}:{port}/probe/x:1"));
+        let refused = env.agentkernel(&FOUND).run();
+        service.is_untouched();
+        not_asked_for_a_found_file(refused);
+    }
+}
+
+/// The name is one of `/etc/hosts`, in a mount namespace of the test's own.
+#[test]
+fn a_found_file_has_no_name_asked_that_leads_to_this_machine() {
+    let (env, service) = (TestEnv::new(), Untouched::listen().unwrap());
+    env.registries("");
+    let hosts = env.file("hosts", "127.0.0.1 registry.example\n");
+    let image = format!("registry.example:{}/probe/x:1", service.address().unwrap().port());
+    found(&env, &image);
+    let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+    let (alone, hosts) = (if env.is_root() { "-m" } else { "-Urm" }, hosts.to_string_lossy().into_owned());
+    let binary = env.binary().to_string_lossy().into_owned();
+    let mut words = vec![alone, "--", "sh", "-c", script, &hosts, &binary];
+    words.extend(FOUND);
+    let refused = env.program("/usr/bin/unshare".as_ref(), &words).run();
+    service.is_untouched();
+    not_asked_for_a_found_file(refused);
+}
+
+#[test]
+fn a_found_file_is_led_to_no_other_place_of_this_machine() {
+    let (env, service) = (TestEnv::new(), Untouched::listen().unwrap());
+    let there = format!("http://{}", service.address().unwrap());
+    let nothing = "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    for answer in [
+        format!("HTTP/1.1 307 Elsewhere\r\nLocation: {there}/v2/\r\n{nothing}"),
+        format!(
+            "HTTP/1.1 401 Who\r\nWWW-Authenticate: Bearer realm=\"{there}/token\",service=\"x\"\r\n{nothing}"
+        ),
+    ] {
+        let trusted = answering(answer).unwrap();
+        env.registries(&format!("[\"{trusted}\"]\n"));
+        found(&env, &format!("{trusted}/probe/x:1"));
+        let refused = env.agentkernel(&FOUND).run();
+        service.is_untouched();
+        not_asked_for_a_found_file(refused);
+    }
+}
+
+#[test]
+fn a_found_file_has_that_asked_which_the_owner_lists_names_or_trusts() {
+    let (env, registry) = bench("tools:1");
+    let host = registry.url().replace("http://", "");
+    let image = format!("{host}/library/tools:1");
+    let run = ["run", "--", "/bin/cat", "/etc/shown"];
+    let again = || {
+        let removed = env.agentkernel(&["images", "delete", &image]).run();
+        assert!(matches!(removed.code, Some(0 | 125)), "{removed}");
+    };
+    env.registries("");
+    found(&env, &image);
+    not_asked_for_a_found_file(env.agentkernel(&run).run());
+    env.agentkernel(&["run", "--image", &image, "--", "cat", "/etc/shown"]).run().ok().prints("shown\n");
+    // It is here now, and nobody is asked.
+    env.agentkernel(&run).run().ok().prints("shown\n");
+    again();
+    not_asked_for_a_found_file(env.agentkernel(&run).run());
+    env.agentkernel(&["trust"]).run().ok();
+    env.agentkernel(&run).run().ok().prints("shown\n");
+    env.agentkernel(&["trust", "--revoke"]).run().ok();
+    again();
+    env.registries(&format!("[\"{host}\"]\n"));
+    env.agentkernel(&run).run().ok().prints("shown\n");
+    env.assert_nothing_left();
 }

@@ -2,48 +2,13 @@
 //! machine or its network.
 
 use super::{image::python, world::Server};
-use agentkernel_testkit::{TestEnv, registry::Registry};
-use serde_json::json;
-use std::{
-    io::{ErrorKind, Read as _, Write as _},
-    net::{SocketAddr, TcpListener},
-    thread,
+use agentkernel_testkit::{
+    TestEnv,
+    registry::Registry,
+    service::{Untouched, answering},
 };
-
-/// A service of this machine that nobody is to talk to.
-struct Untouched(TcpListener);
-
-impl Untouched {
-    fn listen() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        Self(listener)
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap()
-    }
-
-    #[track_caller]
-    fn is_untouched(&self) {
-        assert_eq!(self.0.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
-    }
-}
-
-/// A registry that the owner trusts, and that answers every request with `answer`.
-fn answering(answer: String) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for wire in listener.incoming() {
-            let Ok(mut wire) = wire else { continue };
-            let mut head = [0; 4096];
-            let _ = wire.read(&mut head);
-            let _ = wire.write_all(answer.as_bytes());
-        }
-    });
-    address
-}
+use serde_json::json;
+use std::net::SocketAddr;
 
 fn mirror(address: SocketAddr) -> String {
     format!("[\"docker.io\"]\nmirrors = [\"http://{address}\"]\nmirrors_only = true\n")
@@ -54,8 +19,8 @@ fn a_registry_of_this_machine_is_not_asked_for_a_caller() {
     let env = TestEnv::new();
     // Every pull is tried.
     env.registries("");
-    let service = Untouched::listen();
-    let port = service.address().port();
+    let service = Untouched::listen().unwrap();
+    let port = service.address().unwrap().port();
     let server = Server::start(&env, &[]);
     for host in ["127.0.0.1", "localhost", "127.1", "2130706433", "0.0.0.0"] {
         let image = format!("{host}:{port}/some/image:1");
@@ -75,8 +40,8 @@ fn a_registry_of_this_machine_is_not_asked_for_a_caller() {
 #[test]
 fn what_the_owner_trusts_leads_nowhere_else() {
     let env = TestEnv::new();
-    let service = Untouched::listen();
-    let there = format!("http://{}", service.address());
+    let service = Untouched::listen().unwrap();
+    let there = format!("http://{}", service.address().unwrap());
     let answers = [
         format!(
             "HTTP/1.1 307 Elsewhere\r\nLocation: {there}/v2/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -86,7 +51,7 @@ fn what_the_owner_trusts_leads_nowhere_else() {
         ),
     ];
     for answer in answers {
-        env.registries(&mirror(answering(answer)));
+        env.registries(&mirror(answering(answer).unwrap()));
         let server = Server::start(&env, &[]);
         server
             .post("/images/pull", &json!({"image": "alpine:3.20"}))

@@ -1,19 +1,23 @@
 //! Whom a pull may talk to when its image was named by somebody who is not the owner of this machine: public addresses, and
 //! what the owner wrote into `registries.toml`.
 
-use crate::{proxies::Way, registries::Registries};
+use crate::{
+    proxies::Way,
+    pull::{NamedBy, PublicOnly},
+    registries::Registries,
+};
 use agentkernel_model::{Error, Kind};
 use reqwest::Url;
 use std::{fmt, net::IpAddr, sync::Arc};
 
-/// No bounds, or those of callers. Names are judged by what they lead to, and the connection goes there.
-/// A proxy looks names up itself, where they may lead elsewhere: through one, callers reach only what the owner wrote down.
+/// No bounds, or those of strangers. Names are judged by what they lead to, and the connection goes there.
+/// A proxy looks names up itself, where they may lead elsewhere: through one, strangers reach only what the owner wrote down.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bounds(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    is_public: fn(IpAddr) -> bool,
+    only: PublicOnly,
     /// Host and port.
     owners: Vec<(String, u16)>,
     /// The name of the proxy, which is connected to wherever it is, and is no registry.
@@ -21,13 +25,13 @@ struct Inner {
 }
 
 impl Bounds {
-    /// Those that `is_public` is true of, and places of `registries`.
-    pub(crate) fn public(is_public: fn(IpAddr) -> bool, registries: &Registries) -> Self {
+    /// What is public according to `only`, and places of `registries`.
+    pub(crate) fn public(only: PublicOnly, registries: &Registries) -> Self {
         let owners = registries.places().filter_map(|origin| {
             let url = origin.at("/");
             Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
         });
-        Self(Some(Arc::new(Inner { is_public, owners: owners.collect(), proxy: None })))
+        Self(Some(Arc::new(Inner { only, owners: owners.collect(), proxy: None })))
     }
 
     /// The same, with `way` between.
@@ -44,6 +48,7 @@ impl Bounds {
     /// [`Refused`].
     pub(crate) fn judge(&self, url: &Url, way: Option<&Way>) -> Result<(), Refused> {
         let Some(inner) = &self.0 else { return Ok(()) };
+        let refused = Err(Refused(inner.only.named_by));
         let host = url.host_str().unwrap_or_default();
         let named: Vec<u16> =
             inner.owners.iter().filter(|(owners, _)| owners == host).map(|(_, port)| *port).collect();
@@ -52,48 +57,59 @@ impl Bounds {
         }
         // The look-up of a name knows no port: a place of the owner's is that place, and no other port of it.
         if !named.is_empty() || inner.proxy.as_deref() == Some(host) {
-            return Err(Refused);
+            return refused;
         }
         if way.is_some_and(|way| way.to(url).is_some()) {
-            return Err(Refused);
+            return refused;
         }
         // This machine by definition (RFC 6761), and dialled without a look-up.
         if host == "localhost" || host.ends_with(".localhost") {
-            return Err(Refused);
+            return refused;
         }
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match bare.parse::<IpAddr>() {
-            Ok(address) if !(inner.is_public)(address) => Err(Refused),
+            Ok(address) if !(inner.only.is_public)(address) => refused,
             _ => Ok(()),
         }
     }
 
-    /// Whether `name`, which leads to `address`, may.
-    pub(crate) fn admit(&self, name: &str, address: IpAddr) -> bool {
-        let Some(inner) = &self.0 else { return true };
+    /// Judges that `name` leads to `address`.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(crate) fn admit(&self, name: &str, address: IpAddr) -> Result<(), Refused> {
+        let Some(inner) = &self.0 else { return Ok(()) };
         let is_named =
             inner.proxy.as_deref() == Some(name) || inner.owners.iter().any(|(owners, _)| owners == name);
-        is_named || (inner.is_public)(address)
+        if is_named || (inner.only.is_public)(address) { Ok(()) } else { Err(Refused(inner.only.named_by)) }
     }
 }
 
-/// It is at no public address, or nobody here can tell.
+/// It is at no public address, or nobody here can tell. Whoever named it is told what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused;
+pub(crate) struct Refused(NamedBy);
 
 impl Refused {
     pub(crate) fn told(self, registry: &str) -> Error {
-        Error::new(Kind::Denied, format!("registry '{registry}' {self}")).with_hint(
-            "the owner of this server lists it in registries.toml, or starts the server with --allow-private-network",
-        )
+        Error::new(Kind::Denied, format!("registry '{registry}' {self}")).with_hint(match self.0 {
+            NamedBy::Caller => {
+                "the owner of this server lists it in registries.toml, or starts the server with --allow-private-network"
+            }
+            NamedBy::FoundFile => {
+                "agentkernel images pull IMAGE, or name it with --image; for all that the file names: agentkernel trust, \
+                 or list the registry in registries.toml"
+            }
+        })
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "is, or may lead to, this machine or its network, where callers do not have images pulled from",
-        )
+        let who = match self.0 {
+            NamedBy::Caller => "callers do",
+            NamedBy::FoundFile => "a configuration that was only found does",
+        };
+        write!(f, "is, or may lead to, this machine or its network, where {who} not have images pulled from")
     }
 }
 
@@ -107,7 +123,8 @@ mod tests {
     fn bounds() -> Bounds {
         let text = "[\"docker.io\"]\nmirrors = [\"http://127.0.0.1:5000\"]\n[\"registry.corp:5001\"]\n";
         let registries = Registries::parse("registries.toml", text).unwrap();
-        Bounds::public(|address| address.to_string().starts_with('8'), &registries)
+        let is_public = |address: IpAddr| address.to_string().starts_with('8');
+        Bounds::public(PublicOnly { is_public, named_by: NamedBy::Caller }, &registries)
     }
 
     fn judged(url: &str) -> bool {
@@ -139,11 +156,11 @@ mod tests {
 
     #[test]
     fn names_are_judged_by_what_they_lead_to() {
-        let lead = |name: &str, address: &str| bounds().admit(name, address.parse().unwrap());
+        let lead = |name: &str, address: &str| bounds().admit(name, address.parse().unwrap()).is_ok();
         assert!(lead("name.example", "8.8.8.8"));
         assert!(!lead("name.example", "10.0.0.1") && !lead("localhost", "127.0.0.1"));
         assert!(lead("registry.corp", "10.0.0.1"));
-        assert!(Bounds::default().admit("localhost", "127.0.0.1".parse().unwrap()));
+        assert!(Bounds::default().admit("localhost", "127.0.0.1".parse().unwrap()).is_ok());
     }
 
     #[test]
@@ -155,7 +172,7 @@ mod tests {
         assert!(judged("https://registry.corp:5001/v2/") && judged("https://direct.example/"));
         assert!(!judged("https://name.example/") && !judged("https://8.8.8.8/"));
         // The proxy itself is connected to, and asked for nothing.
-        assert!(bounds.admit("proxy.corp", "10.0.0.1".parse().unwrap()));
+        assert!(bounds.admit("proxy.corp", "10.0.0.1".parse().unwrap()).is_ok());
         assert!(!judged("https://proxy.corp/") && !judged("https://proxy.corp:3128/"));
     }
 }

@@ -27,10 +27,19 @@ impl Resolver {
 
     /// # Errors
     /// [`Refused`] where none of them may be talked to.
-    fn admitted(&self, name: &str, mut addresses: Vec<SocketAddr>) -> Result<Addrs, Refused> {
-        let any = !addresses.is_empty();
-        addresses.retain(|address| self.bounds.admit(name, address.ip()));
-        if any && addresses.is_empty() { Err(Refused) } else { Ok(Box::new(addresses.into_iter())) }
+    fn admitted(&self, name: &str, addresses: Vec<SocketAddr>) -> Result<Addrs, Refused> {
+        let mut admitted = Vec::new();
+        let mut refused = None;
+        for address in addresses {
+            match self.bounds.admit(name, address.ip()) {
+                Ok(()) => admitted.push(address),
+                Err(why) => refused = Some(why),
+            }
+        }
+        match refused {
+            Some(why) if admitted.is_empty() => Err(why),
+            _ => Ok(Box::new(admitted.into_iter())),
+        }
     }
 }
 
