@@ -16,6 +16,7 @@ use crate::{
     engine::Engine,
     exec, keeper, query, record,
     request::{DetachedInfo, DetachedStatus, DetachedStream, Status},
+    step,
 };
 use agentkernel_model::{
     Error, Kind, Result,
@@ -42,12 +43,18 @@ impl Engine {
             return Err(Error::invalid("a detached command has no terminal")
                 .with_hint("leave out --tty, or run it in 'agentkernel attach'"));
         }
-        let command = ExecSpec { stdio: Stdio::NoInput, ..command.clone() };
-        let dir = SandboxDir::of(&self.host, exec::running(self, name)?.id);
-        match keeper::detach(&dir, &command).await? {
-            Some(id) => self.detached(name, &id),
-            None => Err(exec::not_running(self, name)),
-        }
+        let mut command = ExecSpec { stdio: Stdio::NoInput, ..command.clone() };
+        // It outlasts the span, which is of its beginning alone.
+        let span = step::span!("detach");
+        step::carry_in(&span, &mut command, &[]);
+        let beginning = async {
+            let dir = SandboxDir::of(&self.host, exec::running(self, name)?.id);
+            match keeper::detach(&dir, &command).await? {
+                Some(id) => self.detached(name, &id),
+                None => Err(exec::not_running(self, name)),
+            }
+        };
+        step::recorded(span, beginning).await
     }
 
     /// Every detached command that is remembered, the oldest first: those that run and the newest that have ended, also

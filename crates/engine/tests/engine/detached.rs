@@ -10,8 +10,9 @@ use agentkernel_model::{
     command::{Argv, EnvVar, ExecSpec, Stdio, TerminalSize},
     id::DetachedId,
 };
+use agentkernel_trace::{Outbox, Recorder, Sampler};
 use rustix::process::Signal;
-use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, time::Instant};
+use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, sync::Arc, time::Instant};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_detached_command_outlives_who_began_it", a_detached_command_outlives_who_began_it),
@@ -21,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_a_killed_keeper_had_has_failed", what_a_killed_keeper_had_has_failed),
     ("what_a_stop_ends_is_listed_until_the_removal", what_a_stop_ends_is_listed_until_the_removal),
     ("the_environment_of_a_detached_command_is_on_no_disk", the_environment_is_on_no_disk),
+    ("a_detached_command_finds_the_trace_that_it_is_part_of", a_detached_command_finds_its_trace),
     ("a_log_is_bounded_and_says_what_it_lacks", a_log_is_bounded_and_says_what_it_lacks),
     ("so_many_may_run_and_so_many_are_remembered", so_many_may_run_and_so_many_are_remembered),
     ("what_cannot_begin_is_not_kept", what_cannot_begin_is_not_kept),
@@ -191,6 +193,31 @@ fn the_environment_is_on_no_disk() {
         let text = fs::read_to_string(&path).unwrap().replace("test $TOKEN = hush-4711", "");
         assert!(!text.contains("hush"), "{}: {text}", path.display());
     }
+}
+
+fn a_detached_command_finds_its_trace() {
+    let bench = Bench::up("one");
+    let outbox = Arc::new(Outbox::new(Outbox::SMALL));
+    let recorder = Recorder::new(Sampler::DEFAULT, Arc::clone(&outbox));
+    let own =
+        ExecSpec { env: vec![EnvVar::new("TRACEPARENT", "mine").unwrap()], ..shell("echo $TRACEPARENT") };
+    let begin = |command: &ExecSpec| {
+        bench.runtime.block_on(bench.engine.exec_detached(&name("one"), command)).unwrap().id
+    };
+    let (traced, own) = tracing::dispatcher::with_default(&recorder.into(), || {
+        (begin(&shell("echo $TRACEPARENT")), begin(&own))
+    });
+    let untraced = begin(&shell("echo $TRACEPARENT"));
+    let says = |id| {
+        bench.await_over(id);
+        bench.log(id, DetachedStream::Stdout)
+    };
+    let spans = outbox.take(Outbox::SMALL);
+    let [span, _] = &spans[..] else { panic!("{spans:?}") };
+    let span = serde_json::to_value(span).unwrap();
+    assert_eq!(span["name"], "detach");
+    assert_eq!(says(traced), format!("{}\n", span["context"].as_str().unwrap()));
+    assert_eq!((says(own), says(untraced)), ("mine\n".to_owned(), "\n".to_owned()));
 }
 
 fn a_log_is_bounded_and_says_what_it_lacks() {
