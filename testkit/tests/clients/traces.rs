@@ -1,6 +1,6 @@
 //! Traces, as a collector gets them that decodes them with the official messages.
 
-use super::{driver, workspace, world::Server};
+use super::{driver, http::Call, workspace, world::Server};
 use agentkernel_testkit::{
     TestEnv,
     env::{Invocation, Live},
@@ -248,6 +248,32 @@ fn the_last_spans_of_a_server_are_sent_when_it_ends() {
     server.get("/status").data(200);
     server.end(&env);
     collector.until("GET /status");
+    collector.end();
+}
+
+#[test]
+fn whom_a_server_does_not_let_in_makes_no_spans() {
+    let env = TestEnv::new();
+    let mut collector = Collector::start(&[]);
+    let server = Server::with_variables(&env, &[], &collector.variables());
+    let stranger = |path| Call::new(&server.address, "GET", path).header("traceparent", PARENT);
+    stranger("/status").send().fails(401, &["Authorization"]);
+    stranger("/status").key("sk-wrong").send().fails(401, &["wrong"]);
+    stranger("/health").send().data(200);
+    stranger("/").send();
+    let rebound = server.call("GET", "/status").without("Host").header("Host", "evil.test");
+    rebound.header("traceparent", PARENT).send().fails(403, &["Host"]);
+    // Had one of those been sent, it would come before this.
+    server.get("/status").data(200);
+    let spans = collector.until("GET /status");
+    assert_eq!(spans.names(), ["GET /status"]);
+    let span = spans.one("GET /status");
+    assert_eq!(
+        (&span["parent"], &span["attributes"]["http.response.status_code"]),
+        (&json!(""), &json!(200))
+    );
+    assert_ne!(span["trace"], TRACE);
+    server.end(&env);
     collector.end();
 }
 

@@ -12,19 +12,26 @@ use axum::{
 use std::{net::IpAddr, sync::Arc};
 
 /// Asked before every route.
-pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::Unknown);
     let asked = Asked { uri: request.uri(), headers: request.headers(), peer };
     match asked.judge(&app) {
         Ok(known) => {
-            if let (true, Some(stay)) = (known, request.extensions().get::<Stay>()) {
-                stay.is_known();
+            if known {
+                if let Some(stay) = request.extensions().get::<Stay>() {
+                    stay.is_known();
+                }
+                request.extensions_mut().insert(Known);
             }
             next.run(request).await
         }
         Err(failure) => failure.into_response(),
     }
 }
+
+/// With a request of which it is known who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known;
 
 struct Asked<'a> {
     uri: &'a Uri,

@@ -87,6 +87,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .fallback(async || envelope::not_found())
         .method_not_allowed_fallback(async || envelope::wrong_method())
         .layer(DefaultBodyLimit::max(app.options.limits.body))
+        .layer(middleware::from_fn(watch::trace))
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check))
         .layer(middleware::from_fn_with_state(Arc::clone(app), watch::watch))
         .with_state(Arc::clone(app))
