@@ -277,6 +277,21 @@ fn whom_a_server_does_not_let_in_makes_no_spans() {
     collector.end();
 }
 
+/// Process 1 is a fork of what was started with them.
+#[test]
+fn the_headers_of_the_collector_cannot_be_read_inside() {
+    let env = TestEnv::new();
+    let mut collector = Collector::start(&[]);
+    let look =
+        "for of in environ mem maps; do head -c 1 /proc/1/$of && echo /proc/1/$of; done; cat /proc/*/environ";
+    let run = env.agentkernel(&["run", "--image", "host", "--", "sh", "-c", look]);
+    let ran = with(run, &collector.variables()).run();
+    assert!(!ran.out().contains("/proc/1/") && !ran.out().contains("the-collector"), "{ran}");
+    assert!(ran.out().contains("TRACEPARENT="), "its own can: {ran}");
+    collector.until("agentkernel run");
+    collector.end();
+}
+
 #[test]
 fn a_collector_that_is_not_there_or_hangs_changes_no_run() {
     let env = TestEnv::new();
