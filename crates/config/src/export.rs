@@ -13,7 +13,7 @@ use agentkernel_model::{
     command::EnvVar,
     egress::{EgressRules, Otherwise},
     guard::Place,
-    limits::Limit,
+    limits::{Limit, Limits},
     mount::{Access, Mount, Workspace},
     name::{Label, SandboxName},
     policy::{EffectivePolicy, Network, NetworkSwitch, Profile},
@@ -44,7 +44,7 @@ pub struct Meta {
 /// The configuration that makes the sandbox again: [`Config::parse`] and [`Config::ingredients`] lead back to the same
 /// spec. Without ids, times and the lifetime; environment variables are written with their values. Left out is what comes
 /// back by itself: the home of the profile permissive, and the read-only mounts that guard a writable directory. A spec
-/// does not know what `--allow-write` said.
+/// does not know what `--allow-write` said. A default size that is not the profile's is written, and required from then on.
 ///
 /// # Errors
 /// [`Kind::Unsupported`] for a policy that no configuration comes to (of a backend with a network of its own, or made by
@@ -84,9 +84,9 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
         ttl: meta.ttl,
         labels: meta.labels.clone(),
         env: last_of_each(&spec.env),
-        cpus: required(policy.limits.cpus),
-        memory: required(policy.limits.memory),
-        pids: required(policy.limits.pids),
+        cpus: written(policy.limits.cpus, profile.limits.cpus),
+        memory: written(policy.limits.memory, profile.limits.memory),
+        pids: written(policy.limits.pids, profile.limits.pids),
         ports: spec.ports.clone(),
         profile: Some(policy.profile),
         network: (has_network(policy) != has_network(&profile)).then_some(match has_network(policy) {
@@ -114,7 +114,12 @@ pub fn of_spec(spec: &SandboxSpec, meta: &Meta) -> Result<Config> {
     // The one test of all that has no key of its own: capabilities, the root, and whatever comes to be.
     let again = config.ingredients(Path::new("/"))?.policy(explicit.clone(), None);
     let secrets = config.secrets.clone();
-    if again != (EffectivePolicy { mounts: explicit, secrets, ..policy.clone() }) {
+    let limits = Limits {
+        cpus: config.cpus.map(Limit::Required).or(policy.limits.cpus),
+        memory: config.memory.map(Limit::Required).or(policy.limits.memory),
+        pids: config.pids.map(Limit::Required).or(policy.limits.pids),
+    };
+    if again != (EffectivePolicy { mounts: explicit, secrets, limits, ..policy.clone() }) {
         return Err(unwritable("a policy that no configuration comes to"));
     }
     Ok(config)
@@ -133,8 +138,10 @@ fn unwritable(what: &str) -> Error {
         .with_hint("make it again by hand; 'agentkernel sandbox info NAME --json' shows all of it")
 }
 
-fn required<T: Copy>(limit: Option<Limit<T>>) -> Option<T> {
-    limit.filter(|limit| limit.is_required()).map(Limit::value)
+/// What does not come back with the profile. A size of a built-in template or of an agent's mode is as good as a profile's where
+/// it comes from; in a file of its owner's it is one that somebody wrote.
+fn written<T: Copy + PartialEq>(limit: Option<Limit<T>>, profile: Option<Limit<T>>) -> Option<T> {
+    limit.filter(|limit| Some(*limit) != profile).map(Limit::value)
 }
 
 /// The mounts that somebody asked for.

@@ -230,6 +230,21 @@ fn metas() -> impl Strategy<Value = Meta> {
         })
 }
 
+/// As a built-in template gives them.
+#[test]
+fn sizes_that_are_not_the_profile_s_are_written() {
+    let (mut spec, _) = back("sandbox.base_image = 'host'\nworkspace.mode = 'none'\n", None);
+    let limits = &mut spec.policy.limits;
+    (limits.memory, limits.pids) =
+        (Some(Limit::Default(ByteSize::from_mib(2048))), Some(Limit::Default(512)));
+    let text = to_toml(&spec, &Meta::default()).unwrap();
+    let (again, _) = back(&text, None);
+    let limits = &mut spec.policy.limits;
+    (limits.memory, limits.pids) =
+        (Some(Limit::Required(ByteSize::from_mib(2048))), Some(Limit::Required(512)));
+    assert_eq!(again, spec, "{text}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
@@ -346,12 +361,11 @@ fn what_keeps_a_writable_directory_is_left_out_because_it_comes_back() {
 
 #[test]
 fn what_no_configuration_comes_to_is_refused() {
-    let changes: [fn(&mut EffectivePolicy); 5] = [
+    let changes: [fn(&mut EffectivePolicy); 4] = [
         |policy| policy.network = Network::Open,
         |policy| policy.root = RootAccess::ReadOnly,
         |policy| policy.caps = agentkernel_model::capset::CapSet::NONE,
         |policy| policy.limits.memory = None,
-        |policy| policy.limits.pids = Some(Limit::Default(7)),
     ];
     for (index, change) in changes.into_iter().enumerate() {
         let mut spec = plain();
