@@ -32,6 +32,7 @@ mod cli {
     mod run;
     mod secrets;
     mod secrets_run;
+    mod seed;
     mod streams;
     mod volumes;
 }
