@@ -282,8 +282,7 @@ fn whom_a_server_does_not_let_in_makes_no_spans() {
 fn the_headers_of_the_collector_cannot_be_read_inside() {
     let env = TestEnv::new();
     let mut collector = Collector::start(&[]);
-    let look =
-        "for of in environ mem maps; do head -c 1 /proc/1/$of && echo /proc/1/$of; done; cat /proc/*/environ";
+    let look = "for of in environ cmdline mem maps; do head -c 1 /proc/1/$of && echo /proc/1/$of; done; cat /proc/*/environ";
     let run = env.agentkernel(&["run", "--image", "host", "--", "sh", "-c", look]);
     let ran = with(run, &collector.variables()).run();
     assert!(!ran.out().contains("/proc/1/") && !ran.out().contains("the-collector"), "{ran}");
