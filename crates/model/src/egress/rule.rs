@@ -30,6 +30,8 @@ pub enum Protocol {
 
 /// What stands before the target of a rule about UDP.
 const UDP: &str = "udp:";
+/// No rule lets a datagram out there.
+const DNS: u16 = 53;
 
 /// Which requests of HTTP a rule is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -160,6 +162,13 @@ impl EgressRule {
                 printable(text)
             ))
             .with_hint("leave out methods and path, or 'udp:'"));
+        }
+        if only_udp && verdict == Verdict::Allow && ports.is_some_and(|ports| ports.is_only(DNS)) {
+            return Err(Error::invalid(format!(
+                "the network rule '{}' would let questions of DNS out, which are the gateway's own",
+                printable(text)
+            ))
+            .with_hint("leave it out: names are looked up without a rule"));
         }
         Ok(Self { verdict, only_udp, target, ports, http })
     }

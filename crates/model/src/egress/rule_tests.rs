@@ -66,6 +66,8 @@ fn what_is_no_rule_is_refused_with_a_hint() {
         "allow UDP:a.example.com",
         "allow GET udp:a.example.com",
         "allow udp:a.example.com/v1",
+        "allow udp:a.example.com:53",
+        "allow udp:1.2.3.4:53-53",
     ] {
         let error = text.parse::<EgressRule>().expect_err(text);
         assert!(error.hint().is_some(), "{text}: {error}");

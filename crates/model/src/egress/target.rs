@@ -103,6 +103,12 @@ impl PortRange {
     pub const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
+
+    /// Whether it is `port` and no other.
+    #[must_use]
+    pub const fn is_only(self, port: u16) -> bool {
+        self.first == port && self.last == port
+    }
 }
 
 impl FromStr for PortRange {
