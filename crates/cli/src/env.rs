@@ -15,6 +15,7 @@
 //! | `DOCKER_HOST`, `DOCKER_CONTEXT` | which Docker engine the backend `docker` uses |
 //! | `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH` | by which certificates an engine of another machine is known |
 //! | `CONTAINER_HOST`, `CONTAINER_SSHKEY` | which Podman service the backend `podman` uses, and with which key of ssh |
+//! | `SSH_AUTH_SOCK` | the agent with the keys of ssh, for an engine that is reached over it; no sandbox is told of it |
 //! | `DBUS_SESSION_BUS_ADDRESS` | the message bus on which the keychain is |
 //! | those named by `--vault env`, and keys of the agent of `--agent` | secrets, read one by one |
 //! | `SHELL` | which shell `completions` without an argument is for |
@@ -42,7 +43,7 @@ use std::{
 };
 
 /// The variables that are handed to drivers as they are.
-const OF_DRIVERS: [&str; 7] = [
+const OF_DRIVERS: [&str; 8] = [
     "CONTAINER_HOST",
     "CONTAINER_SSHKEY",
     "DOCKER_CERT_PATH",
@@ -50,6 +51,7 @@ const OF_DRIVERS: [&str; 7] = [
     "DOCKER_CONTEXT",
     "DOCKER_HOST",
     "DOCKER_TLS_VERIFY",
+    "SSH_AUTH_SOCK",
 ];
 
 /// What names a proxy for https, in the order of curl.

@@ -13,6 +13,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The variable that says where ssh's agent is.
+const KEYS_OF_SSH: &str = "SSH_AUTH_SOCK";
+
 /// 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -70,12 +73,13 @@ struct Form<'a> {
     gateway: Vec<Option<Vec<u8>>>,
 }
 
-/// Which engine of several a driver speaks to. The caller's PATH is no part of it.
+/// Which engine of several a driver speaks to. The caller's PATH is no part of it, and nor is where ssh has its keys from,
+/// which is another place for each login.
 #[derive(Serialize)]
 struct Engines<'a> {
     home: &'a Option<PathBuf>,
     runtime_dir: &'a Option<PathBuf>,
-    variables: &'a BTreeMap<String, String>,
+    variables: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -139,6 +143,8 @@ impl Key {
         rootfs: &Rootfs,
     ) -> Result<Self> {
         let Surroundings { home, runtime_dir, path: _, variables } = &host.surroundings;
+        let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let variables = variables.filter(|(name, _)| *name != KEYS_OF_SSH).collect();
         let engines = Engines { home, runtime_dir, variables };
         let (backend, spec) = (recipe.backend(), recipe.spec());
         let gateway = match spec.policy.network {

@@ -142,6 +142,9 @@ fn what_goes_with_the_command_makes_no_difference() {
     // Another shell, another PATH: what it leads to inside is in the root.
     case.host.surroundings.path = vec!["/another/bin".into()];
     case.facts.path = vec!["/another/bin".into()];
+    // Another login, another agent of ssh.
+    let keys = ("SSH_AUTH_SOCK".to_owned(), "/tmp/ssh-1/agent.1".to_owned());
+    case.host.surroundings.variables.extend([keys]);
     assert_eq!(case.key(), key);
 }
 
