@@ -112,6 +112,12 @@ impl Client {
         connect(&self.dir)?.map(drop).ok_or_else(not_running)
     }
 
+    /// Whether somebody answers inside. A socket can be connected to until whoever is behind it has heard of the end.
+    pub async fn is_answered(&self) -> bool {
+        // Everybody answers a version that there never was.
+        matches!(self.query(&Request::Hello { version: 0 }).await, Ok((_, Some(_))))
+    }
+
     pub(crate) fn dial(&self) -> Result<Conversation> {
         let socket = connect(&self.dir)?.ok_or_else(not_running)?;
         let conversation = Conversation::new(socket)?;

@@ -76,8 +76,11 @@ impl ContainerSandbox {
         let client = Client::new(self.client.place().to_owned(), self.client.defaults().clone());
         let exit = Box::pin(async move {
             let exit = exit.await?;
+            if !matches!(exit, Exit::Signal { .. }) {
+                return Ok(exit);
+            }
             // Where the sandbox lives on, it was one command that was killed.
-            if client.check_running().is_ok() { Ok(exit) } else { Ok(explained(&engine, &name, exit).await) }
+            if client.is_answered().await { Ok(exit) } else { Ok(explained(&engine, &name, exit).await) }
         });
         Process { exit, ..process }
     }
