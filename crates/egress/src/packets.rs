@@ -136,7 +136,7 @@ impl Table<'_> {
     fn send(&self, pair: &Pair, payload: &[u8]) {
         pair.touch();
         // The kernel itself is asked: the runtime does not know yet whether a new socket can be written.
-        match send(&pair.socket, payload, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        match send(&pair.socket, payload, SendFlags::DONTWAIT) {
             Ok(count) => pair.sent.add(count),
             // Somebody outside said so about a datagram before this one.
             Err(Errno::CONNREFUSED) => self.uplink.reject(pair.ends),
