@@ -57,9 +57,9 @@ fn layer(members: &[Member<'_>]) -> Result<Vec<u8>, String> {
         let mut header = Header::new_gnu();
         // No library writes such names.
         let fields = header.as_old_mut();
-        fields.name[..name.len()].copy_from_slice(name.as_bytes());
+        put(&mut archive, EntryType::GNULongName, name, &mut fields.name)?;
         if is_link {
-            fields.linkname[..text.len()].copy_from_slice(text.as_bytes());
+            put(&mut archive, EntryType::GNULongLink, text, &mut fields.linkname)?;
         }
         header.set_entry_type(*kind);
         header.set_mode(0o755);
@@ -68,6 +68,26 @@ fn layer(members: &[Member<'_>]) -> Result<Vec<u8>, String> {
         archive.append(&header, content.as_bytes()).map_err(|e| format!("set-up: {e}"))?;
     }
     archive.into_inner().map_err(|e| format!("set-up: {e}"))
+}
+
+/// Puts `text` into `field`, and where it has no room for it, before the member in a record of GNU's, of type `long`.
+fn put(
+    archive: &mut Builder<Vec<u8>>,
+    long: EntryType,
+    text: &str,
+    field: &mut [u8; 100],
+) -> Result<(), String> {
+    let fitting = text.len().min(field.len());
+    field[..fitting].copy_from_slice(&text.as_bytes()[..fitting]);
+    if fitting == text.len() {
+        return Ok(());
+    }
+    let mut header = Header::new_gnu();
+    header.as_old_mut().name[..13].copy_from_slice(b"././@LongLink");
+    header.set_entry_type(long);
+    header.set_size(text.len() as u64 + 1);
+    header.set_cksum();
+    archive.append(&header, format!("{text}\0").as_bytes()).map_err(|e| format!("set-up: {e}"))
 }
 
 /// A layer with busybox.
