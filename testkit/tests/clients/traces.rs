@@ -137,7 +137,8 @@ fn a_run_is_a_span_for_each_of_its_steps() {
     let env = TestEnv::new();
     let mut collector = Collector::start(&[]);
     let ran = with(run(&env), &collector.variables()).env("TRACEPARENT", PARENT).run().code(3);
-    assert_eq!(ran.err(), "");
+    // An ordinary user is told which limits do not hold here, and nobody anything about traces.
+    assert!(ran.err().lines().all(|line| line.starts_with("note: not enforced")), "{}", ran.err());
     let spans = collector.until("agentkernel run");
     spans.are_whole(TRACE);
     assert_eq!(spans.one("agentkernel run")["parent"], CALLER);

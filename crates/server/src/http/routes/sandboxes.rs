@@ -5,7 +5,7 @@ use crate::{
     create::{CreateWish, Source},
     fields::{backend, duration, each, parsed, volumes},
     http::{
-        body::{Body, Search, Segment},
+        body::{Body, Object, Search, Segment},
         envelope::{Data, Reply, ok},
     },
     wish::Wish,
@@ -122,7 +122,8 @@ pub(super) struct CreateBody {
     ttl: Option<String>,
     /// What becomes of it by itself. Only `ttl` does something here.
     #[serde(default)]
-    lifecycle: Option<Lifecycle>,
+    #[schema(value_type = Option<Lifecycle>)]
+    lifecycle: Option<Object<Lifecycle>>,
     /// Whether it is started; `true` without it.
     #[serde(default)]
     start: Option<bool>,
@@ -164,7 +165,7 @@ impl CreateBody {
             return Err(Error::new(Kind::Unsupported, "placeholder_secrets: no secret is shown inside")
                 .with_hint("leave it out"));
         }
-        self.lifecycle.unwrap_or_default().refuse()?;
+        self.lifecycle.map(|Object(asked)| asked).unwrap_or_default().refuse()?;
         let labels = self.labels.unwrap_or_default();
         let source = match (&self.source_url, &self.source_ref) {
             (Some(url), reference) => Some(Source::new(url, reference.as_deref())?),
@@ -235,7 +236,8 @@ pub(super) struct UpdateBody {
     #[schema(value_type = Option<String>)]
     description: Option<Option<String>>,
     #[serde(default)]
-    lifecycle: Option<Lifecycle>,
+    #[schema(value_type = Option<Lifecycle>)]
+    lifecycle: Option<Object<Lifecycle>>,
 }
 
 /// A field that is there, `null` or not.
@@ -248,7 +250,7 @@ pub(super) async fn update(
     Segment(name): Segment<SandboxName>,
     Body(body): Body<UpdateBody>,
 ) -> Reply<SandboxInfo> {
-    body.lifecycle.unwrap_or_default().refuse()?;
+    body.lifecycle.map(|Object(asked)| asked).unwrap_or_default().refuse()?;
     let labels = body
         .labels
         .map(|labels| labels.iter().map(|(key, value)| Label::new(key, value)).collect::<Result<Vec<_>>>());
