@@ -18,6 +18,7 @@ mod cli {
     mod daemon;
     mod detached;
     mod errors;
+    mod github;
     mod guard;
     mod images;
     mod lifecycle;

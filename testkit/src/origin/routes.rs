@@ -80,7 +80,9 @@ pub(super) async fn answer(
 fn route(path: &str, parts: &Parts, received: u64, shared: &Shared) -> Response<Pipe> {
     let (bare, query) = path.split_once('?').unwrap_or((path, ""));
     if let Some(file) = shared.files.get(bare) {
-        return with(StatusCode::OK, &[(CONTENT_TYPE, file.kind)], whole(file.bytes_at(&base(parts))));
+        let leads = file.location.as_deref().map(|to| (LOCATION, to));
+        let headers: Vec<_> = leads.into_iter().chain([(CONTENT_TYPE, file.kind)]).collect();
+        return with(file.status, &headers, whole(file.bytes_at(&base(parts))));
     }
     match bare {
         "/echo" => with(StatusCode::OK, &[(CONTENT_TYPE, "application/json")], whole(echo(&parts.headers))),

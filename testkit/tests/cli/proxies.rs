@@ -1,10 +1,10 @@
-//! Registries and GitHub through the proxy that the environment names.
+//! Registries through the proxy that the environment names.
 
 use super::images::bench;
 use agentkernel_testkit::{
     TestEnv,
     env::Invocation,
-    origin::{Certificate, ConnectProxy, Files, Net, Site},
+    origin::{Certificate, ConnectProxy, Site},
     registry::{Registry, Secured},
 };
 
@@ -131,43 +131,4 @@ fn this_machine_s_own_registry_is_never_asked_through_a_proxy() {
         pull.run().ok();
     }
     assert_eq!(proxy.asked(), []);
-}
-
-#[test]
-fn a_template_of_github_is_fetched_and_saved() {
-    const PATH: &str = "/someone/templates/HEAD/ours/web.toml";
-    const TEXT: &str = "[template]\ndescription = 'ours'\n\n[sandbox]\nbase_image = 'host'\n\n[environment]\nWHO = 'template'\n";
-    let (env, site) = (TestEnv::new(), Site::new().unwrap());
-    let name = "raw.githubusercontent.com";
-    let github = site.https_of(&[name], Files::one(PATH, TEXT)).unwrap();
-    let proxy = site.proxy(&[("raw.githubusercontent.com:443", github.address())], None).unwrap();
-    let authority = env.file("authority.pem", site.authority().pem());
-    let through = |words: &[&str]| {
-        let proxy = format!("http://{}", proxy.address());
-        env.agentkernel(words).env("HTTPS_PROXY", proxy).env("SSL_CERT_FILE", &authority)
-    };
-    let add = ["template", "add", "github:someone/templates/ours/web.toml"];
-    through(&add).run().ok();
-    assert_eq!(github.record().requests()[0].path, PATH);
-    assert_eq!(github.record().requests()[0].sni.as_deref(), Some(name));
-    let run = ["run", "--template", "web", "--no-network", "--", "sh", "-c", "echo $WHO"];
-    env.agentkernel(&run).run().ok().prints("template\n");
-    through(&["run", "--template", "github:someone/templates/ours/web.toml", "--", "sh", "-c", "echo $WHO"])
-        .run()
-        .ok()
-        .prints("template\n");
-    through(&["template", "add", "github:someone/templates/none.toml"])
-        .run()
-        .code(125)
-        .error_with_hint(&["there is nothing at"]);
-    // Somebody else in GitHub's place.
-    let forger = site.tls(Net::Allowed, &[name], Certificate::Stranger, Files::one(PATH, TEXT)).unwrap();
-    let proxy = site.proxy(&[("raw.githubusercontent.com:443", forger.address())], None).unwrap();
-    env.agentkernel(&["template", "remove", "web"]).run().ok();
-    let forged = env.agentkernel(&add).env("SSL_CERT_FILE", &authority);
-    let forged = forged.env("HTTPS_PROXY", format!("http://{}", proxy.address())).run();
-    forged.code(125).error_with_hint(&["cannot be trusted"]);
-    assert!(forger.record().requests().is_empty());
-    let list = env.agentkernel(&["template", "list"]).run().ok().out();
-    assert!(!list.contains("ours"), "{list}");
 }

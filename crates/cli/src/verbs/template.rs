@@ -119,6 +119,9 @@ struct Row {
 #[derive(Debug, Serialize)]
 struct Saved<'a> {
     saved: &'a TemplateName,
+    /// What a template that others wrote would not get had it only been found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    asks_for: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -224,7 +227,8 @@ impl Save {
             home: context.settings.home.clone(),
         };
         let text = export::to_toml(spec, &meta)?;
-        save(context, &engine, &self.name, &text, self.force, self.json)
+        save(&engine, &self.name, &text, self.force)?;
+        tell(context, &self.name, Vec::new(), self.json)
     }
 }
 
@@ -251,18 +255,20 @@ impl Add {
         };
         // What cannot be used is not saved.
         let config = Config::parse(&printable(&specifier.to_string()), &text)?;
-        if let Specifier::Github(place) = &specifier {
-            // From now on it is this user's own: the last moment to say what that means.
-            let asks = trust::restrict(config, None).ignored;
-            if !asks.is_empty() && !self.json {
-                context.printer.note(format_args!(
-                    "{} was written by others and asks for {}; a saved template gets what it asks for",
-                    printable(&place.to_string()),
-                    asks.join(", ")
-                ));
-            }
+        // From now on it is this user's own: the last moment to say what that means.
+        let asks_for = match &specifier {
+            Specifier::Github(_) => trust::restrict(config, None).ignored,
+            _ => Vec::new(),
+        };
+        save(&engine, &name, &text, self.force)?;
+        if !asks_for.is_empty() && !self.json {
+            context.printer.note(format_args!(
+                "{} was written by others and asks for {}; a saved template gets what it asks for",
+                printable(&specifier.to_string()),
+                asks_for.join(", ")
+            ));
         }
-        save(context, &engine, &name, &text, self.force, self.json)
+        tell(context, &name, asks_for, self.json)
     }
 }
 
@@ -277,17 +283,13 @@ fn file_name(text: &str) -> Result<TemplateName> {
     })
 }
 
-fn save(
-    context: &Context,
-    engine: &Engine,
-    name: &TemplateName,
-    text: &str,
-    force: bool,
-    json: bool,
-) -> Result<()> {
-    engine.save_template(name, text, if force { Replace::Yes } else { Replace::No })?;
+fn save(engine: &Engine, name: &TemplateName, text: &str, force: bool) -> Result<()> {
+    engine.save_template(name, text, if force { Replace::Yes } else { Replace::No })
+}
+
+fn tell(context: &Context, name: &TemplateName, asks_for: Vec<String>, json: bool) -> Result<()> {
     if json {
-        return context.printer.json(&Saved { saved: name });
+        return context.printer.json(&Saved { saved: name, asks_for });
     }
     context.printer.text(format_args!("saved template '{name}'; use it with --template {name}"))
 }

@@ -1,6 +1,7 @@
 //! Whom a pull may talk to when its image was named by somebody who is not the owner of this machine: public addresses, and
 //! what the owner wrote into `registries.toml`.
 
+use super::failure::Peer;
 use crate::{
     proxies::Way,
     pull::{NamedBy, PublicOnly},
@@ -90,8 +91,8 @@ impl Bounds {
 pub(crate) struct Refused(NamedBy);
 
 impl Refused {
-    pub(crate) fn told(self, registry: &str) -> Error {
-        Error::new(Kind::Denied, format!("registry '{registry}' {self}")).with_hint(match self.0 {
+    pub(crate) fn told(self, peer: Peer<'_>) -> Error {
+        Error::new(Kind::Denied, format!("{peer} {self}")).with_hint(match self.0 {
             NamedBy::Caller => {
                 "the owner of this server lists it in registries.toml, or starts the server with --allow-private-network"
             }

@@ -3,7 +3,7 @@
 use super::{
     bounds::Bounds,
     dns::Resolver,
-    failure::{Asked, Failure},
+    failure::{Asked, Failure, Peer},
     origin::Origin,
 };
 use crate::proxies::{Proxies, Way};
@@ -39,13 +39,13 @@ pub(crate) struct Client {
     bounds: Bounds,
 }
 
-/// A request for something of a registry.
+/// A request for one thing.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Request<'a> {
     pub(crate) accept: Option<&'a str>,
     /// The first byte that is wanted, where it is not the first of all.
     pub(crate) from: u64,
-    /// Sent to the registry itself and to nobody that it names.
+    /// Sent to the server itself and to nobody that it names.
     pub(crate) authorization: Option<&'a HeaderValue>,
 }
 
@@ -74,20 +74,20 @@ impl Client {
         Ok(Self { http, patience, way, bounds })
     }
 
-    /// Sends a request of `registry`'s, and waits for the beginning of its answer.
-    pub(crate) async fn send(&self, registry: &str, request: RequestBuilder) -> Result<Response, Failure> {
+    /// Sends a request for what `peer` has, and waits for the beginning of its answer.
+    pub(crate) async fn send(&self, peer: Peer<'_>, request: RequestBuilder) -> Result<Response, Failure> {
         match tokio::time::timeout(self.patience.answer, request.send()).await {
-            Ok(sent) => sent.map_err(|e| self.unanswered(registry, &e)),
-            Err(_) => Err(Failure::silent(registry)),
+            Ok(sent) => sent.map_err(|e| self.unanswered(peer, &e)),
+            Err(_) => Err(Failure::silent(peer)),
         }
     }
 
-    /// That `error` came in place of an answer of `registry`.
-    fn unanswered(&self, registry: &str, error: &reqwest::Error) -> Failure {
+    /// That `error` came in place of an answer of `peer`.
+    fn unanswered(&self, peer: Peer<'_>, error: &reqwest::Error) -> Failure {
         let way = error.url().and_then(|url| self.way.as_ref().filter(|way| way.to(url).is_some()));
         match way {
-            Some(way) => Failure::through(registry, way, error),
-            None => Failure::transport(registry, error),
+            Some(way) => Failure::through(peer, way, error),
+            None => Failure::transport(peer, error),
         }
     }
 
@@ -98,28 +98,29 @@ impl Client {
     /// What a request to `url` is made with.
     ///
     /// # Errors
-    /// When that is out of bounds; `registry` is who named it.
-    pub(crate) fn http(&self, registry: &str, url: &Url) -> Result<&reqwest::Client, Failure> {
+    /// When that is out of bounds; `peer` is who named it.
+    pub(crate) fn http(&self, peer: Peer<'_>, url: &Url) -> Result<&reqwest::Client, Failure> {
         self.bounds
             .judge(url, self.way.as_ref())
-            .map_err(|refused| Failure::elsewhere(refused.told(registry)))?;
+            .map_err(|refused| Failure::elsewhere(refused.told(peer)))?;
         Ok(&self.http)
     }
 
-    /// Asks `origin` at `path`, which messages call `registry`, and follows where it leads.
+    /// Asks `origin` at `path`, which messages call `peer`, and follows where it leads.
     ///
     /// # Errors
-    /// When there is no answer, and for redirects that lead to plain http, to too many places, or nowhere.
+    /// When there is no answer, and for redirects that lead to plain http, to too many places, or nowhere; of a [`Peer::Site`],
+    /// also for those to somebody else.
     pub(crate) async fn get(
         &self,
         origin: &Origin,
-        registry: &str,
+        peer: Peer<'_>,
         path: &str,
         request: Request<'_>,
     ) -> Result<Response, Failure> {
         let mut url = origin.at(path);
         for _ in 0..=MAX_REDIRECTS {
-            let mut building = self.http(registry, &url)?.get(url.clone());
+            let mut building = self.http(peer, &url)?.get(url.clone());
             if let Some(accept) = request.accept {
                 building = building.header(ACCEPT, accept);
             }
@@ -129,56 +130,43 @@ impl Client {
             if let Some(authorization) = request.authorization.filter(|_| origin.has(&url)) {
                 building = building.header(AUTHORIZATION, authorization.clone());
             }
-            let response = self.send(registry, building).await?;
+            let response = self.send(peer, building).await?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return decoded(registry, response);
+                return decoded(peer, response);
             }
-            url = next(origin, registry, &url, &response)?;
+            url = next(origin, peer, &url, &response)?;
         }
-        let message = format!(
-            "registry '{registry}' leads from one place to the next, more than {MAX_REDIRECTS} times"
-        );
-        Err(Failure::elsewhere(Error::new(Kind::Unavailable, message)))
-    }
-}
-
-impl Client {
-    /// All of a file that is no registry's.
-    ///
-    /// # Errors
-    /// As [`Client::get`]; for any status but success.
-    pub(crate) async fn file(
-        &self,
-        origin: &Origin,
-        host: &str,
-        path: &str,
-        limit: u64,
-    ) -> Result<Vec<u8>, Failure> {
-        let response = self.get(origin, host, path, Request::default()).await?;
-        if !response.status().is_success() {
-            return Err(Failure::status(host, Asked::Manifest(path), response.status(), None));
-        }
-        read(host, response, limit, Asked::Manifest(path)).await
+        let message = format!("{peer} leads from one place to the next, more than {MAX_REDIRECTS} times");
+        let error =
+            Error::new(Kind::Unavailable, message).with_hint("its redirections are broken; try again later");
+        Err(Failure::elsewhere(error))
     }
 }
 
 /// Where a redirect leads, if we go there.
-fn next(origin: &Origin, registry: &str, from: &Url, response: &Response) -> Result<Url, Failure> {
+fn next(origin: &Origin, peer: Peer<'_>, from: &Url, response: &Response) -> Result<Url, Failure> {
+    let rule = match peer {
+        Peer::Registry(_) => {
+            "a registry may lead to https only, and one on this machine's loopback also to plain http there"
+        }
+        Peer::Site(_) => "a file is taken from the host that was named, and from no other",
+    };
     let refuse = |why: &str| {
-        Failure::elsewhere(Error::new(Kind::Denied, format!("registry '{registry}' leads {why}")).with_hint(
-            "a registry may lead to https only, and one on this machine's loopback also to plain http there",
-        ))
+        Failure::elsewhere(Error::new(Kind::Denied, format!("{peer} leads {why}")).with_hint(rule))
     };
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let url = location.and_then(|text| from.join(text).ok()).ok_or_else(|| refuse("nowhere"))?;
+    if matches!(peer, Peer::Site(_)) && !origin.has(&url) {
+        return Err(refuse("to another place"));
+    }
     if origin.may_lead_to(&url) { Ok(url) } else { Err(refuse("to a place that is not safe")) }
 }
 
 /// A response is taken as it is: encodings were not asked for, and what they hide is not what has the digest.
-fn decoded(registry: &str, response: Response) -> Result<Response, Failure> {
+fn decoded(peer: Peer<'_>, response: Response) -> Result<Response, Failure> {
     match response.headers().get(CONTENT_ENCODING) {
         Some(encoding) if encoding.as_bytes() != b"identity" => {
-            Err(Failure::lie(registry, "encodes an answer in a way that nobody asked for"))
+            Err(Failure::lie(peer, "encodes an answer in a way that nobody asked for"))
         }
         _ => Ok(response),
     }
@@ -186,16 +174,16 @@ fn decoded(registry: &str, response: Response) -> Result<Response, Failure> {
 
 /// All of an answer that may be `limit` bytes long, whatever its length is said to be.
 pub(crate) async fn read(
-    registry: &str,
+    peer: Peer<'_>,
     mut response: Response,
     limit: u64,
     asked: Asked<'_>,
 ) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     let whole = async {
-        while let Some(chunk) = response.chunk().await.map_err(|e| Failure::transport(registry, &e))? {
+        while let Some(chunk) = response.chunk().await.map_err(|e| Failure::transport(peer, &e))? {
             if (body.len() + chunk.len()) as u64 > limit {
-                return Err(Failure::lie(registry, &format!("sends more than {limit} bytes for {asked}")));
+                return Err(Failure::too_long(peer, asked, limit));
             }
             body.extend_from_slice(&chunk);
         }
@@ -203,16 +191,16 @@ pub(crate) async fn read(
     };
     match tokio::time::timeout(WHOLE_TEXT, whole).await {
         Ok(read) => read.map(|()| body),
-        Err(_) => Err(too_slow(registry, &asked)),
+        Err(_) => Err(too_slow(peer, &asked)),
     }
 }
 
 /// For a manifest, a configuration or a token: they are small, and a byte now and then is nothing to wait for.
 const WHOLE_TEXT: Duration = Duration::from_secs(60);
 
-pub(crate) fn too_slow(registry: &str, asked: &Asked<'_>) -> Failure {
+pub(crate) fn too_slow(peer: Peer<'_>, asked: &Asked<'_>) -> Failure {
     Failure::elsewhere(
-        Error::new(Kind::Unavailable, format!("registry '{registry}' sends {asked} too slowly"))
+        Error::new(Kind::Unavailable, format!("{peer} sends {asked} too slowly"))
             .with_hint("try again later, or use a mirror")
             .retry_later(),
     )

@@ -133,7 +133,7 @@ impl Session<'_> {
                     if short == 2 {
                         let what =
                             format!("ends {} after {} of {} bytes", blob.digest, partial.have, blob.size);
-                        return Err(Failure::lie(&self.registry, &what));
+                        return Err(Failure::lie(self.peer(), &what));
                     }
                     continue;
                 }
@@ -151,7 +151,7 @@ impl Session<'_> {
                 return Ok(());
             }
             if !second_chance || partial.resumed == Resumed::No {
-                return Err(Failure::lie(&self.registry, &format!("sends {digest} for {}", blob.digest)));
+                return Err(Failure::lie(self.peer(), &format!("sends {digest} for {}", blob.digest)));
             }
             second_chance = false;
             partial.restart().map_err(Failure::last)?;
@@ -172,16 +172,16 @@ impl Session<'_> {
         let mut pace = Pace::new(partial.have);
         loop {
             if pace.is_too_slow(partial.have) {
-                return Err(too_slow(&self.registry, &asked));
+                return Err(too_slow(self.peer(), &asked));
             }
             let chunk = tokio::select! {
-                chunk = response.chunk() => chunk.map_err(|e| Failure::transport(&self.registry, &e))?,
+                chunk = response.chunk() => chunk.map_err(|e| Failure::transport(self.peer(), &e))?,
                 () = self.around.halt.called() => return Err(Failure::last(Halt::error())),
             };
             let Some(chunk) = chunk else { break };
             if partial.have + chunk.len() as u64 > blob.size {
                 let what = format!("sends more than the {} bytes of {}", blob.size, blob.digest);
-                return Err(Failure::lie(&self.registry, &what));
+                return Err(Failure::lie(self.peer(), &what));
             }
             partial.write(&chunk).map_err(Failure::last)?;
             self.around.progress.bytes(&blob.digest, partial.have);
@@ -191,7 +191,7 @@ impl Session<'_> {
 
     /// Makes `partial` end where the answer begins.
     fn place(&self, blob: &Descriptor, partial: &mut Partial, response: &Response) -> Result<(), Failure> {
-        let lie = |what: String| Err(Failure::lie(&self.registry, &what));
+        let lie = |what: String| Err(Failure::lie(self.peer(), &what));
         let length = response.content_length();
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {

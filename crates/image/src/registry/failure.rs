@@ -4,7 +4,7 @@ use super::bounds::Refused;
 use crate::proxies::Way;
 use agentkernel_model::{Error, Kind, text::printable};
 use reqwest::StatusCode;
-use std::{error, io, time::Duration};
+use std::{error, fmt, io, time::Duration};
 
 /// An error, with what is left to try.
 #[derive(Debug)]
@@ -25,12 +25,22 @@ pub(crate) enum Remedy {
     None,
 }
 
+/// Who is asked, as messages name it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Peer<'a> {
+    Registry(&'a str),
+    /// The host of one file, which is no registry.
+    Site(&'a str),
+}
+
 /// What was asked for, as messages name it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Asked<'a> {
     Manifest(&'a str),
     Blob(&'a str),
     Token,
+    /// A file of a [`Peer::Site`].
+    File(&'a str),
 }
 
 impl Failure {
@@ -46,15 +56,26 @@ impl Failure {
         Self { error, remedy: Remedy::None }
     }
 
-    /// The registry says one thing and sends another. Nothing of it is kept.
-    pub(crate) fn lie(registry: &str, what: &str) -> Self {
+    /// It says one thing and sends another. Nothing of it is kept.
+    pub(crate) fn lie(peer: Peer<'_>, what: &str) -> Self {
         Self::last(
-            Error::invalid(format!("registry '{registry}' {what}"))
-                .with_hint("the registry is broken, or somebody between it and here changes what it sends"),
+            Error::invalid(format!("{peer} {what}"))
+                .with_hint("it is broken, or somebody between it and here changes what it sends"),
         )
     }
 
-    /// A status that is no success.
+    /// More than anybody wants to read.
+    pub(crate) fn too_long(peer: Peer<'_>, asked: Asked<'_>, limit: u64) -> Self {
+        match asked {
+            Asked::File(path) => Self::last(
+                Error::invalid(format!("{path} of {peer} has more than {limit} bytes"))
+                    .with_hint("check that it is the file that you mean"),
+            ),
+            asked => Self::lie(peer, &format!("sends more than {limit} bytes for {asked}")),
+        }
+    }
+
+    /// A status of a registry that is no success.
     pub(crate) fn status(registry: &str, asked: Asked<'_>, status: StatusCode, code: Option<&str>) -> Self {
         let said = match code {
             Some(code) => format!("HTTP {}, {code}", status.as_u16()),
@@ -91,48 +112,45 @@ impl Failure {
     }
 
     /// No answer, or not all of it.
-    pub(crate) fn transport(registry: &str, error: &reqwest::Error) -> Self {
+    pub(crate) fn transport(peer: Peer<'_>, error: &reqwest::Error) -> Self {
         if let Some(refused) = refused(error) {
-            return Self::elsewhere(refused.told(registry));
+            return Self::elsewhere(refused.told(peer));
         }
         let cause = cause(error);
         if speaks_bad_tls(error) {
             return Self::elsewhere(
-                Error::new(Kind::Unavailable, format!("registry '{registry}' cannot be trusted: {cause}"))
+                Error::new(Kind::Unavailable, format!("{peer} cannot be trusted: {cause}"))
                     .with_hint(
                         "add the certificate of its authority to those of this machine (ca-certificates), or name a file that has it in SSL_CERT_FILE",
                     ),
             );
         }
         let what = if error.is_connect() { "cannot be reached" } else { "broke off" };
-        let told = Error::new(Kind::Unavailable, format!("registry '{registry}' {what}: {cause}"))
-            .with_hint("check the network and the registry's name, or try again later")
-            .retry_later();
+        let told =
+            Error::new(Kind::Unavailable, format!("{peer} {what}: {cause}")).with_hint(CHECK).retry_later();
         // Whoever cannot be reached now is not waited for: there may be another place, or an image that is here.
         let remedy = if error.is_connect() { Remedy::Unreachable } else { Remedy::Again(None) };
         Self { error: told, remedy }
     }
 
     /// Somebody took the connection and says nothing. As with one who cannot be reached, nobody waits for more of that.
-    pub(crate) fn silent(registry: &str) -> Self {
-        let message = format!("registry '{registry}' does not answer");
-        let error = Error::new(Kind::Unavailable, message)
-            .with_hint("check the network and the registry's name, or try again later")
-            .retry_later();
+    pub(crate) fn silent(peer: Peer<'_>) -> Self {
+        let error =
+            Error::new(Kind::Unavailable, format!("{peer} does not answer")).with_hint(CHECK).retry_later();
         Self { error, remedy: Remedy::Unreachable }
     }
 
     /// As [`Self::transport`], where a proxy is in between.
-    pub(crate) fn through(registry: &str, way: &Way, error: &reqwest::Error) -> Self {
-        let told = Self::transport(registry, error);
+    pub(crate) fn through(peer: Peer<'_>, way: &Way, error: &reqwest::Error) -> Self {
+        let told = Self::transport(peer, error);
         if !error.is_connect() || speaks_bad_tls(error) {
             return told;
         }
         let (proxy, variable) = (way.shown(), way.variable());
         let cause = cause(error);
-        let message = format!("registry '{registry}' cannot be reached through the proxy {proxy}: {cause}");
+        let message = format!("{peer} cannot be reached through the proxy {proxy}: {cause}");
         let error = Error::new(Kind::Unavailable, message)
-            .with_hint(format!("check {variable}, or name the registry in NO_PROXY to go without the proxy"))
+            .with_hint(format!("check {variable}, or name the host in NO_PROXY to go without the proxy"))
             .retry_later();
         Self { error, ..told }
     }
@@ -150,12 +168,25 @@ impl Failure {
     }
 }
 
-impl std::fmt::Display for Asked<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// What helps where nobody answers.
+const CHECK: &str = "check the network and the name of the host, or try again later";
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(name) => write!(f, "registry '{name}'"),
+            Self::Site(host) => f.write_str(host),
+        }
+    }
+}
+
+impl fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Manifest(image) => write!(f, "image '{image}'"),
             Self::Blob(digest) => write!(f, "the part {digest} of an image"),
             Self::Token => f.write_str("a token"),
+            Self::File(path) => f.write_str(path),
         }
     }
 }

@@ -17,7 +17,8 @@ mod session;
 mod token;
 
 pub(crate) use bounds::Bounds;
-pub(crate) use client::{Client, Patience};
+pub(crate) use client::{Client, Patience, Request, read};
 pub(crate) use download::{Partial, remove_leftover};
+pub(crate) use failure::{Asked, Failure, Peer};
 pub(crate) use origin::{Origin, is_loopback};
 pub(crate) use remote::{Fetched, Remote, Surroundings};

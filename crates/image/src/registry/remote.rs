@@ -2,7 +2,7 @@
 
 use super::{
     download::Partial,
-    failure::{Failure, Remedy},
+    failure::{Failure, Peer, Remedy},
     session::{self, Place, Session},
 };
 use crate::{
@@ -88,9 +88,11 @@ impl<'a> Remote<'a> {
             Manifest::Image(manifest) => {
                 Ok(Fetched { manifest, bytes, digest: entry.digest, named: digest, source })
             }
-            Manifest::Index(_) => {
-                Err(Failure::lie(&source, &format!("has an index in the index of image '{image}'")).error)
-            }
+            Manifest::Index(_) => Err(Failure::lie(
+                Peer::Registry(&source),
+                &format!("has an index in the index of image '{image}'"),
+            )
+            .error),
         }
     }
 

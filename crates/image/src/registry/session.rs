@@ -3,7 +3,7 @@
 use super::{
     challenge,
     client::{self, Client, Request},
-    failure::{Asked, Failure, tls_error, unauthorized},
+    failure::{Asked, Failure, Peer, tls_error, unauthorized},
     origin::Origin,
     retry::{self, Retries, WhenUnreachable},
     token::Door,
@@ -62,6 +62,10 @@ impl<'a> Session<'a> {
         Self { around, registry, repository, place, origin, authorization, credentials: OnceCell::new() }
     }
 
+    pub(super) fn peer(&self) -> Peer<'_> {
+        Peer::Registry(&self.registry)
+    }
+
     /// A manifest by its tag or digest: its bytes and their digest.
     pub(crate) async fn manifest(
         &self,
@@ -76,7 +80,7 @@ impl<'a> Session<'a> {
             .repeat(async || {
                 let response = self.get(&path, Some(&accept), 0, asked).await?;
                 let header = response.headers().get("docker-content-digest").cloned();
-                let body = client::read(&self.registry, response, manifest::MAX_MANIFEST, asked).await?;
+                let body = client::read(self.peer(), response, manifest::MAX_MANIFEST, asked).await?;
                 Ok((body, header))
             })
             .await?;
@@ -85,7 +89,7 @@ impl<'a> Session<'a> {
         let said = header.as_ref().and_then(|h| h.to_str().ok()).and_then(|text| text.parse::<Digest>().ok());
         match pinned.or(said.as_ref()) {
             Some(expected) if *expected != digest => {
-                Err(Failure::lie(&self.registry, &format!("sends {digest} for the manifest {expected}")))
+                Err(Failure::lie(self.peer(), &format!("sends {digest} for the manifest {expected}")))
             }
             _ => Ok((body, digest)),
         }
@@ -96,19 +100,19 @@ impl<'a> Session<'a> {
         let asked = Asked::Blob(blob.digest.as_str());
         if blob.size > limit {
             let what = format!("has a manifest whose part {} has {} bytes", blob.digest, blob.size);
-            return Err(Failure::lie(&self.registry, &what));
+            return Err(Failure::lie(self.peer(), &what));
         }
         let path = self.path(blob);
         let body = self
             .repeat(async || {
                 let response = self.get(&path, None, 0, asked).await?;
-                client::read(&self.registry, response, blob.size, asked).await
+                client::read(self.peer(), response, blob.size, asked).await
             })
             .await?;
         let digest = digest::of(&body);
         if body.len() as u64 != blob.size || digest != blob.digest {
             let what = format!("sends {} bytes of {digest} for {} of {}", body.len(), blob.size, blob.digest);
-            return Err(Failure::lie(&self.registry, &what));
+            return Err(Failure::lie(self.peer(), &what));
         }
         Ok(body)
     }
@@ -138,14 +142,14 @@ impl<'a> Session<'a> {
         let origin = self.origin().await?;
         let known = self.authorization.lock().await.clone();
         let request = Request { accept, from, authorization: known.as_ref() };
-        let response = self.around.client.get(origin, &self.registry, path, request).await?;
+        let response = self.around.client.get(origin, self.peer(), path, request).await?;
         // Only the registry itself may ask who we are: not where it leads to.
         if response.status() != StatusCode::UNAUTHORIZED || !origin.has(response.url()) {
             return self.judge(response, from, asked).await;
         }
         let fresh = self.authorize(origin, &response, known.as_ref(), asked).await?;
         let request = Request { authorization: Some(&fresh), ..request };
-        let response = self.around.client.get(origin, &self.registry, path, request).await?;
+        let response = self.around.client.get(origin, self.peer(), path, request).await?;
         if response.status() == StatusCode::UNAUTHORIZED && origin.has(response.url()) {
             let had = self.credentials.get().is_some_and(Option::is_some);
             return Err(unauthorized(&self.registry, asked, had));
@@ -182,7 +186,7 @@ impl<'a> Session<'a> {
         struct Entry {
             code: String,
         }
-        let body = client::read(&self.registry, response, ERROR_BODY, Asked::Token).await.ok()?;
+        let body = client::read(self.peer(), response, ERROR_BODY, Asked::Token).await.ok()?;
         let code = serde_json::from_slice::<Body>(&body).ok()?.errors.into_iter().next()?.code;
         let word = (1..=40).contains(&code.len())
             && code.bytes().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'0'..=b'9'));
@@ -236,9 +240,9 @@ impl<'a> Session<'a> {
         let secure = Origin::https(host).map_err(Failure::last)?;
         let plain = Origin::http(host).map_err(Failure::last)?;
         // Not even dialled, where neither may be.
-        let http = match self.around.client.http(&self.registry, &secure.at("/v2/")) {
+        let http = match self.around.client.http(self.peer(), &secure.at("/v2/")) {
             Ok(http) => http,
-            Err(_) => return self.around.client.http(&self.registry, &plain.at("/v2/")).map(|_| plain),
+            Err(_) => return self.around.client.http(self.peer(), &plain.at("/v2/")).map(|_| plain),
         };
         // Without a port https and http are two servers; plain http is asked where nobody answers https.
         let dialled =
@@ -251,7 +255,7 @@ impl<'a> Session<'a> {
             Ok(Ok(_)) => Ok(secure),
             Ok(Err(error)) => match tls_error(&error) {
                 None | Some(rustls::Error::InvalidMessage(_)) => Ok(plain),
-                Some(_) => Err(Failure::transport(&self.registry, &error)),
+                Some(_) => Err(Failure::transport(self.peer(), &error)),
             },
             Err(_) => Ok(plain),
         }

@@ -3,7 +3,7 @@
 use super::{
     challenge::Challenge,
     client::{self, Client},
-    failure::{Asked, Failure, unauthorized},
+    failure::{Asked, Failure, Peer, unauthorized},
     origin::Origin,
 };
 use crate::{credentials::Credentials, secret::Secret};
@@ -38,6 +38,10 @@ struct Answer {
 }
 
 impl Door<'_> {
+    const fn peer(&self) -> Peer<'_> {
+        Peer::Registry(self.registry)
+    }
+
     /// The header that answers `challenge`. Credentials are sent to the registry's own origin and to hosts that are
     /// known to belong to it; a token without any may come from every place that https leads to.
     ///
@@ -97,13 +101,12 @@ impl Door<'_> {
             }
             status => return Err(Failure::status(self.registry, Asked::Token, status, None)),
         }
-        let body =
-            client::read(self.registry, response, MAX_ANSWER, Asked::Token).await.map(Zeroizing::new)?;
+        let body = client::read(self.peer(), response, MAX_ANSWER, Asked::Token).await.map(Zeroizing::new)?;
         let answer: Option<Answer> = serde_json::from_slice(&body).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         token
             .filter(|token| !token.is_empty())
-            .ok_or_else(|| Failure::lie(self.registry, "gives out tokens that are none"))
+            .ok_or_else(|| Failure::lie(self.peer(), "gives out tokens that are none"))
     }
 
     /// As the distribution project's token authentication has it.
@@ -116,11 +119,11 @@ impl Door<'_> {
         for (key, value) in self.parameters(service) {
             realm.query_pairs_mut().append_pair(key, &value);
         }
-        let mut request = self.client.http(self.registry, &realm)?.get(realm);
+        let mut request = self.client.http(self.peer(), &realm)?.get(realm);
         if let Some(Credentials::Password { username, password }) = credentials {
             request = request.header(AUTHORIZATION, self.header("Basic", &basic(username, password))?);
         }
-        self.client.send(self.registry, request).await
+        self.client.send(self.peer(), request).await
     }
 
     /// As its OAuth 2 has it.
@@ -137,9 +140,9 @@ impl Door<'_> {
             .append_pair("refresh_token", token.reveal())
             .extend_pairs(self.parameters(service));
         let body = form.query().unwrap_or_default().to_owned();
-        let request = self.client.http(self.registry, &realm)?.post(realm);
+        let request = self.client.http(self.peer(), &realm)?.post(realm);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        self.client.send(self.registry, request).await
+        self.client.send(self.peer(), request).await
     }
 
     /// The scope is ours: what a registry asks for in its challenge may be more.
@@ -152,7 +155,7 @@ impl Door<'_> {
     fn header(&self, scheme: &str, text: &str) -> Result<HeaderValue, Failure> {
         let whole = Zeroizing::new(format!("{scheme} {text}"));
         let mut value = HeaderValue::from_str(&whole)
-            .map_err(|_| Failure::lie(self.registry, "gives out tokens that are none"))?;
+            .map_err(|_| Failure::lie(self.peer(), "gives out tokens that are none"))?;
         value.set_sensitive(true);
         Ok(value)
     }

@@ -7,6 +7,7 @@ mod git;
 pub use git::repository;
 
 use agentkernel_model::{Error, Result};
+use hyper::StatusCode;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt};
@@ -17,12 +18,19 @@ const BASE: &str = "@BASE@";
 /// One file of a server.
 #[derive(Debug, Clone)]
 pub(super) struct File {
+    pub(super) status: StatusCode,
+    /// Where a redirection leads.
+    pub(super) location: Option<String>,
     pub(super) kind: &'static str,
     bytes: Vec<u8>,
     names_server: bool,
 }
 
 impl File {
+    fn new(kind: &'static str, bytes: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, location: None, kind, bytes, names_server: false }
+    }
+
     pub(super) fn bytes_at(&self, base: &str) -> Vec<u8> {
         if self.names_server {
             String::from_utf8_lossy(&self.bytes).replace(BASE, base).into_bytes()
@@ -40,18 +48,39 @@ impl Files {
     /// One file of text at `path`.
     #[must_use]
     pub fn one(path: &str, text: &str) -> Self {
-        let mut files = Self::default();
-        files.text(path, "text/plain", text.to_owned());
-        files
+        Self::default().and(path, text)
+    }
+
+    /// And another one.
+    #[must_use]
+    pub fn and(mut self, path: &str, text: &str) -> Self {
+        self.text(path, "text/plain", text.to_owned());
+        self
+    }
+
+    /// And a path that leads to the URL `to`.
+    #[must_use]
+    pub fn and_redirect(mut self, path: &str, to: &str) -> Self {
+        let file = File::new("text/plain", b"elsewhere\n".to_vec());
+        let file = File { status: StatusCode::FOUND, location: Some(to.to_owned()), ..file };
+        self.0.insert(path.to_owned(), file);
+        self
+    }
+
+    /// And a path that is answered with `status`.
+    #[must_use]
+    pub fn and_refusal(mut self, path: &str, status: StatusCode) -> Self {
+        let file = File::new("text/plain", format!("{status}\n").into_bytes());
+        self.0.insert(path.to_owned(), File { status, ..file });
+        self
     }
 
     fn text(&mut self, path: &str, kind: &'static str, text: String) {
-        self.0.insert(path.to_owned(), File { kind, bytes: text.into_bytes(), names_server: true });
+        self.0.insert(path.to_owned(), File { names_server: true, ..File::new(kind, text.into_bytes()) });
     }
 
     fn bytes(&mut self, path: &str, bytes: Vec<u8>) {
-        let kind = "application/octet-stream";
-        self.0.insert(path.to_owned(), File { kind, bytes, names_server: false });
+        self.0.insert(path.to_owned(), File::new("application/octet-stream", bytes));
     }
 
     pub(super) fn get(&self, path: &str) -> Option<&File> {
