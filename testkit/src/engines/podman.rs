@@ -23,6 +23,9 @@ const OUTSIDE: [&str; 6] = [
 ];
 /// The parent of all containers' cgroups under root's Podman.
 const CGROUP: &str = "libpod_parent";
+/// Registries of a test speak plain http, which Docker takes of loopback without a word. Others are not asked.
+const REGISTRIES: &str =
+    "unqualified-search-registries = []\n[[registry]]\nlocation = \"127.0.0.1\"\ninsecure = true\n";
 /// A service that nobody asks for this many seconds ends: a rootless one outlives a test that was killed.
 const IDLE: &str = "--time=600";
 /// Podman lowers its own limits to these, and may give no more than it has.
@@ -46,6 +49,7 @@ pub(super) fn start(dir: &Path) -> Result<Engine> {
     }
     engine.place.file("containers.conf", &containers_conf(dir))?;
     engine.place.file("storage.conf", &storage_conf(dir))?;
+    engine.place.file("registries.conf", REGISTRIES)?;
     let address = engine.api.address();
     engine.daemons.push(Daemon::start("podman", &podman, dir, |command| {
         set_up(command, dir);
@@ -64,7 +68,8 @@ fn set_up(command: &mut Command, dir: &Path) {
     command.env("XDG_RUNTIME_DIR", dir.join("run")).env("XDG_CONFIG_HOME", dir.join("config"));
     command
         .env(SETTINGS, dir.join("containers.conf"))
-        .env("CONTAINERS_STORAGE_CONF", dir.join("storage.conf"));
+        .env("CONTAINERS_STORAGE_CONF", dir.join("storage.conf"))
+        .env("CONTAINERS_REGISTRIES_CONF", dir.join("registries.conf"));
     command.arg("--root").arg(storage(dir)).arg("--runroot").arg(dir.join("runroot"));
     command.arg("--tmpdir").arg(dir.join("libpod"));
 }

@@ -1,13 +1,17 @@
 //! `--build` with the engine's own builder: what is built, when it is built again, and what of the host gets into it.
 
-use super::bench::{Bench, expect};
+use super::{
+    bench::{Bench, expect},
+    sample::Sample,
+};
 use crate::Test;
-use agentkernel_testkit::env::Finished;
+use agentkernel_testkit::{env::Finished, oci::Image, registry::Registry};
 use std::{fs, os::unix::fs::symlink};
 
-pub(crate) const fn tests() -> [Test; 4] {
+pub(crate) const fn tests() -> [Test; 5] {
     [
         ("build/once-and-again", once_and_again),
+        ("build/base-of-a-registry", base_of_a_registry),
         ("build/links-that-lead-out", links),
         ("build/dockerfile-outside", dockerfile_outside),
         ("build/failure", failure),
@@ -66,6 +70,37 @@ fn once_and_again(bench: &Bench) -> Result<(), String> {
     bench.env.file("project/kept", "one\n");
     let fourth = build(bench, &[], &command);
     expect(fourth.out() == wanted("one") && !was_built(bench, &fourth), || fourth.to_string())
+}
+
+/// The engine pulls what a Dockerfile builds on; what comes of it is in our store as any other image.
+fn base_of_a_registry(bench: &Bench) -> Result<(), String> {
+    let registry = Registry::start().map_err(|e| e.to_string())?;
+    let mut sample = Sample::new(bench, "of-the-registry")?;
+    sample.file("etc/shown", 0o644, b"of the registry\n")?;
+    sample.config.env.push(("WHO".to_owned(), "base".to_owned()));
+    let layer = sample.layer.finish().map_err(|e| e.to_string())?;
+    let reference = "library/tools:1".parse().map_err(|e| format!("{e}"))?;
+    registry.push(&Image::new(reference, &sample.config, &[layer])).map_err(|e| e.to_string())?;
+    let host = registry.url().replace("http://", "");
+    bench.env.file("project/Dockerfile", format!("FROM {host}/library/tools:1\nCOPY note /note\n"));
+    bench.env.file("project/note", "of the project\n");
+    let command = ["/bin/sh", "-c", "cat /etc/shown /note; echo $WHO"];
+    let wanted = "of the registry\nof the project\nbase\n";
+    let built = build(bench, &[], &command);
+    expect(built.out() == wanted && was_built(bench, &built), || built.to_string())?;
+    let asked = registry.log().iter().any(|line| line.contains("/v2/library/tools/manifests/"));
+    expect(asked, || format!("the registry was not asked: {}", registry.log().join("\n")))?;
+    // It is not there: the engine says so, nothing is run, and nothing else takes its place.
+    bench.env.file("project/Dockerfile", format!("FROM {host}/library/none:1\nCOPY note /note\n"));
+    let missing = build(bench, &[], &["/bin/echo", "ran"]);
+    let told = missing.code == Some(125) && missing.err().contains("could not build the image");
+    expect(told && missing.out().is_empty(), || missing.to_string())?;
+    // Without the registry the image is here still, for every backend.
+    drop(registry);
+    bench.env.file("project/Dockerfile", format!("FROM {host}/library/tools:1\nCOPY note /note\n"));
+    let start = ["run", "--build", "-B", "native", "--no-network", "--no-workspace", "--"];
+    let native = bench.agentkernel(&start).args(command).run();
+    expect(native.out() == wanted && !native.err().contains("built "), || native.to_string())
 }
 
 /// A context with links that lead out of it, which a builder copies as links and does not follow.
