@@ -255,9 +255,14 @@ fn status(answer: &[u8]) -> Option<&[u8]> {
     answer.split(|byte| *byte == b' ').nth(1)
 }
 
-/// Whether an answer says that there is no such object.
+/// Whether an answer says that there is no such container: Podman does it with another status of one that goes at this
+/// moment.
 fn says_missing(answer: &[u8]) -> bool {
-    status(answer) == Some(b"404")
+    match status(answer) {
+        Some(b"404") => true,
+        Some(b"500") => String::from_utf8_lossy(answer).contains("no such container"),
+        _ => false,
+    }
 }
 
 /// The lines of `head` that are the same in every answer of one program: `Server`, and the versions of its API.

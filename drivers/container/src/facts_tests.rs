@@ -112,15 +112,18 @@ fn what_is_no_engine_is_refused() {
 #[test]
 fn only_the_engine_says_that_it_has_no_such_container() {
     let dir = tempfile::tempdir().unwrap();
-    let error = |status: &str| format!("HTTP/1.0 {status}\r\n\r\n{{\"message\":\"said\"}}");
+    let error = |status: &str, said: &str| format!("HTTP/1.0 {status}\r\n\r\n{{\"message\":\"{said}\"}}");
     let labelled = r#"{"State":{"Status":"strange"},"Config":{"Labels":{"a":"b"}}}"#;
-    let (missing, broken) = (error("404 Not Found"), error("500 Internal Server Error"));
-    let answers = [labelled, "{}", &missing, &broken, "<html>"];
+    let missing = error("404 Not Found", "said");
+    let [going, broken] = ["container 01 does not exist in database: no such container", "said"]
+        .map(|said| error("500 Internal Server Error", said));
+    let answers = [labelled, "{}", &missing, &going, &broken, "<html>"];
     let (socket, served) = serve(dir.path(), &answers);
     let asked = || labels(&way(&socket), "one");
     assert_eq!(asked().unwrap(), Some(HashMap::from([("a".to_owned(), "b".to_owned())])));
     assert_eq!(asked().unwrap(), Some(HashMap::new()));
     assert_eq!(asked().unwrap(), None);
+    assert_eq!(asked().unwrap(), None, "it went while it was looked at");
     assert!(asked().is_err() && asked().is_err(), "nobody knows whose it is");
     served.join().unwrap();
     assert!(asked().is_err(), "nobody answers");
