@@ -43,11 +43,43 @@ impl AsyncWrite for Replay {
         Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::IoSlice;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    #[tokio::test]
+    async fn several_pieces_are_written_at_once() {
+        let (ours, mut theirs) = duplex(64);
+        let mut replay = Replay::new(Vec::new(), Box::new(ours));
+        assert!(replay.is_write_vectored());
+        let pieces = [IoSlice::new(b"one "), IoSlice::new(b"two")];
+        assert_eq!(replay.write_vectored(&pieces).await.unwrap(), 7);
+        drop(replay);
+        let mut seen = String::new();
+        theirs.read_to_string(&mut seen).await.unwrap();
+        assert_eq!(seen, "one two");
     }
 }
