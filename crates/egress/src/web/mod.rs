@@ -3,6 +3,7 @@
 //! This part knows neither rules nor DNS: a [`Judge`] says what may be asked, [`Roads`] find a way.
 
 mod account;
+mod ahead;
 mod answer;
 mod authority;
 mod check;
@@ -49,7 +50,7 @@ use std::{
 use tasks::Tasks;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    sync::Mutex,
+    sync::{Mutex, Semaphore},
     time::timeout,
 };
 use upstream::{Dialer, Protocol};
@@ -59,6 +60,8 @@ const MOST_HEADERS: usize = 100;
 /// Bytes of one, and of what is read at once.
 const LONGEST_HEAD: usize = 64 * 1024;
 const LONGEST_HEAD_H2: u32 = 16 * 1024;
+/// Sides of connections that read ahead at once: 4 MiB. Whoever comes later reads as TLS wants to.
+const MOST_WIDE_READS: usize = 64;
 /// How HTTP/2 begins where it was not agreed on (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -126,6 +129,8 @@ pub(crate) struct Web {
     authority: OnceLock<std::result::Result<Authority, String>>,
     timeouts: Timeouts,
     seats: Seats,
+    /// See [`Ahead`](ahead::Ahead).
+    wide_reads: Arc<Semaphore>,
 }
 
 /// What one connection of the sandbox needs while it is served. Dropping it ends all that was started for it.
@@ -149,8 +154,10 @@ impl Web {
 
     fn with_timeouts(roots: Vec<CertificateDer<'static>>, timeouts: Timeouts) -> Self {
         let provider = upstream::provider();
-        let dialer = Arc::new(Dialer::new(roots, Arc::clone(&provider), timeouts));
-        Self { dialer, provider, authority: OnceLock::new(), timeouts, seats: Seats::new(timeouts) }
+        let wide_reads = Arc::new(Semaphore::new(MOST_WIDE_READS));
+        let dialer = Dialer::new(roots, Arc::clone(&provider), timeouts, Arc::clone(&wide_reads));
+        let seats = Seats::new(timeouts);
+        Self { dialer: Arc::new(dialer), provider, authority: OnceLock::new(), timeouts, seats, wide_reads }
     }
 
     /// The certificate that the sandbox has to believe, as PEM.

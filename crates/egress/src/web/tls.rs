@@ -2,6 +2,7 @@
 
 use super::{
     Judge, Place, Visit, Web,
+    ahead::Ahead,
     filled::Filled,
     refuse,
     session::{Session, Slot},
@@ -21,8 +22,9 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
-type Hello = StartHandshake<Counted<Box<dyn ByteStream>>>;
-type Opened = TlsStream<Counted<Box<dyn ByteStream>>>;
+type Client = Ahead<Counted<Box<dyn ByteStream>>>;
+type Hello = StartHandshake<Client>;
+type Opened = TlsStream<Client>;
 
 impl Web {
     /// TLS to `place`, which begins with a ClientHello, until the sandbox is done.
@@ -39,7 +41,8 @@ impl Web {
     ) -> Outcome {
         let tally = Tally::new(ledger);
         // Apart, so that a connection that is open does not hold what only its beginning needs.
-        let met = Box::pin(self.meet(tally.count(client), place, judge)).await;
+        let client = Ahead::new(tally.count(client), Arc::clone(&self.wide_reads));
+        let met = Box::pin(self.meet(client, place, judge)).await;
         match met {
             Ok((client, session, visit)) => self.serve(Filled::new(*client), session, visit).await,
             Err(outcome) => outcome,
@@ -48,7 +51,7 @@ impl Web {
 
     async fn meet(
         &self,
-        client: Counted<Box<dyn ByteStream>>,
+        client: Client,
         place: Place,
         judge: Arc<dyn Judge>,
     ) -> std::result::Result<(Box<Opened>, Session, Visit), Outcome> {

@@ -1,6 +1,6 @@
 //! The way to the other side of a place, verified where it is TLS.
 
-use super::{Place, Timeouts, filled::Filled, tasks::Spawner, upload::Upload};
+use super::{Place, Timeouts, ahead::Ahead, filled::Filled, tasks::Spawner, upload::Upload};
 use agentkernel_model::{Error, Result};
 use hyper::{
     Request, Response, StatusCode,
@@ -21,11 +21,11 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::OnceCell,
+    sync::{OnceCell, Semaphore},
     task::spawn_blocking,
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Silence after which the other side is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(120);
@@ -69,6 +69,8 @@ pub(super) struct Dialer {
     provider: Arc<CryptoProvider>,
     tls: OnceCell<ClientConfig>,
     timeouts: Timeouts,
+    /// See [`Ahead`].
+    wide_reads: Arc<Semaphore>,
 }
 
 /// One connection for HTTP.
@@ -103,8 +105,9 @@ impl Dialer {
         roots: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
         timeouts: Timeouts,
+        wide_reads: Arc<Semaphore>,
     ) -> Self {
-        Self { roots, provider, tls: OnceCell::new(), timeouts }
+        Self { roots, provider, tls: OnceCell::new(), timeouts, wide_reads }
     }
 
     /// Connects to `place` for the first of `offer` that it speaks.
@@ -147,13 +150,14 @@ impl Dialer {
         stream: TcpStream,
         place: &Place,
         offer: &[Protocol],
-    ) -> std::result::Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
+    ) -> std::result::Result<TlsStream<Ahead<TcpStream>>, Failure> {
         let failure = |e: io::Error| Failure::of_tls(place, &e);
         let name = ServerName::try_from(place.name.clone())
             .map_err(|e| failure(io::Error::new(io::ErrorKind::InvalidInput, e)))?;
         let config = self.tls.get_or_try_init(|| self.load()).await;
         let mut config = config.map_err(|e| failure(io::Error::other(e.to_string())))?.clone();
         config.alpn_protocols = offer.iter().map(|protocol| protocol.alpn().to_vec()).collect();
+        let stream = Ahead::new(stream, Arc::clone(&self.wide_reads));
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
         match timeout(self.timeouts.handshake, connecting).await {
             Ok(connected) => connected.map_err(failure),
