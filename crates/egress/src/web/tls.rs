@@ -22,6 +22,10 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
+/// As much as HTTP writes of a body: all of what was read at once, and the frame of its chunk. By the usual limit of 64 KiB the
+/// last bytes of each would be a record and a call of their own.
+const WRITTEN_AT_ONCE: usize = 66 * 1024;
+
 type Client = Ahead<Counted<Box<dyn ByteStream>>>;
 type Hello = StartHandshake<Client>;
 type Opened = TlsStream<Client>;
@@ -83,7 +87,8 @@ impl Web {
         visit.seats.extend(seat.filter(|_| protocol == Protocol::Http2));
         let config = self.server_config(&place.name, protocol);
         let config = config.map_err(|_| Outcome::Broken(io::ErrorKind::Other))?;
-        let client = in_time(self.timeouts.handshake, hello.into_stream(config)).await?;
+        let mut client = in_time(self.timeouts.handshake, hello.into_stream(config)).await?;
+        client.get_mut().1.set_buffer_limit(Some(WRITTEN_AT_ONCE));
         let session = self.session(place, judge, Scheme::HTTPS, protocol, slot, &visit);
         Ok((Box::new(client), session, visit))
     }
