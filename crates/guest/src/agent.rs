@@ -11,12 +11,13 @@ use crate::{
     fault::Step,
     files,
     link::relay::{Relay, State},
+    meant::Meant,
     memory::OutOfMemory,
     network::{self, Udp},
     service::Service,
     sys,
     walls::{self, Confinement},
-    wire::{Exec, Fault, Filled, Inbox, Reply, VERSION, send},
+    wire::{Exec, Fault, Filled, Inbox, Reply, send},
 };
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
@@ -43,6 +44,10 @@ pub const KEEPER: &str = "/.agentkernel/keeper/keeper.sock";
 /// Files that every engine makes and mounts itself where nobody else does.
 pub const OF_ENGINES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
+/// Raised when [`Welcome`] changes its meaning: an agent that would not do all that it asks for must not begin. What is said
+/// later has a version of its own.
+pub const VERSION: u32 = 3;
+
 /// What the keeper says first. Descriptors come along: the listener, then the three streams of the first command.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Welcome {
@@ -50,6 +55,8 @@ pub struct Welcome {
     pub confinement: Confinement,
     pub network: Network,
     pub listener: Listener,
+    /// What the engine was to mount: nothing is done in a sandbox that shows anything else.
+    pub meant: Vec<Meant>,
     /// Put in place before anything else is done, whatever stands there.
     pub files: Vec<NewFile>,
     /// A directory that commands begin in, made where it is missing and can be made.
@@ -177,6 +184,7 @@ fn set_up(
         Some(exec) => Some((exec, Some([take()?, take()?, take()?]))),
     };
     quiet().step(|| "let go of the engine's descriptors".to_owned())?;
+    welcome.meant.iter().try_for_each(Meant::check)?;
     welcome.files.iter().try_for_each(place)?;
     if let Some(workdir) = &welcome.workdir {
         // A command that cannot begin there says so itself.

@@ -1,7 +1,7 @@
 //! What runs inside a sandbox beside its commands, and how the host talks to it.
 //!
 //! Where to look: `service` is the loop of a sandbox's process 1, `command` confines and executes each command behind
-//! `walls`, `agent` is process 1 where an engine made the sandbox; `wire` is the protocol. On the host, `client` is the
+//! `walls`, `agent` is process 1 where an engine made the sandbox, `meant` how it knows what that mounted; `wire` is the protocol. On the host, `client` is the
 //! way in, `process` a command as callers see it, `uplink` the sandbox's traffic; `link` carries it all where no descriptor can be passed. This crate may use `unsafe`; it does so
 //! in `sys` and at the forks.
 #![cfg(target_os = "linux")]
@@ -17,6 +17,7 @@ pub mod fault;
 mod fileaccess;
 pub mod files;
 pub mod link;
+pub mod meant;
 pub mod memory;
 pub mod mutation;
 mod netlink;

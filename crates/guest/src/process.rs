@@ -117,6 +117,11 @@ pub fn set_up_failed(fault: &Fault) -> Error {
             .with_source(fault.io_error())
             .with_hint("this machine does not let you make user namespaces; see 'agentkernel doctor'");
     }
+    if fault.errno == libc::ESTALE {
+        return Error::new(Kind::Conflict, message).with_hint(
+            "on this machine something took the place of what is mounted while the sandbox started: see what is there now",
+        );
+    }
     if fault.errno == libc::ELOOP {
         return Error::new(Kind::Conflict, message).with_source(fault.io_error()).with_hint(
             "a link of the image or of an earlier command stands where something is mounted; links are not followed here",

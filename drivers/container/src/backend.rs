@@ -13,7 +13,9 @@ use crate::{
     plan::{self, AgentFiles, Materials},
     probe,
     sandbox::{Accounts, ContainerSandbox, SameIds},
-    seccomp, stream, volumes, workspace,
+    seccomp,
+    sources::{Numbers, Sources},
+    stream, volumes, workspace,
 };
 use agentkernel_backend::{
     Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Pooling, Process, Refusal,
@@ -119,6 +121,16 @@ impl Container {
         self.flavor.overlays(&engine.facts, engine.sight, self.host.uid, spec.lifetime)
     }
 
+    /// Looks at what of this machine `spec` shows.
+    ///
+    /// # Errors
+    /// When it cannot be shown.
+    pub(crate) fn sources(&self, engine: &Engine, spec: &SandboxSpec) -> Result<Sources> {
+        let same = stream::shares_kernel(plan::runtime(engine, spec));
+        let numbers = if same { Numbers::Same } else { Numbers::Others };
+        Sources::open(spec, self.overlays(engine, spec), numbers)
+    }
+
     /// Has the engine make the container of `inputs`, not started.
     pub(crate) async fn make(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
         let (spec, rootfs) = (inputs.admitted.spec(), &inputs.rootfs.rootfs);
@@ -156,10 +168,13 @@ impl Container {
             seccomp,
             overlays: self.overlays(engine, spec),
         };
+        // An engine may follow names as early as this.
+        let sources = self.sources(engine, spec)?;
         let body = plan::container(&materials)?;
         let options = CreateContainerOptionsBuilder::default().name(&plan::name(inputs.id)).build();
         let made = engine.docker.create_container(Some(options), body).await;
-        made.map(drop).map_err(|e| fault::failed("make the container", e))
+        made.map_err(|e| fault::failed("make the container", e))?;
+        sources.check()
     }
 
     fn sandbox(
@@ -371,7 +386,7 @@ impl Backend for Container {
         let state = DriverState::encode(STATE_VERSION, &decoded)?;
         let place = Place::named(&self.host, inputs.id);
         let name = plan::name(inputs.id);
-        workspace::check(inputs.admitted.spec())?;
+        let sources = self.sources(engine, inputs.admitted.spec())?;
         if launch::find(engine, inputs.id).await? == Found::Foreign {
             return Err(launch::foreign(inputs.id));
         }
@@ -380,7 +395,7 @@ impl Backend for Container {
         let filled = place.path().join(FILLED_FILE);
         let callers = Some(client::listener(place.path(), client::SOCKET)?);
         let files = if filled.exists() { Vec::new() } else { plan::files(engine, &inputs) };
-        let work = Work { callers, files, command: None, streams: Vec::new() };
+        let work = Work { sources, callers, files, command: None, streams: Vec::new() };
         let lifeline = launch::bring_up(engine, &inputs, &place, work, gateway.as_ref()).await?;
         let mut sandbox = self.sandbox(engine, inputs.id, decoded);
         sandbox.lifeline = Some(Arc::new(lifeline));

@@ -5,13 +5,15 @@ use crate::{
     facts, fault,
     keeper::{self, Rendezvous},
     places::Place,
-    plan, stream,
+    plan,
+    sources::Sources,
+    stream,
 };
 use agentkernel_backend::{CreateInputs, Gateway};
 use agentkernel_guest::{
-    agent::{Listener, Network, NewFile, Road, Welcome},
+    agent::{Listener, Network, NewFile, Road, VERSION, Welcome},
     conversation::Conversation,
-    wire::{Exec, VERSION},
+    wire::Exec,
 };
 use agentkernel_model::{Error, Kind, Result, id::SandboxId, policy, text::printable};
 use bollard::{
@@ -28,6 +30,7 @@ const START: Duration = Duration::from_secs(60);
 /// What the agent is told beside the walls.
 #[derive(Debug)]
 pub(crate) struct Work<'a> {
+    pub(crate) sources: Sources,
     /// Where other processes of this machine will ask for commands.
     pub(crate) callers: Option<OwnedFd>,
     pub(crate) files: Vec<NewFile>,
@@ -53,11 +56,13 @@ pub(crate) async fn bring_up(
         policy::Network::Rules(_) => Network::Captured,
         policy::Network::Off | policy::Network::Open => Network::Given,
     };
-    let Work { callers, files, command, streams } = work;
+    let Work { sources, callers, files, command, streams } = work;
     let confinement = plan::confinement(spec);
     let workdir = inputs.rootfs.rootfs.defaults.workdir.as_ref().map(ToString::to_string);
     let listener = Listener::None;
-    let mut welcome = Welcome { version: VERSION, confinement, network, listener, files, workdir, command };
+    let meant = sources.meant();
+    let mut welcome =
+        Welcome { version: VERSION, confinement, network, listener, meant, files, workdir, command };
     let name = plan::name(inputs.id);
     let up = async {
         match plan::road(engine, spec) {
@@ -66,6 +71,7 @@ pub(crate) async fn bring_up(
                 let socket = report(engine, &name, &rendezvous).await?;
                 // Before a command can see it.
                 drop(rendezvous);
+                sources.check()?;
                 if callers.is_some() {
                     welcome.listener = Listener::Named;
                 }
@@ -75,6 +81,7 @@ pub(crate) async fn bring_up(
             Road::Streams => {
                 let attached = stream::attach(&engine.docker, inputs.id, callers).await?;
                 engine.docker.start_container(&name, None).await.map_err(fault::not_started)?;
+                sources.check()?;
                 tokio::select! {
                     welcomed = keeper::welcome_attached(attached, &welcome, &streams, gateway) => welcomed,
                     why = ended(engine, &name) => Err(why),

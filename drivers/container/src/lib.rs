@@ -2,7 +2,7 @@
 //!
 //! Where to look: `endpoint` finds the engine, `remote` reads addresses of other machines, `dial` connects, `facts` asks what
 //! it can do, `delivery` brings the agent to an engine that does not see this machine's files, `plan` and `mounts` say what a sandbox is in
-//! the engine's words, `image` brings its root there, `launch` starts it and waits for its agent, `once` is the short
+//! the engine's words, `sources` and `watch` see to it that what is mounted is what was meant, `image` brings its root there, `launch` starts it and waits for its agent, `once` is the short
 //! road. From then on commands and files go through the agent of the guest crate, not through the engine.
 //! `apple` is apart: it shares the images and the places on this machine, and is all that there is on macOS.
 #![forbid(unsafe_code)]
@@ -52,11 +52,15 @@ mod seccomp;
 #[cfg(target_os = "linux")]
 mod service;
 #[cfg(target_os = "linux")]
+mod sources;
+#[cfg(target_os = "linux")]
 mod stream;
 #[cfg(target_os = "linux")]
 mod tls;
 #[cfg(target_os = "linux")]
 mod volumes;
+#[cfg(target_os = "linux")]
+mod watch;
 #[cfg(target_os = "linux")]
 mod workspace;
 

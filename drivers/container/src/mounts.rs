@@ -16,10 +16,6 @@ use agentkernel_model::{
 use bollard::models::{
     Mount, MountBindOptions, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig,
 };
-use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags},
-    io::Errno,
-};
 use std::{
     collections::HashMap,
     fs::{self, DirBuilder},
@@ -74,16 +70,13 @@ pub(crate) fn all(materials: &Materials<'_>) -> Result<Mounted> {
     match &spec.workspace {
         Workspace::None => {}
         Workspace::View(source) => {
-            check_source(source)?;
             made.overlay(materials, source, Workspace::TARGET, usize::MAX)?;
         }
         Workspace::Direct { source, access } => {
-            check_source(source)?;
             made.bind(source, Workspace::TARGET, *access)?;
         }
     }
     for mount in &spec.policy.mounts {
-        check_source(&mount.source)?;
         made.bind(&mount.source, mount.target.as_str(), mount.access)?;
     }
     if matches!(materials.agent_files, AgentFiles::Directory(_)) {
@@ -274,19 +267,4 @@ fn layers(materials: &Materials<'_>, source: &Path, index: usize) -> Result<(Str
     make().map_err(|e| Error::io(format!("cannot make {}", dir.display()), e))?;
     let named = |path: &PathBuf| text(path).map(str::to_owned);
     Ok((named(&upper)?, named(&work)?))
-}
-
-/// A sandbox that can write beside a source could put a link in its place: whoever starts a container would follow it, to
-/// any directory of the host.
-pub(crate) fn check_source(source: &Path) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    match rustix::fs::openat2(CWD, source, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-        Ok(_) => Ok(()),
-        Err(Errno::LOOP) => Err(Error::new(
-            Kind::Conflict,
-            format!("there is a symbolic link in {}, which is not mounted", source.display()),
-        )
-        .with_hint("name the directory that the link leads to")),
-        Err(errno) => Err(Error::io(format!("cannot mount {}", source.display()), errno.into())),
-    }
 }

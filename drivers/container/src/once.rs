@@ -123,6 +123,7 @@ async fn begin(
     let pipes = Pipes::new(command.stdio, backend.same_ids(engine).owner(exec.uid, exec.gid))?;
     let fds = pipes.as_ref().map(|pipes| pipes.inside.each_ref().map(|fd| fd.as_fd()).to_vec());
     let work = Work {
+        sources: backend.sources(engine, spec)?,
         callers: None,
         files: plan::files(engine, inputs),
         command: Some(exec.clone()),
@@ -157,7 +158,13 @@ async fn begin_with_copy(
     let exec = client.defaults().command(command);
     backend.make(engine, inputs, &ephemeral.place).await?;
     let callers = Some(client::listener(ephemeral.place.path(), client::SOCKET)?);
-    let work = Work { callers, files: plan::files(engine, inputs), command: None, streams: Vec::new() };
+    let work = Work {
+        sources: backend.sources(engine, spec)?,
+        callers,
+        files: plan::files(engine, inputs),
+        command: None,
+        streams: Vec::new(),
+    };
     let lifeline = launch::bring_up(engine, inputs, &ephemeral.place, work, gateway.as_ref()).await?;
     workspace::fill(&client, spec).await?;
     let owner = backend.same_ids(engine).owner(exec.uid, exec.gid);

@@ -83,7 +83,8 @@ async fn try_out(backend: &Container) -> Result<()> {
     let inputs = CreateInputs { admitted, id: SandboxId::new(), rootfs: Lease::unguarded(rootfs) };
     let (place, lock) = Place::begin(&backend.host, inputs.id)?;
     let engine = backend.engine().await?;
-    let work = Work { callers: None, files: Vec::new(), command: None, streams: Vec::new() };
+    let sources = backend.sources(engine, inputs.admitted.spec())?;
+    let work = Work { sources, callers: None, files: Vec::new(), command: None, streams: Vec::new() };
     let up = match backend.make(engine, &inputs, &place).await {
         Ok(()) => launch::bring_up(engine, &inputs, &place, work, None).await.map(drop),
         Err(error) => Err(error),

@@ -1,12 +1,12 @@
 //! The project where the engine cannot lay an overlay over it: a bounded copy, once.
 
-use crate::mounts::check_source;
+use crate::watch;
 use agentkernel_archive::{Crossing, PackOptions, pack};
 use agentkernel_backend::Files as _;
 use agentkernel_guest::client::Client;
 use agentkernel_model::{Error, Kind, Result, mount::Workspace, spec::SandboxSpec};
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags},
+    fs::{CWD, Mode, OFlags},
     pipe::{PipeFlags, pipe_with},
 };
 use std::{
@@ -18,18 +18,6 @@ use std::{
 
 /// The most bytes of a project that are copied.
 const MAX_BYTES: u64 = 1 << 30;
-
-/// Sources may have been replaced since the container was made.
-///
-/// # Errors
-/// When one has a symbolic link in its path, or is gone.
-pub(crate) fn check(spec: &SandboxSpec) -> Result<()> {
-    match &spec.workspace {
-        Workspace::None => {}
-        Workspace::View(source) | Workspace::Direct { source, .. } => check_source(source)?,
-    }
-    spec.policy.mounts.iter().try_for_each(|mount| check_source(&mount.source))
-}
 
 /// Copies the project of `spec` to its place inside.
 ///
@@ -50,7 +38,8 @@ pub(crate) async fn fill(client: &Client, spec: &SandboxSpec) -> Result<()> {
 fn send(source: &Path, to: Bounded) -> Result<()> {
     let failed = |e| Error::io(format!("cannot read {}", source.display()), e);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat2(CWD, source, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let place = watch::open(CWD, source.as_os_str(), source)?;
+    let opened = rustix::fs::openat(place, ".", flags, Mode::empty());
     let directory = opened.map_err(|e| failed(e.into()))?;
     let name = Workspace::TARGET.trim_start_matches('/');
     let options = PackOptions { crossing: Crossing::Stay };
