@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test] functions")]
 
 mod server {
+    mod agents;
     mod answers;
+    mod benchmark;
     mod bodies;
     mod disk;
     mod doors;

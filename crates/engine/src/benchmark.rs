@@ -3,15 +3,21 @@
 //! Backends take turns, so that a machine that is busy for a moment is busy for all of them. Nothing stays: a sandbox of a
 //! benchmark is removed whatever happens, and carries a time to live for the case that this process is killed.
 
-use crate::{clock, create, engine::Engine, exec, lifecycle, probe, request::CreateRequest, values::Values};
-use agentkernel_backend::Health;
+use crate::{
+    clock, create,
+    engine::Engine,
+    exec, lifecycle, probe,
+    request::{CreateRequest, Pool, RunRequest},
+    values::{Source, Values},
+};
+use agentkernel_backend::{Health, Process};
 use agentkernel_model::{
     Error, Kind, Result,
     command::{Argv, ExecSpec, Stdio},
     id::SandboxId,
     image::ImageRef,
     name::SandboxName,
-    spec::SandboxSpec,
+    spec::{Lifetime, SandboxSpec},
     text::printable,
 };
 use serde::Serialize;
@@ -40,10 +46,27 @@ pub struct BenchmarkRequest<'a> {
     /// Rounds before those that count.
     pub warmup: u32,
     pub spec: SandboxSpec,
-    /// The command line that runs one command in a sandbox of its own on the backend of that id.
-    pub whole_run: &'a (dyn Fn(&str) -> Command + Sync),
+    pub whole_run: WholeRun<'a>,
     /// Set by whoever wants it to end early.
     pub stop: &'a AtomicBool,
+}
+
+/// How one command runs in a sandbox of its own.
+#[derive(Clone, Copy)]
+pub enum WholeRun<'a> {
+    /// By the command line for the backend of that id, which is another process.
+    Line(&'a (dyn Fn(&str) -> Command + Sync)),
+    /// As [`Engine::run`] does it.
+    Engine,
+}
+
+impl fmt::Debug for WholeRun<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Line(_) => "Line(..)",
+            Self::Engine => "Engine",
+        })
+    }
 }
 
 impl fmt::Debug for BenchmarkRequest<'_> {
@@ -91,7 +114,7 @@ pub struct Steps<T> {
     pub startup: T,
     /// From `create` to `remove`.
     pub lifecycle: T,
-    /// The whole command line that runs one command in a sandbox of its own.
+    /// One command in a sandbox of its own, see [`WholeRun`].
     pub run: T,
 }
 
@@ -227,7 +250,10 @@ async fn turn(engine: &Engine, request: &BenchmarkRequest<'_>, backend: &str) ->
             return Err(error);
         }
     };
-    let run = whole_run((request.whole_run)(backend)).await?;
+    let run = match request.whole_run {
+        WholeRun::Line(line) => whole_line(line(backend)).await,
+        WholeRun::Engine => run(engine, request, backend).await,
+    }?;
     Ok(Steps { run, ..life })
 }
 
@@ -269,16 +295,35 @@ async fn life(
 }
 
 async fn execute(engine: &Engine, name: &SandboxName) -> Result<()> {
+    ended(exec::exec(engine, name, &command()?).await?).await
+}
+
+fn command() -> Result<ExecSpec> {
     let argv = Argv::new(vec!["true".to_owned()])?;
-    let command = ExecSpec { argv, env: Vec::new(), workdir: None, user: None, stdio: Stdio::NoInput };
-    let output = exec::exec(engine, name, &command).await?.output(OUTPUT).await?;
-    match output.exit.code() {
+    Ok(ExecSpec { argv, env: Vec::new(), workdir: None, user: None, stdio: Stdio::NoInput })
+}
+
+async fn ended(process: Process) -> Result<()> {
+    match process.output(OUTPUT).await?.exit.code() {
         0 => Ok(()),
         code => Err(Error::internal(format!("'true' ended with exit code {code} in the sandbox"))),
     }
 }
 
-async fn whole_run(mut command: Command) -> Result<Duration> {
+async fn run(engine: &Engine, request: &BenchmarkRequest<'_>, backend: &str) -> Result<Duration> {
+    let run = RunRequest {
+        spec: SandboxSpec { lifetime: Lifetime::Ephemeral, ..request.spec.clone() },
+        command: command()?,
+        backend: Some(backend.to_owned()),
+        values: Source::default(),
+        pool: Pool::Avoid,
+    };
+    let begun = Instant::now();
+    ended(engine.run(run).await?.process).await?;
+    Ok(begun.elapsed())
+}
+
+async fn whole_line(mut command: Command) -> Result<Duration> {
     let fail = |e| Error::io("cannot run the command line", e);
     command.stdin(Stream::null()).stdout(Stream::null()).stderr(Stream::null()).kill_on_drop(true);
     let begun = Instant::now();

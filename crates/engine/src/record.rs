@@ -4,7 +4,7 @@ use crate::{
     boot, clock,
     directories::SandboxDir,
     reach::Answers,
-    request::{SandboxInfo, Status},
+    request::{Endpoint, SandboxInfo, Status},
 };
 use agentkernel_backend::{DriverState, Host};
 use agentkernel_image::HostFacts;
@@ -71,7 +71,9 @@ pub(crate) fn info(record: &Record, host: &Host, answers: &Answers) -> Result<Sa
             ("unknown".to_owned(), Vec::new(), None, None)
         }
     };
-    let ports = if status == Status::Running { record.ports.clone() } else { ports };
+    let is_running = status == Status::Running;
+    let ports = if is_running { record.ports.clone() } else { ports };
+    let endpoints = ports.iter().filter(|_| is_running).map(Endpoint::from).collect();
     Ok(SandboxInfo {
         name: record.name.clone(),
         uuid: record.id,
@@ -86,6 +88,7 @@ pub(crate) fn info(record: &Record, host: &Host, answers: &Answers) -> Result<Sa
         expires_at: record.expires_at.map(clock::rfc3339),
         ttl_seconds: record.ttl.map(|ttl| ttl.as_secs()),
         ports,
+        endpoints,
         labels: record.labels.clone(),
         description: record.description.clone(),
         unenforced: record.unenforced.clone(),

@@ -115,6 +115,9 @@ pub struct SandboxInfo {
     pub ttl_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<PublishedPort>,
+    /// Where its ports are reached from this machine; none of one that does not run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +127,21 @@ pub struct SandboxInfo {
     /// The whole resolved spec and policy; only from `info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub spec: Option<SandboxSpec>,
+}
+
+/// A published port of a sandbox that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    pub container_port: u16,
+    pub protocol: &'static str,
+    /// Whoever listens inside may speak something else.
+    pub url: String,
+}
+
+impl From<&PublishedPort> for Endpoint {
+    fn from(port: &PublishedPort) -> Self {
+        Self { container_port: port.guest, protocol: "tcp", url: format!("http://127.0.0.1:{}", port.host) }
+    }
 }
 
 /// What is copied: a file, a directory, or with [`CopySource::contents`] only what is in the directory.

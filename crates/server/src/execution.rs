@@ -57,6 +57,8 @@ pub(crate) enum Busy {
     Preparations,
     /// As many logs of connections are followed as may.
     Followers,
+    /// Backends are measured, which two would spoil for each other.
+    Benchmark,
 }
 
 impl Busy {
@@ -67,6 +69,7 @@ impl Busy {
                 "as many images are pulled and sandboxes are started as this server does at once"
             }
             Self::Followers => "as many logs are followed as this server follows at once",
+            Self::Benchmark => "this server is measuring backends",
         }
     }
 
@@ -77,6 +80,7 @@ impl Busy {
             }
             Self::Preparations => "try again when one of them is there",
             Self::Followers => "end one of the streams, or ask without /stream and follow",
+            Self::Benchmark => "try again when it is done",
         }
     }
 }

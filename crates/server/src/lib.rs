@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod agent;
 mod app;
 mod create;
 mod events;

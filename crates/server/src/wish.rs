@@ -1,7 +1,12 @@
 //! What callers say about a new sandbox, for one command or named, on its way to a spec. The HTTP API and the MCP server
 //! share it.
 
-use crate::{app::App, options::Options, secrets::Wanted};
+use crate::{
+    agent,
+    app::App,
+    options::Options,
+    secrets::{SecretBroker, Wanted},
+};
 use agentkernel_config::{
     Account, Ingredients,
     detect::{self, ProjectFiles},
@@ -14,6 +19,7 @@ use agentkernel_engine::{
 };
 use agentkernel_model::{
     Error, Kind, Result,
+    agent::Agent,
     image::ImageRef,
     mount::{Mount, VolumeArg, Workspace},
     spec::{Lifetime, SandboxSpec},
@@ -28,6 +34,8 @@ pub(crate) struct Wish {
     pub(crate) program: Option<String>,
     /// Whether the built-in image may take the place of a detected one that cannot be had.
     pub(crate) host_fallback: bool,
+    /// The coding agent that it is to suit.
+    pub(crate) agent: Option<Agent>,
     /// Host paths of volumes only below the directories that the server was told of.
     pub(crate) ingredients: Ingredients,
     /// What `/workspace` is; a directory of this machine only where the server was told of it.
@@ -39,7 +47,7 @@ pub(crate) struct Wish {
 pub(crate) struct Granted {
     pub(crate) spec: SandboxSpec,
     pub(crate) secrets: Wanted,
-    /// For people: where the image came from, when it was not named.
+    /// For people: where the image came from, when it was not named, and what an agent has to do without.
     pub(crate) notes: Vec<String>,
 }
 
@@ -71,11 +79,11 @@ impl App {
         lifetime: Lifetime,
         progress: impl Progress + Send + 'static,
     ) -> Result<Granted> {
-        let engine = Arc::clone(&self.engine);
+        let (engine, broker) = (Arc::clone(&self.engine), Arc::clone(&self.secrets));
         let bounds = Bounds::of(&self.options);
         bounds.check(&wish.ingredients)?;
         // Pulling blocks for as long as it takes.
-        let granting = move || grant(&engine, &bounds, wish, lifetime, &progress);
+        let granting = move || grant(&engine, &*broker, &bounds, wish, lifetime, &progress);
         tokio::task::spawn_blocking(granting)
             .await
             .map_err(|e| Error::internal("the preparation of a sandbox was cut off").with_source(e))?
@@ -135,14 +143,18 @@ impl Bounds {
 
 fn grant(
     engine: &Engine,
+    broker: &dyn SecretBroker,
     bounds: &Bounds,
     wish: Wish,
     lifetime: Lifetime,
     progress: &dyn Progress,
 ) -> Result<Granted> {
     let (image, note) = image(engine, &wish, progress)?;
-    let workspace = wish.workspace;
-    let mut ingredients = wish.ingredients;
+    let mut notes: Vec<String> = note.into_iter().collect();
+    let (workspace, mut ingredients) = (wish.workspace, wish.ingredients);
+    if let Some(agent) = wish.agent {
+        notes.extend(agent::furnish(agent, broker, &mut ingredients)?);
+    }
     if let Some(Account::Named(name)) = &ingredients.user {
         ingredients.user = Some(Account::Numbered(engine.user_of(&image, name)?));
     }
@@ -159,8 +171,11 @@ fn grant(
         locale: Vec::new(),
         lifetime,
     })?;
+    if wish.agent.is_some() {
+        agent::lay_memory_under(&mut spec);
+    }
     guard::keep_read_only(&mut spec, &[])?;
-    Ok(Granted { spec, secrets, notes: note.into_iter().collect() })
+    Ok(Granted { spec, secrets, notes })
 }
 
 fn not_here(path: &str) -> Error {

@@ -60,6 +60,24 @@ fn from_creation_to_removal() {
     server.end(&env);
 }
 
+#[test]
+fn where_its_ports_are_reached() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let body = json!({"name": "box", "image": "host", "ports": ["0:8080"]});
+    let made = server.post("/sandboxes", &body).data(201);
+    let port = made["ports"][0]["host"].as_u64().unwrap();
+    assert_ne!(port, 0, "{made}");
+    let url = format!("http://127.0.0.1:{port}");
+    let endpoint = json!([{"container_port": 8080, "protocol": "tcp", "url": url}]);
+    assert_eq!(made["endpoints"], endpoint, "{made}");
+    assert_eq!(server.get("/sandboxes").data(200)[0]["endpoints"], endpoint);
+    let stopped = server.post("/sandboxes/box/stop", &json!({})).data(200);
+    assert!(stopped["endpoints"].is_null() && !stopped["ports"].is_null(), "{stopped}");
+    server.delete("/sandboxes/box").data(200);
+    server.end(&env);
+}
+
 /// The lines of the README as they are written, but for the port.
 #[test]
 fn the_lines_of_the_readme() {

@@ -3,7 +3,7 @@
 use crate::context::Context;
 use agentkernel_engine::{
     audit::Audit,
-    benchmark::{BackendBenchmark, BenchmarkReport, BenchmarkRequest, Steps, Summary},
+    benchmark::{BackendBenchmark, BenchmarkReport, BenchmarkRequest, Steps, Summary, WholeRun},
 };
 use agentkernel_model::{
     Error, Kind, Result,
@@ -107,7 +107,7 @@ impl Benchmark {
             iterations: self.iterations,
             warmup: self.warmup,
             spec: spec(self.image.clone()),
-            whole_run: &whole_run,
+            whole_run: WholeRun::Line(&whole_run),
             stop: &stop,
         };
         let engine = context.engine().with_audit(Audit::off());

@@ -62,6 +62,9 @@ pub(crate) struct SandboxInfo {
     ttl_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ports: Vec<PublishedPort>,
+    /// Where its ports are reached from the server's machine; none of one that does not run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    endpoints: Vec<Endpoint>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,74 @@ pub(crate) enum SandboxStatus {
 pub(crate) struct PublishedPort {
     host: u16,
     guest: u16,
+}
+
+/// A published port of a sandbox that runs.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Endpoint {
+    container_port: u16,
+    /// `tcp`.
+    protocol: String,
+    /// Whoever listens inside may speak something else.
+    url: String,
+}
+
+/// How long the life of sandboxes took.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BenchmarkReport {
+    /// RFC 3339, UTC.
+    generated_at: String,
+    image: String,
+    measured_iterations: u32,
+    warmup_iterations: u32,
+    /// Which number backends are compared by; less is better.
+    primary_metric: String,
+    /// The mean of it over all backends that were measured; absent when none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_score: Option<f64>,
+    backends: Vec<BackendBenchmark>,
+}
+
+/// One backend: what was measured, or why nothing was.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackendBenchmark {
+    backend: String,
+    available: bool,
+    /// Why it was not measured, or not to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    create: Option<Milliseconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<Milliseconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec: Option<Milliseconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop: Option<Milliseconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remove: Option<Milliseconds>,
+    /// `create` and `start` together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    startup: Option<Milliseconds>,
+    /// From `create` to `remove`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lifecycle: Option<Milliseconds>,
+    /// One command in a sandbox of its own, as `POST /run` runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Milliseconds>,
+}
+
+/// Of all iterations that count; percentiles are by nearest rank.
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Milliseconds {
+    min_ms: f64,
+    avg_ms: f64,
+    p50_ms: f64,
+    p95_ms: f64,
 }
 
 /// What was removed.

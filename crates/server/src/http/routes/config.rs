@@ -10,7 +10,7 @@ use crate::{
     },
     wish::Wish,
 };
-use agentkernel_config::{Config, Ingredients, Share, export};
+use agentkernel_config::{Config, Ingredients, Mode, Share, export};
 use agentkernel_engine::{images::Silent, request::SandboxInfo};
 use agentkernel_model::{
     Error, Kind, Result,
@@ -105,6 +105,7 @@ impl ImportBody {
         };
         let ingredients = config.ingredients(Path::new("/"))?;
         refuse_host(&ingredients)?;
+        let agent = config.mode.and_then(Mode::agent);
         Ok(CreateWish {
             name,
             backend: backend(self.backend).or(config.backend),
@@ -113,7 +114,13 @@ impl ImportBody {
             ttl: config.ttl,
             source: None,
             start: self.start.unwrap_or_default(),
-            wish: Wish { program: None, host_fallback: false, ingredients, workspace: Workspace::None },
+            wish: Wish {
+                program: None,
+                host_fallback: false,
+                agent,
+                ingredients,
+                workspace: Workspace::None,
+            },
         })
     }
 }

@@ -1,12 +1,15 @@
 //! Every route for the OpenAPI document, in the order of the router. A test sees that none is missing.
 
-use super::{activity, config, detached, exec, files, images, meta, records, run, sandboxes, secrets};
+use super::{
+    activity, benchmark, config, detached, exec, files, images, meta, records, run, sandboxes, secrets,
+};
 use crate::{
     execution::CommandReport,
     http::openapi::{
         Operation,
         shapes::{
-            self, AgentReport, DetachedInfo, FileList, Freed, GcReport, ImageRow, LogEvent, SandboxInfo,
+            self, AgentReport, BenchmarkReport, DetachedInfo, FileList, Freed, GcReport, ImageRow, LogEvent,
+            SandboxInfo,
         },
     },
 };
@@ -77,6 +80,9 @@ fn commands() -> Vec<Operation> {
         Operation::post("/batch/run", TAG, "Runs many commands, each in a sandbox of its own")
             .takes::<run::BatchBody>(json!({"commands": [hello()]}))
             .gives::<run::BatchData>(),
+        Operation::post("/benchmark", TAG, "Measures the life of sandboxes on backends")
+            .takes::<benchmark::BenchmarkBody>(json!({"iterations": 1, "warmup": 0}))
+            .gives::<BenchmarkReport>(),
     ]
 }
 

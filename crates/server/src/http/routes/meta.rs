@@ -43,7 +43,8 @@ pub(super) async fn status(State(app): State<Arc<App>>) -> Reply<StatusData> {
 
 async fn backend(app: &App) -> agentkernel_model::Result<String> {
     let ingredients = Ingredients { image: Some(ImageRef::Host), ..Ingredients::default() };
-    let wish = Wish { program: None, host_fallback: false, ingredients, workspace: Workspace::None };
+    let wish =
+        Wish { program: None, host_fallback: false, agent: None, ingredients, workspace: Workspace::None };
     let spec = app.grant(wish, Lifetime::Ephemeral, Silent).await?.spec;
     // What is known of backends is asked, and none is tried out for a look.
     Ok(app

@@ -1,6 +1,7 @@
 //! What there is, and which handler answers it.
 
 mod activity;
+mod benchmark;
 mod config;
 mod described;
 mod detached;
@@ -54,6 +55,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .route("/run", post(run::run))
         .route("/run/stream", post(run::stream))
         .route("/batch/run", post(run::batch))
+        .route("/benchmark", post(benchmark::benchmark))
         .route("/sandboxes", get(sandboxes::list).post(sandboxes::create))
         .route("/sandboxes/import-config", post(config::import))
         .route("/sandboxes/{name}/config", get(config::export).post(config::import_as))

@@ -21,6 +21,7 @@ use agentkernel_engine::{
 };
 use agentkernel_model::{
     Error, Result,
+    agent::Agent,
     command::{Argv, EnvVar, ExecSpec, Stdio},
     egress::{EgressRule, Otherwise},
     image::ImageRef,
@@ -100,6 +101,9 @@ pub(super) struct RunBody {
     secrets: Option<Vec<String>>,
     #[serde(default)]
     secret_files: Option<Vec<String>>,
+    /// The coding agent that it is to suit: `claude`, `gemini`, `codex` or `opencode`.
+    #[serde(default)]
+    agent: Option<String>,
     /// What the command reads; nothing without it.
     #[serde(default)]
     stdin: Option<String>,
@@ -129,7 +133,8 @@ impl RunBody {
             ..Ingredients::default()
         };
         let host_fallback = self.host_fallback.unwrap_or_default();
-        let wish = Wish { program, host_fallback, ingredients, workspace: Workspace::None };
+        let agent = self.agent.map(|text| parsed::<Agent>("agent", &text)).transpose()?;
+        let wish = Wish { program, host_fallback, agent, ingredients, workspace: Workspace::None };
         let stdio = if stdin.is_empty() { Stdio::NoInput } else { Stdio::Pipes };
         Ok(Prepared {
             command: ExecSpec { argv, env: Vec::new(), workdir: None, user: None, stdio },

@@ -17,6 +17,7 @@ use agentkernel_engine::{
 };
 use agentkernel_model::{
     Error, Kind, Result,
+    agent::Agent,
     command::EnvVar,
     egress::{EgressRule, Otherwise},
     id::SandboxId,
@@ -113,6 +114,9 @@ pub(super) struct CreateBody {
     placeholder_secrets: Option<bool>,
     #[serde(default)]
     init_script: Option<String>,
+    /// The coding agent that it is to suit: `claude`, `gemini`, `codex` or `opencode`.
+    #[serde(default)]
+    agent: Option<String>,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
     #[serde(default)]
@@ -183,6 +187,7 @@ impl CreateBody {
             wish: Wish {
                 program: None,
                 host_fallback: self.host_fallback.unwrap_or_default(),
+                agent: self.agent.map(|text| parsed::<Agent>("agent", &text)).transpose()?,
                 ingredients: Ingredients {
                     image: self.image.map(|text| parsed::<ImageRef>("image", &text)).transpose()?,
                     profile: self.profile.map(|text| parsed::<Profile>("profile", &text)).transpose()?,

@@ -126,6 +126,7 @@ impl Arguments {
             wish: Wish {
                 program: None,
                 host_fallback: self.host_fallback.unwrap_or_default(),
+                agent: None,
                 ingredients: Ingredients {
                     image: self.image.map(|text| parsed::<ImageRef>("image", &text)).transpose()?,
                     profile: self.profile.map(|text| parsed::<Profile>("profile", &text)).transpose()?,

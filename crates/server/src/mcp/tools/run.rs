@@ -11,7 +11,7 @@ use crate::{
     running::Prepared,
     wish::Wish,
 };
-use agentkernel_config::Ingredients;
+use agentkernel_config::{Ingredients, Mode};
 use agentkernel_engine::request::Running;
 use agentkernel_model::{
     Result,
@@ -104,6 +104,11 @@ struct Arguments {
     /// Whether this machine's own programs may take the place of a found image that cannot be had.
     #[serde(default)]
     host_fallback: Option<bool>,
+    /// The coding agent that the sandbox is to suit: its service is all that can be reached, and the key of the owner's vault
+    /// for it goes there. native is none.
+    #[serde(default)]
+    #[schemars(extend("enum" = ["native", "claude", "gemini", "codex", "opencode"]))]
+    compatibility_mode: Option<String>,
     /// The directory that the command starts in, inside.
     #[serde(default)]
     workdir: Option<String>,
@@ -128,9 +133,12 @@ impl Arguments {
             secrets: each::<SecretBinding>("secrets", self.secrets)?,
             ..Ingredients::default()
         };
+        let mode =
+            self.compatibility_mode.map(|text| parsed::<Mode>("compatibility_mode", &text)).transpose()?;
         let wish = Wish {
             program: Some(command.argv.program().to_owned()),
             host_fallback: self.host_fallback.unwrap_or_default(),
+            agent: mode.and_then(Mode::agent),
             ingredients,
             workspace: place::view(app, self.cwd.as_deref())?,
         };
