@@ -1,12 +1,13 @@
 """An OTLP/HTTP collector. What it is sent is decoded by the official messages, and written to stdout: a line for each span.
 
-usage: collector.py [hang]
+usage: collector.py [hang | tls CERTIFICATE KEY]
 
-The first line is its port. With `hang` it accepts connections and never answers.
+The first line is its port. With `hang` it accepts connections and never answers; with `tls` it speaks that, with these files.
 """
 
 import http.server
 import json
+import ssl
 import sys
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -74,5 +75,9 @@ class Hanging(http.server.BaseHTTPRequestHandler):
 handler = Hanging if sys.argv[1:] == ["hang"] else Collector
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
 server.daemon_threads = True
+if sys.argv[1:2] == ["tls"]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*sys.argv[2:])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()

@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod engines;
 pub mod env;
 pub mod fake;
+pub mod inside;
 pub mod leftovers;
 pub mod oci;
 pub mod origin;

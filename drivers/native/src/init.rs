@@ -1,6 +1,6 @@
 //! Process 1 of a sandbox: builds it, starts commands, reaps orphans, and ends with its keeper.
 //!
-//! It is a fork of the host side and holds the host side's memory, so it is not dumpable: no guest can trace it or look
+//! It is a fork of the host side and holds the host side's memory but for its environment, so it is not dumpable: no guest can trace it or look
 //! at it in /proc. It reads from the host only. When the control socket closes, the keeper is gone, and init ends; the
 //! kernel then ends every other process of the pid namespace.
 
@@ -47,6 +47,9 @@ pub(crate) enum Parent {
 
 /// Never returns.
 pub(crate) fn run(plan: &Plan, inheritance: Inheritance, parent: Parent) -> ! {
+    // Keys are in it, as those of a collector of traces. Where defences are taken away, it says which.
+    #[cfg(not(feature = "mutations"))]
+    sys::forget_environment();
     let walls = match set_up(plan, &inheritance, parent) {
         Ok(walls) => walls,
         Err(fault) => {

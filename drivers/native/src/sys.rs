@@ -58,6 +58,24 @@ pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, depth: Depth, attr: &MountAttr) 
     Ok(())
 }
 
+/// Overwrites the environment that this process has of its parent, so that nothing of it is in its memory.
+pub(crate) fn forget_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: only called by init, whose one thread is here, with no reference into the environment anywhere. `environ` is
+    // null or an array with a null at its end, of C strings in memory that may be written: the stack, where execve(2) puts
+    // them, or the C library's.
+    unsafe {
+        let mut next = environ;
+        environ = std::ptr::null_mut();
+        while !next.is_null() && !(*next).is_null() {
+            std::ptr::write_bytes(*next, 0, libc::strlen(*next));
+            next = next.add(1);
+        }
+    }
+}
+
 /// Stops this process until somebody continues it.
 pub(crate) fn stop_self() {
     // SAFETY: raise has no preconditions.

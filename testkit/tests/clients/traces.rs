@@ -4,12 +4,15 @@ use super::{driver, http::Call, workspace, world::Server};
 use agentkernel_testkit::{
     TestEnv,
     env::{Invocation, Live},
+    inside::{beside, is_first, memory},
+    origin::{Authority, Certificate},
 };
 use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     io::{BufRead as _, BufReader, PipeReader},
     net::TcpListener,
+    process::Stdio,
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -40,6 +43,16 @@ impl Collector {
         let mut collector =
             Self { _env: env, live: Some(live), lines: BufReader::new(reader), endpoint: String::new() };
         collector.endpoint = format!("http://127.0.0.1:{}", collector.line());
+        collector
+    }
+
+    /// One that speaks TLS, as 127.0.0.1.
+    fn secured(authority: &Authority, certificate: Certificate) -> Self {
+        let env = TestEnv::new();
+        let (chain, key) = authority.pair(&["127.0.0.1"], certificate).unwrap();
+        let (chain, key) = (env.file("chain.pem", chain), env.file("key.pem", key));
+        let mut collector = Self::start(&["tls", chain.to_str().unwrap(), key.to_str().unwrap()]);
+        collector.endpoint = collector.endpoint.replacen("http:", "https:", 1);
         collector
     }
 
@@ -280,16 +293,71 @@ fn whom_a_server_does_not_let_in_makes_no_spans() {
 
 /// Process 1 is a fork of what was started with them.
 #[test]
-fn the_headers_of_the_collector_cannot_be_read_inside() {
+fn the_headers_of_the_collector_are_not_in_the_sandbox() {
+    const MARKER: &str = "of-the-headers-of-a-collector";
     let env = TestEnv::new();
     let mut collector = Collector::start(&[]);
-    let look = "for of in environ cmdline mem maps; do head -c 1 /proc/1/$of && echo /proc/1/$of; done; cat /proc/*/environ";
-    let run = env.agentkernel(&["run", "--image", "host", "--", "sh", "-c", look]);
-    let ran = with(run, &collector.variables()).run();
-    assert!(!ran.out().contains("/proc/1/") && !ran.out().contains("the-collector"), "{ran}");
-    assert!(ran.out().contains("TRACEPARENT="), "its own can: {ran}");
+    let look = "for of in environ cmdline mem maps; do head -c 1 /proc/1/$of && echo /proc/1/$of; done; cat /proc/*/environ; echo; echo there; cat";
+    let run = env.agentkernel(&["run", "-i", "host", "--", "sh", "-c", look, MARKER]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut live = with(run, &collector.variables()).stdin(Stdio::piped()).stdout(writer).start();
+    let mut said = String::new();
+    let mut lines = BufReader::new(reader);
+    while !said.ends_with("there\n") {
+        assert_ne!(lines.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    assert!(!said.contains("/proc/1/") && !said.contains("the-collector"), "{said}");
+    assert!(said.contains("TRACEPARENT="), "its own can be read: {said}");
+    // Only root of the machine can look into its memory.
+    if env.is_root() {
+        let first = beside(MARKER).unwrap().into_iter().find(|pid| is_first(*pid)).unwrap();
+        let needles = ["sk-of%2Dthe-collector", KEY].map(|text| text.as_bytes().to_vec());
+        let found = memory(first, &needles, MARKER.as_bytes()).unwrap();
+        assert!(found.known && !found.needle, "{found:?}");
+        assert!(memory(live.pid(), &needles, b"").unwrap().needle, "the search is blind");
+    }
+    drop(live.stdin.take());
+    live.finish().ok();
     collector.until("agentkernel run");
     collector.end();
+}
+
+#[test]
+fn a_collector_with_tls_has_to_be_believed() {
+    let (env, authority) = (TestEnv::new(), Authority::new("of the collector").unwrap());
+    let believed = env.file("authority.pem", authority.pem());
+    let believed = ("SSL_CERT_FILE", believed.to_str().unwrap());
+    let mut collector = Collector::secured(&authority, Certificate::Right);
+    // This machine does not know the authority.
+    not_sent(with(run(&env), &collector.variables()));
+    with(run(&env), &collector.variables())
+        .env(believed.0, believed.1)
+        .env("TRACEPARENT", PARENT)
+        .run()
+        .code(3);
+    // Of what was not sent, nothing came before.
+    let spans = collector.until("agentkernel run");
+    spans.are_whole(TRACE);
+    assert_eq!(spans.one("run")["key"], KEY);
+    let server = Server::with_variables(&env, &[], &[&collector.variables()[..], &[believed]].concat());
+    server.get("/status").data(200);
+    server.end(&env);
+    assert_eq!(collector.until("GET /status").one("GET /status")["key"], KEY);
+    collector.end();
+    for certificate in [Certificate::Expired, Certificate::OtherName, Certificate::Stranger] {
+        let collector = Collector::secured(&authority, certificate);
+        not_sent(with(run(&env), &collector.variables()).env(believed.0, believed.1));
+        collector.end();
+    }
+    env.assert_nothing_left();
+}
+
+/// The run is as it is without traces, and why they are not sent is said.
+#[track_caller]
+fn not_sent(run: Invocation) {
+    let ran = run.run().code(3);
+    assert!(ran.err().contains("traces were not sent: https://127.0.0.1:"), "{}", ran.err());
+    assert!(ran.err().contains("no connection") && !ran.err().contains("sk-"), "{}", ran.err());
 }
 
 #[test]
