@@ -22,6 +22,12 @@ test *stages:
 bench *options:
     cargo xtask bench {{options}}
 
+# Screenshots of the page, in docs/pictures, which git ignores.
+pictures:
+    ./scripts/packages python
+    cargo build -p agentkernel
+    AGENTKERNEL_PAGE_PICTURES=docs/pictures cargo test -p agentkernel-testkit --test page it_fits
+
 # Licences, banned crates and sources.
 deny:
     cargo deny check licenses bans sources

@@ -1,5 +1,5 @@
 //! The page at `/`, in Debian's Chromium, driven by Playwright: `testkit/tests/page/page.py` has what is done and asked. As
-//! root with `AGENTKERNEL_TEST_UID` set, the server runs as that user. Screenshots are left in `target/page`.
+//! root with `AGENTKERNEL_TEST_UID` set, the server runs as that user. Screenshots are left in `target/page`, or where `AGENTKERNEL_PAGE_PICTURES` says.
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of #[test] functions")]
 
@@ -16,7 +16,7 @@ use std::{
 
 const KEY: &str = "sk-test-0123456789";
 /// How long one scenario may take on a busy machine; each step of it has a limit of its own.
-const LIMIT: &str = "300";
+const LIMIT: &str = "450";
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -30,16 +30,22 @@ fn python() -> PathBuf {
     python
 }
 
+/// Where screenshots go; a path that is relative is of the workspace.
+fn pictures() -> PathBuf {
+    let named = std::env::var_os("AGENTKERNEL_PAGE_PICTURES");
+    workspace().join(named.map_or_else(|| PathBuf::from("target/page"), PathBuf::from))
+}
+
 /// One scenario of `page.py`, with a server of its own.
 fn scenario(name: &str) {
-    let (python, shots) = (python(), workspace().join("target/page"));
+    let (python, shots) = (python(), pictures());
     fs::create_dir_all(&shots).unwrap();
     let env = TestEnv::new();
     let keys = env.file("keys", format!("{KEY}\n"));
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let words = ["serve", "--port", "0", "--json", "--api-key-file", keys.to_str().unwrap()];
-    let server = env.agentkernel(&words).stdout(writer).deadline(Duration::from_secs(320)).start();
+    let server = env.agentkernel(&words).stdout(writer).deadline(Duration::from_secs(480)).start();
     let mut stdout = BufReader::new(reader);
     let mut line = String::new();
     stdout.read_line(&mut line).unwrap();
