@@ -17,7 +17,7 @@ async function commands() {
   const events = [];
   const began = Date.now();
   let arrived;
-  for await (const event of client.runStream(["sh", "-c", "echo one; sleep 1; echo two; exit 5"], { image: "host" })) {
+  for await (const event of client.runStream(["sh", "-c", "echo one; sleep 3; echo two; exit 5"], { image: "host" })) {
     if (event.type === "output") arrived ??= Date.now();
     events.push(event);
   }

@@ -26,7 +26,7 @@ def commands(client):
     raises(ValidationError, lambda: client.run(["true"], image="NO SUCH"), "image")
     raises(AuthError, AgentKernel(api_key="wrong").list_sandboxes)
 
-    script = "echo one; sleep 1; echo two; exit 5"
+    script = "echo one; sleep 3; echo two; exit 5"
     began, arrived, events = time.monotonic(), None, []
     for event in client.run_stream(["sh", "-c", script], image="host"):
         if arrived is None and event.type == "output":

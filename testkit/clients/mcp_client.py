@@ -33,7 +33,7 @@ async def exercise(client):
     async def progress(count, total, message):
         heard.append(message)
 
-    line = "echo one; sleep 0.3; echo two"
+    line = "echo one; sleep 2; echo two"
     arguments = {"command": ["sh", "-c", line], "image": "host"}
     # The SDK compares structured results with the tool's output schema.
     result = await client.call_tool("sandbox_run", arguments, progress_callback=progress)

@@ -7,10 +7,7 @@ use super::{
 use agentkernel_testkit::TestEnv;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Instant};
 
 #[test]
 fn a_command_answers_with_what_it_wrote() {
@@ -105,12 +102,27 @@ fn a_deadline_ends_a_command_and_what_it_wrote_is_told() {
     let mut client = Client::start(&env, &[]);
     let begun = Instant::now();
     let arguments =
-        json!({"command": ["sh", "-c", "echo before; sleep 60"], "image": "host", "timeout_ms": 1500});
+        json!({"command": ["sh", "-c", "echo before; sleep 600"], "image": "host", "timeout_ms": 5000});
     let result = client.call("sandbox_run", &arguments);
-    assert!(begun.elapsed() < Duration::from_secs(15));
-    assert_eq!(text(&result), "before\nError: the command was ended after 1500 ms", "{result}");
+    assert!(begun.elapsed() < SOON);
+    assert_eq!(text(&result), "before\nError: the command was ended after 5000 ms", "{result}");
     let output = &result["structuredContent"];
     assert_eq!((&output["timed_out"], &output["exit_code"]), (&json!(true), &Value::Null), "{result}");
+    client.end(&env);
+}
+
+#[test]
+fn a_run_suits_the_agent_that_is_named() {
+    let env = TestEnv::new();
+    let mut client = Client::start(&env, &[]);
+    let look = |mode: &str| json!({"command": ["sh", "-c", "echo $IS_SANDBOX"], "image": "host", "compatibility_mode": mode});
+    let (text, output) = client.ok("sandbox_run", &look("claude"));
+    assert!(
+        text == "1\n" && output["notes"].to_string().contains("no key of Claude Code"),
+        "{text} {output}"
+    );
+    assert_eq!(client.ok("sandbox_run", &look("native")).0, "\n");
+    assert!(client.error("sandbox_run", &look("cluade")).contains("compatibility_mode"));
     client.end(&env);
 }
 
@@ -118,7 +130,7 @@ fn a_deadline_ends_a_command_and_what_it_wrote_is_told() {
 fn progress_is_told_only_to_whoever_asks_and_before_the_answer() {
     let env = TestEnv::new();
     let mut client = Client::start(&env, &[]);
-    let script = "for i in 1 2 3 4 5; do echo line $i; sleep 0.15; done";
+    let script = "for i in 1 2 3 4 5; do echo line $i; sleep 0.5; done";
     let arguments = json!({"command": ["sh", "-c", script], "image": "host"});
     let asked = json!({"name": "sandbox_run", "arguments": arguments, "_meta": {"progressToken": "token"}});
     let id = client.begin("tools/call", &asked);
@@ -154,7 +166,7 @@ fn a_cancelled_call_ends_its_command_and_is_not_answered() {
     let env = TestEnv::new();
     let mut client = Client::start(&env, &[]);
     let arguments =
-        json!({"command": ["sh", "-c", "echo ready; sleep 61.011"], "image": "host", "timeout_ms": 0});
+        json!({"command": ["sh", "-c", "echo ready; sleep 601.011"], "image": "host", "timeout_ms": 0});
     let asked = json!({"name": "sandbox_run", "arguments": arguments, "_meta": {"progressToken": 1}});
     let id = client.begin("tools/call", &asked);
     client.wait("the command", |message| message["params"]["message"] == "ready\n");
@@ -162,7 +174,7 @@ fn a_cancelled_call_ends_its_command_and_is_not_answered() {
     client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
     client
         .send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 999}}));
-    eventually("the command has ended", || !runs("61.011"));
+    eventually("the command has ended", || !runs("601.011"));
     assert!(client.unasked().iter().all(|message| message["id"] != id));
     client.end(&env);
 }
@@ -171,10 +183,10 @@ fn a_cancelled_call_ends_its_command_and_is_not_answered() {
 fn calls_run_side_by_side_and_each_gets_its_own_answer() {
     let env = TestEnv::new();
     let mut client = Client::start(&env, &[]);
-    let slow = json!({"command": ["sh", "-c", "sleep 3; echo slow"], "image": "host"});
+    let slow = json!({"command": ["sh", "-c", "sleep 3; echo slow"], "image": "host", "timeout_ms": 0});
     let slow = client.begin("tools/call", &json!({"name": "sandbox_run", "arguments": slow}));
     let begin = |client: &mut Client, number: i32| {
-        let arguments = json!({"command": ["echo", number.to_string()], "image": "host"});
+        let arguments = json!({"command": ["echo", number.to_string()], "image": "host", "timeout_ms": 0});
         client.begin("tools/call", &json!({"name": "sandbox_run", "arguments": arguments}))
     };
     let ids: Vec<(i32, i64)> = (0..100).map(|number| (number, begin(&mut client, number))).collect();
@@ -191,7 +203,7 @@ fn calls_run_side_by_side_and_each_gets_its_own_answer() {
 fn more_commands_than_may_run_are_refused_at_once() {
     let env = TestEnv::new();
     let mut client = Client::start(&env, &["--max-commands", "1"]);
-    let slow = json!({"command": ["sh", "-c", "echo ready; sleep 60"], "image": "host"});
+    let slow = json!({"command": ["sh", "-c", "echo ready; sleep 600"], "image": "host", "timeout_ms": 0});
     let asked = json!({"name": "sandbox_run", "arguments": slow, "_meta": {"progressToken": 1}});
     let id = client.begin("tools/call", &asked);
     client.wait("the command", |message| message["params"]["message"] == "ready\n");
@@ -210,7 +222,7 @@ fn the_end_of_input_or_a_signal_ends_the_server_and_what_runs() {
     for signal in [None, Some(Signal::TERM), Some(Signal::INT), Some(Signal::KILL)] {
         let mut client = Client::start(&env, &[]);
         let arguments =
-            json!({"command": ["sh", "-c", "echo ready; sleep 61.022"], "image": "host", "timeout_ms": 0});
+            json!({"command": ["sh", "-c", "echo ready; sleep 601.022"], "image": "host", "timeout_ms": 0});
         client.begin(
             "tools/call",
             &json!({"name": "sandbox_run", "arguments": arguments, "_meta": {"progressToken": 1}}),
@@ -222,11 +234,11 @@ fn the_end_of_input_or_a_signal_ends_the_server_and_what_runs() {
         }
         let begun = Instant::now();
         let finished = client.finish();
-        assert!(begun.elapsed() < Duration::from_secs(15), "{finished}");
+        assert!(begun.elapsed() < SOON, "{finished}");
         if signal != Some(Signal::KILL) {
             finished.ok();
         }
-        eventually("the command has ended", || !runs("61.022"));
+        eventually("the command has ended", || !runs("601.022"));
         // A killed server's run is swept by the next command.
         env.agentkernel(&["run", "-i", "host", "--", "true"]).run().ok();
         env.assert_nothing_left();

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// How long an answer may take.
-pub(super) const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(120);
 
 /// A server that runs, and its one client.
 pub(super) struct Client {

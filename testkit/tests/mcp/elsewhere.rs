@@ -10,7 +10,7 @@ use std::{
 };
 
 const KEY: &str = "sk-test-mcp-0123456789";
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

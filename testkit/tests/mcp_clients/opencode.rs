@@ -25,7 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// What is not told for so long will not be.
-const TOLD: Duration = Duration::from_secs(60);
+const TOLD: Duration = Duration::from_secs(180);
 
 fn opencode(env: &TestEnv, words: &[&str]) -> Invocation {
     program(env, "opencode-linux-x64/bin/opencode", words).env("OPENCODE_DISABLE_MODELS_FETCH", "1")

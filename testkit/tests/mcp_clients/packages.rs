@@ -7,7 +7,7 @@ use std::{
 };
 
 /// A client that takes longer hangs.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 pub(crate) fn modules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("target/mcp-clients/node_modules")

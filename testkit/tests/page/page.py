@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -18,7 +19,7 @@ from playwright.sync_api import expect, sync_playwright
 URL, KEY = os.environ["PAGE_URL"], os.environ["PAGE_KEY"]
 SHOTS = pathlib.Path(os.environ["PAGE_SHOTS"])
 CHROMIUM = os.environ.get("PAGE_CHROMIUM", "/usr/bin/chromium")
-PATIENCE = 30_000
+PATIENCE = 90_000
 EVIL = "<img src=x onerror=alert(1)>"
 
 WATCH = """
@@ -34,7 +35,7 @@ def api(method, path, body=None, raw=False):
     if data is not None:
         headers["Content-Type"] = "application/octet-stream" if raw else "application/json"
     request = urllib.request.Request(URL + path, data=data, method=method, headers=headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE / 1000) as answer:
         content = answer.read()
     return content if raw and method == "GET" else json.loads(content)["data"]
 
@@ -161,7 +162,7 @@ def a_terminal_works(browser):
     expect(colour).to_have_css("color", "rgb(10, 200, 30)")
     # More than the window, of which nothing is lost.
     page.keyboard.type("clear; seq 200000 | tail -c 2000000 | cksum; seq 200000 >/dev/tty; echo the end\n")
-    expect(rows).to_contain_text("the end", timeout=60_000)
+    expect(rows).to_contain_text("the end", timeout=3 * PATIENCE)
     page.keyboard.type("clear; cat\n")
     page.keyboard.type("typed\n")
     expect(rows).to_contain_text("typed")
@@ -184,7 +185,8 @@ def a_terminal_works(browser):
     while not run("box", "grep -al '[s]leep.4711' /proc/[0-9]*/cmdline 2>/dev/null; true")["stdout"]:
         pass
     page.get_by_role("tab", name="Log").click()
-    for _ in range(100):
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
         if run("box", "grep -al '[s]leep.4711' /proc/[0-9]*/cmdline 2>/dev/null; true")["stdout"] == "":
             break
     else:
@@ -414,7 +416,7 @@ async ([path, key, opening, words]) => {
   const decoder = new TextDecoder();
   await new Promise((resolve, reject) => {
     // A conversation that takes longer hangs, and says by this what it has come to.
-    setTimeout(() => reject(new Error(`no end: ${JSON.stringify({ path, opening, words, out }).slice(0, 4000)}`)), 60_000);
+    setTimeout(() => reject(new Error(`no end: ${JSON.stringify({ path, opening, words, out }).slice(0, 4000)}`)), 180_000);
     socket.onopen = () => { out.protocol = socket.protocol; socket.send(typeof opening === "string" ? opening : JSON.stringify(opening)); };
     socket.onclose = (event) => { out.code = event.code; resolve(); };
     socket.onmessage = ({ data }) => {
@@ -475,7 +477,7 @@ def programs_can_use_the_socket(browser):
         upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
         request = urllib.request.Request(f"{URL}/sandboxes/box/exec/ws", headers={**upgrade, **headers})
         try:
-            return urllib.request.urlopen(request, timeout=10).status
+            return urllib.request.urlopen(request, timeout=PATIENCE / 1000).status
         except urllib.error.HTTPError as error:
             return error.code
 

@@ -2,7 +2,7 @@
 
 use super::{
     http::Wire,
-    world::{SOON, Server, eventually, is_running, long},
+    world::{DRAIN, Server, eventually, is_running, long},
 };
 use agentkernel_testkit::TestEnv;
 use rustix::process::Signal;
@@ -153,7 +153,7 @@ fn a_server_that_ends_lets_a_command_finish_and_ends_a_shell() {
     assert_eq!(command.word()["exit_code"], 0);
     drop((command, shell));
     server.finish().ok();
-    assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < DRAIN, "it took {:?}", began.elapsed());
     env.agentkernel(&["sandbox", "remove", "box"]).run().ok();
     env.assert_nothing_left();
 }

@@ -37,7 +37,7 @@ fn bytes_come_before_the_command_ends_and_it_ends_when_the_client_leaves() {
     let env = TestEnv::new();
     let server = Server::start(&env, &[]);
     let long = long();
-    let script = format!("printf 'h\\303'; sleep 0.2; printf '\\251'; sleep {long}");
+    let script = format!("printf 'h\\303'; sleep 2; printf '\\251'; sleep {long}");
     let body = json!({"command": ["sh", "-c", script], "image": "host"});
     let mut answer = server.call("POST", "/run/stream").json(&body).open();
     let began = Instant::now();

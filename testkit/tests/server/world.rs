@@ -17,7 +17,10 @@ use std::{
 /// The key of servers that have one.
 pub(super) const KEY: &str = "sk-test-0123456789";
 /// How long something that was told to happen may take.
-pub(super) const SOON: Duration = Duration::from_secs(20);
+pub(super) const SOON: Duration = Duration::from_secs(120);
+
+/// Less than a server that is told to end waits for what is under way: nothing was waited for.
+pub(super) const DRAIN: Duration = Duration::from_secs(25);
 
 /// How long one may live: as long as the longest test of those that use it.
 const LIFE: Duration = Duration::from_secs(400);
