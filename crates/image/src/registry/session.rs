@@ -53,8 +53,9 @@ pub(crate) enum Place {
 }
 
 const ERROR_BODY: u64 = 64 << 10;
-/// For a server on this machine to begin TLS.
-const LOOPBACK_TLS: Duration = Duration::from_secs(2);
+/// For a server on this machine to begin TLS: longer than one takes that speaks it, on a machine that is busy. Who does not
+/// speak it mostly says so at once.
+const LOOPBACK_TLS: Duration = Duration::from_secs(10);
 
 impl<'a> Session<'a> {
     pub(crate) fn new(around: Surroundings<'a>, registry: String, repository: &'a str, place: Place) -> Self {
@@ -251,7 +252,8 @@ impl<'a> Session<'a> {
             return Ok(plain);
         }
         let request = http.get(secure.at("/v2/")).send();
-        match tokio::time::timeout(LOOPBACK_TLS, request).await {
+        let patience = self.around.client.patience().answer.min(LOOPBACK_TLS);
+        match tokio::time::timeout(patience, request).await {
             Ok(Ok(_)) => Ok(secure),
             Ok(Err(error)) => match tls_error(&error) {
                 None | Some(rustls::Error::InvalidMessage(_)) => Ok(plain),
