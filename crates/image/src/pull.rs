@@ -10,7 +10,9 @@ use crate::{
     progress::{LayerState, Progress},
     proxies::Proxies,
     registries::Registries,
-    registry::{Bounds, Client, Fetched, Partial, Patience as Strangers, Remote, Surroundings},
+    registry::{
+        Bounds, Client, Fetched, Partial, Patience as Strangers, Remote, Surroundings, remove_leftover,
+    },
     store::{Image, Images, NewImage, about},
 };
 use agentkernel_model::{
@@ -293,8 +295,11 @@ fn fail(outcome: &Outcome, halt: &Halt, error: Error) {
 
 fn one(handle: &Handle, remote: &Remote<'_>, maker: &Maker<'_>, layer: &Layer<'_>) -> Result<Held> {
     let wanted = Wanted { diff_id: layer.diff_id, known_as: &layer.blob.digest };
-    maker.hold(&wanted, |pass_on| {
-        let mut partial = Partial::open(maker.layout.partial(&layer.blob.digest))?;
+    let path = maker.layout.partial(&layer.blob.digest);
+    let mut is_here = true;
+    let held = maker.hold(&wanted, |pass_on| {
+        is_here = false;
+        let mut partial = Partial::open(path.clone())?;
         maker.progress.state(&layer.blob.digest, LayerState::Downloading);
         handle.block_on(remote.download(layer.blob, &mut partial)).inspect_err(|_| {
             // An empty one is of no use to anybody.
@@ -313,7 +318,12 @@ fn one(handle: &Handle, remote: &Remote<'_>, maker: &Maker<'_>, layer: &Layer<'_
             }
             Err(error) => Err(error),
         }
-    })
+    })?;
+    // Of a pull that was killed when it had just unpacked the layer.
+    if is_here && path.exists() {
+        remove_leftover(&path)?;
+    }
+    Ok(held)
 }
 
 fn about_layer(layer: &Layer<'_>, error: Error) -> Error {

@@ -227,6 +227,19 @@ fn what_an_interrupted_pull_left_is_used_and_what_is_bad_of_it_is_not() {
 }
 
 #[test]
+fn what_a_pull_left_that_was_killed_when_it_had_unpacked_is_removed() {
+    let picture = Picture::large(300_000);
+    let layer = picture.layer(0);
+    let (store, server) = (Store::new(), picture.serve());
+    store.images.pull(&reference(&server), &options(), &Silent).unwrap();
+    let partial = store.path().join("partial").join(layer.strip_prefix("sha256:").unwrap());
+    fs::write(&partial, &picture.blobs[&layer]).unwrap();
+    store.images.pull(&reference(&server), &options(), &Silent).unwrap();
+    assert!(!partial.exists());
+    assert_eq!(server.count(&layer), 1);
+}
+
+#[test]
 fn a_failed_pull_keeps_what_came_for_the_next_one() {
     let picture = Picture::large(300_000);
     let layer = picture.layer(0);
