@@ -19,7 +19,7 @@ use crate::{
 };
 use agentkernel_backend::{
     Admitted, Backend, CreateInputs, DriverState, Gateway, Health, Host, Owned, Pooling, Process, Refusal,
-    Sandbox, admit,
+    Sandbox,
 };
 use agentkernel_guest::{
     agent::Road,
@@ -30,12 +30,9 @@ use agentkernel_model::{
     Error, Kind, Result,
     capabilities::{Boundary, Capabilities, Egress, Support},
     command::ExecSpec,
-    egress::EgressRules,
     id::{BackendId, SandboxId},
     limits::Limits,
-    policy::Network,
     spec::{Lifetime, SandboxSpec},
-    text::printable,
 };
 use async_trait::async_trait;
 use bollard::query_parameters::{
@@ -89,7 +86,7 @@ pub(crate) struct Container {
     id: &'static str,
     pub(crate) flavor: Flavor,
     pub(crate) host: Host,
-    setup: Arc<Setup>,
+    pub(crate) setup: Arc<Setup>,
 }
 
 impl Container {
@@ -107,8 +104,13 @@ impl Container {
         self.setup.ready(self.flavor, &self.host).await
     }
 
-    pub(crate) fn find(&self) -> Result<&Engine, Absence> {
+    fn find(&self) -> Result<&Engine, Absence> {
         self.setup.engine(self.flavor, &self.host)
+    }
+
+    /// The engine, as far as it is known without asking.
+    pub(crate) fn known(&self) -> Result<&Engine, Absence> {
+        self.setup.known(self.flavor, &self.host)
     }
 
     pub(crate) fn same_ids(&self, engine: &Engine) -> SameIds {
@@ -134,6 +136,7 @@ impl Container {
     /// Has the engine make the container of `inputs`, not started.
     pub(crate) async fn make(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
         let (spec, rootfs) = (inputs.admitted.spec(), &inputs.rootfs.rootfs);
+        self.confirm(spec)?;
         if engine.is_elsewhere() {
             mounts::check_elsewhere(&rootfs.grafts, &engine.way)?;
         }
@@ -222,28 +225,6 @@ impl Container {
     }
 }
 
-/// What cannot be promised where this machine's files are not seen, beside what capabilities say.
-fn elsewhere(engine: &Engine, spec: &SandboxSpec) -> Vec<Refusal> {
-    let target = mounts::undeliverable(spec);
-    let files = target.map(|target| {
-        Refusal::new(
-            format!(
-                "the file {target} of the configuration, in a root that the engine at {} mounts itself",
-                engine.way
-            ),
-            "choose another 'dest', and a profile with a writable root",
-        )
-    });
-    // Datagrams would come through sockets of the sandbox's network, which only this kernel could hand over.
-    let udp = spec.policy.rules().is_some_and(EgressRules::let_udp_out).then(|| {
-        Refusal::new(
-            format!("rules that let UDP out, which the container's streams at {} do not carry", engine.way),
-            "leave out rules that begin with 'udp:', or use an engine of this machine",
-        )
-    });
-    files.into_iter().chain(udp).collect()
-}
-
 async fn kill(engine: &Engine, name: &str) -> Result<()> {
     let options = KillContainerOptionsBuilder::default().signal("KILL").build();
     match engine.docker.kill_container(name, Some(options)).await {
@@ -260,7 +241,7 @@ impl Backend for Container {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let engine = self.find().ok();
+        let engine = self.known().ok();
         let facts = engine.map(|engine| &engine.facts);
         let when = |test: bool| Support::from_test(test);
         let own_files = engine.is_some_and(|engine| {
@@ -321,36 +302,11 @@ impl Backend for Container {
     }
 
     fn admit(&self, spec: &SandboxSpec) -> Result<Admitted, Vec<Refusal>> {
-        let mut extra = Vec::new();
-        if let Some(name) = &spec.runtime {
-            let known = self.find().map(|engine| engine.facts.runtimes.clone()).unwrap_or_default();
-            if !known.iter().any(|runtime| runtime == name.as_str()) {
-                let hint = match known.is_empty() {
-                    true => "leave out --runtime".to_owned(),
-                    false => format!("it has {}", known.join(", ")),
-                };
-                extra.push(Refusal::new(format!("the runtime '{name}', which it does not have"), hint));
-            }
+        match self.weigh(spec) {
+            // Nothing is refused for what an engine could not do some time ago.
+            Err(_) if self.setup.is_unasked() && self.find().is_ok() => self.weigh(spec),
+            weighed => weighed,
         }
-        let mut can = self.capabilities();
-        let engine = self.find().ok();
-        if let Some(engine) = engine.filter(|engine| engine.is_elsewhere()) {
-            extra.extend(elsewhere(engine, spec));
-        }
-        if let Some(engine) = engine
-            && !stream::shares_kernel(plan::runtime(engine, spec))
-        {
-            // What such a runtime itself has of threads would count.
-            can.limit_pids = Support::No;
-            if matches!(spec.policy.network, Network::Rules(_)) {
-                let runtime = printable(plan::runtime(engine, spec));
-                extra.push(Refusal::new(
-                    format!("network rules with the runtime '{runtime}', whose network cannot be redirected"),
-                    "add --no-network, or another --runtime",
-                ));
-            }
-        }
-        admit::admit(&self.id(), spec, &can, extra)
     }
 
     async fn create(&self, inputs: CreateInputs) -> Result<DriverState> {
@@ -378,6 +334,7 @@ impl Backend for Container {
             return Ok((state.clone(), running));
         }
         let engine = self.engine().await?;
+        self.confirm(inputs.admitted.spec())?;
         let before: State = state.decode(STATE_VERSION)?;
         before.check(engine)?;
         // Those of this start: its rules may be others than those that it was made with.

@@ -23,7 +23,7 @@ use std::{
 const PATIENCE: u64 = 600;
 
 /// An engine that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Engine {
     pub(crate) docker: Docker,
     pub(crate) facts: Facts,
@@ -96,6 +96,8 @@ impl From<Absence> for Error {
 #[derive(Debug, Default)]
 pub(crate) struct Setup {
     found: OnceLock<Engine>,
+    /// What is remembered of it, of which it was not asked whether it still holds.
+    remembered: OnceLock<Engine>,
     /// One search at a time.
     searching: Mutex<()>,
     service: Service,
@@ -112,8 +114,42 @@ impl Setup {
         if let Some(engine) = self.found.get() {
             return Ok(engine);
         }
-        let engine = find(flavor, host, &self.service)?;
+        let engine = find(flavor, host, &self.service, self.remembered.get())?;
         Ok(self.found.get_or_init(|| engine))
+    }
+
+    /// For callers that only weigh what it can do: what is remembered of one of this machine, which takes no time, until it is
+    /// [found](Self::engine). Whoever then asks it for a sandbox weighs again where [`Self::is_another`].
+    pub(crate) fn known(&self, flavor: Flavor, host: &Host) -> Result<&Engine, Absence> {
+        if self.found.get().is_none()
+            && let Some(engine) = self.recall(flavor, host)
+            && engine.way.socket().is_some()
+        {
+            return Ok(engine);
+        }
+        self.engine(flavor, host)
+    }
+
+    /// Whether all that is known of the engine is from memory.
+    pub(crate) fn is_unasked(&self) -> bool {
+        self.remembered.get().is_some() && self.found.get().is_none()
+    }
+
+    /// Whether the engine that was found is not what was remembered of it.
+    pub(crate) fn is_another(&self) -> bool {
+        let facts = |engine: &OnceLock<Engine>| engine.get().map(|engine| engine.facts.clone());
+        self.remembered.get().is_some() && facts(&self.remembered) != facts(&self.found)
+    }
+
+    /// What is remembered of the engine; `None` where nothing is, or nothing listens.
+    fn recall(&self, flavor: Flavor, host: &Host) -> Option<&Engine> {
+        if self.remembered.get().is_none() {
+            let way = known_way(flavor, host).ok()??;
+            let facts = facts::remembered(&way, &facts_of(flavor, host))?;
+            let engine = engine_of(way, facts, host).ok()?;
+            return Some(self.remembered.get_or_init(|| engine));
+        }
+        self.remembered.get()
     }
 
     /// For callers on an event loop, where other work goes on while the engine is looked for.
@@ -135,11 +171,9 @@ impl Setup {
         host: &Host,
     ) -> Result<&Engine, Absence> {
         if self.found.get().is_none()
-            && let Ok(Some(way)) = known_way(flavor, host)
-            && let Some(facts) = facts::remembered(&way, &facts_of(flavor, host))
+            && let Some(engine) = self.recall(flavor, host)
         {
-            let engine = engine_of(way, facts, host)?;
-            return Ok(self.found.get_or_init(|| engine));
+            return Ok(engine);
         }
         self.ready(flavor, host).await
     }
@@ -180,7 +214,12 @@ fn facts_of(flavor: Flavor, host: &Host) -> PathBuf {
     memory(host).join(format!("{}.json", flavor.name()))
 }
 
-fn find(flavor: Flavor, host: &Host, service: &Service) -> Result<Engine, Absence> {
+fn find(
+    flavor: Flavor,
+    host: &Host,
+    service: &Service,
+    remembered: Option<&Engine>,
+) -> Result<Engine, Absence> {
     let way = way(flavor, host, service)?;
     let facts = facts::of(&way, &facts_of(flavor, host)).map_err(|error| {
         let hint = || {
@@ -189,7 +228,11 @@ fn find(flavor: Flavor, host: &Host, service: &Service) -> Result<Engine, Absenc
         let is_hinted = way.socket().is_some() && error.hint().is_some();
         Absence::Unusable(if is_hinted { error } else { error.with_hint(hint()) })
     })?;
-    engine_of(way, facts, host)
+    let same = |engine: &&Engine| engine.facts == facts && engine.way.to_string() == way.to_string();
+    match remembered.filter(same) {
+        Some(engine) => Ok(engine.clone()),
+        None => engine_of(way, facts, host),
+    }
 }
 
 fn engine_of(way: Way, facts: Facts, host: &Host) -> Result<Engine, Absence> {

@@ -1,9 +1,10 @@
 //! Docker and Podman, over the API of their sockets; Apple's `container`, over its command line.
 //!
 //! Where to look: `endpoint` finds the engine, `remote` reads addresses of other machines, `dial` connects, `facts` asks what
-//! it can do, `delivery` brings the agent to an engine that does not see this machine's files, `plan` and `mounts` say what a sandbox is in
-//! the engine's words, `sources` and `watch` see to it that what is mounted is what was meant, `image` brings its root there, `launch` starts it and waits for its agent, `once` is the short
-//! road. From then on commands and files go through the agent of the guest crate, not through the engine.
+//! it can do, `weigh` says what may be asked of it, `delivery` brings the agent to an engine that does not see this machine's
+//! files, `plan` and `mounts` say what a sandbox is in the engine's words, `sources` and `watch` see to it that what is mounted
+//! is what was meant, `image` brings its root there, `launch` starts it and waits for its agent, `once` is the short road.
+//! From then on commands and files go through the agent of the guest crate, not through the engine.
 //! `apple` is apart: it shares the images and the places on this machine, and is all that there is on macOS.
 #![forbid(unsafe_code)]
 #![cfg(any(target_os = "linux", target_os = "macos"))]
@@ -61,6 +62,8 @@ mod tls;
 mod volumes;
 #[cfg(target_os = "linux")]
 mod watch;
+#[cfg(target_os = "linux")]
+mod weigh;
 #[cfg(target_os = "linux")]
 mod workspace;
 

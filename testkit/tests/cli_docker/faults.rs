@@ -2,8 +2,11 @@
 //! a list that is true.
 
 use super::site::{IMAGE, LABEL, Site};
-use serde_json::json;
-use std::io::{Read as _, Write as _, pipe};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{Read as _, Write as _, pipe},
+};
 
 #[test]
 fn an_engine_that_is_killed_takes_no_command_with_it_and_its_sandboxes_are_unknown() {
@@ -139,6 +142,27 @@ fn an_engine_that_never_answers() {
     site.run(&["--", "echo", "x"]).run().ok().prints("x\n");
     site.agentkernel(&["clean", "--force"]).run().ok();
     assert_eq!(site.list().json(), json!([]));
+    site.end();
+}
+
+#[test]
+fn what_another_engine_at_its_place_could_do_is_not_promised() {
+    let Some(site) = Site::start() else { return };
+    site.run(&["--", "true"]).run().ok();
+    let memory = site.env.data().join("engines/docker.json");
+    let remember = |runtimes: &[&str], limits: bool| {
+        let mut known: Value = serde_json::from_slice(&fs::read(&memory).unwrap()).unwrap();
+        known["server"] = json!("server: another");
+        known["facts"]["runtimes"] = json!(runtimes);
+        known["facts"]["limits_memory"] = json!(limits);
+        fs::write(&memory, known.to_string()).unwrap();
+    };
+    remember(&["runc", "gone"], true);
+    let refused = site.run(&["--no-network", "--runtime", "gone", "--", "true"]).run().code(125);
+    refused.error_with_hint(&["the runtime 'gone', which it does not have"]);
+    // Nor is anything refused for what that one could not do.
+    remember(&[], false);
+    site.run(&["--runtime", "runc", "--memory", "64MB", "--", "true"]).run().ok();
     site.end();
 }
 

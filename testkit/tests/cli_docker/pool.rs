@@ -1,6 +1,9 @@
 //! Runs that find a warm sandbox, and those that find none.
 
-use super::site::{DEADLINE, IMAGE, Site};
+use super::{
+    proxy::Proxy,
+    site::{DEADLINE, IMAGE, Site},
+};
 use agentkernel_testkit::{env::Finished, proc};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -122,6 +125,23 @@ fn runs_back_to_back_wait_for_what_is_coming_up() {
     }
     assert_eq!(site.pool()["misses"], 0);
     site.daemon(&["stop"]).ok();
+    site.end();
+}
+
+#[test]
+fn a_run_with_a_warm_sandbox_asks_the_engine_nothing() {
+    let Some(mut site) = Site::start() else { return };
+    // Whoever is to use it asks first which engine it is.
+    let proxy = Proxy::start(site.place(), site.socket(), "/_ping");
+    site.speak_through(proxy.path());
+    site.start_daemon("1");
+    proxy.rearm();
+    site.run(&["--", "echo", "x"]).run().ok().prints("x\n");
+    assert_eq!(site.hits(), 1);
+    assert!(!proxy.has_struck());
+    site.daemon(&["stop"]).ok();
+    site.run(&["--", "true"]).run().ok();
+    assert!(proxy.has_struck(), "it made a container and did not ask");
     site.end();
 }
 

@@ -42,6 +42,11 @@ impl Proxy {
     pub(crate) fn has_struck(&self) -> bool {
         self.struck.load(Ordering::SeqCst)
     }
+
+    /// The next marked request is the first again.
+    pub(crate) fn rearm(&self) {
+        self.struck.store(false, Ordering::SeqCst);
+    }
 }
 
 fn pass(client: &UnixStream, engine: &Path, marked: &str, struck: &AtomicBool) -> io::Result<()> {
