@@ -49,9 +49,18 @@ impl Client {
 
     /// What its process holds of memory, in MB. That of `agentkernel run` is the keeper, with the gateway in it.
     pub(super) fn resident_mb(&self) -> Outcome<f64> {
+        self.memory_mb("VmRSS:")
+    }
+
+    /// The most that it ever held.
+    pub(super) fn peak_mb(&self) -> Outcome<f64> {
+        self.memory_mb("VmHWM:")
+    }
+
+    fn memory_mb(&self, field: &str) -> Outcome<f64> {
         let path = format!("/proc/{}/status", self.child.id());
         let kib =
-            kib_field(&fs::read_to_string(&path)?, "VmRSS:").ok_or_else(|| format!("{path}: no VmRSS"))?;
+            kib_field(&fs::read_to_string(&path)?, field).ok_or_else(|| format!("{path}: no {field}"))?;
         Ok(kib as f64 * 1024.0 / 1e6)
     }
 }

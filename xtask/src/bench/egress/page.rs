@@ -1,6 +1,6 @@
 //! The numbers that were promised of the gateway, and their table.
 
-use super::worker::{Measured, Memory, Pair};
+use super::worker::{Measured, Memory, Pair, Peaks};
 use crate::bench::{
     numbers::{Bound, Number},
     report::{Setting, write_number},
@@ -11,11 +11,18 @@ use std::fmt::Write;
 /// What 2,000 connections were promised of: fewer say nothing about it.
 const CONNECTIONS: usize = 2000;
 
+/// What is still called constant, in MB: allocators and stacks settle, bodies do not come into it.
+const CONSTANT: f64 = 1.0;
+
 fn numbers(measured: &Measured) -> Vec<Number> {
     let number = |what, value, unit, bound| Number { what, half: None, value, unit, bound, aim: None };
     let memory = |memory: Memory| match memory.connections {
         CONNECTIONS => Ok(memory.held - memory.idle),
         few => Err(format!("only {few} connections")),
+    };
+    let growth = |peaks: Option<Peaks>| match peaks {
+        Some(Peaks { tenth, whole }) => Ok(whole - tenth),
+        None => Err("not in a quick look".to_owned()),
     };
     let (most, least) = (Bound::AtMost, Bound::AtLeast);
     vec![
@@ -25,6 +32,13 @@ fn numbers(measured: &Measured) -> Vec<Number> {
         number("throughput, TLS with a secret / direct", speed(&measured.secret), " ×", least(0.5)),
         number("memory of 2,000 connections, copied", memory(measured.memory_clear), " MB", most(64.0)),
         number("memory of 2,000 connections, TLS opened", memory(measured.memory_opened), " MB", most(160.0)),
+        number("memory growth after 1 of 10 GB, copied", growth(measured.long_clear), " MB", most(CONSTANT)),
+        number(
+            "memory growth after 1 of 10 GB, with a secret",
+            growth(measured.long_secret),
+            " MB",
+            most(CONSTANT),
+        ),
     ]
 }
 
@@ -82,6 +96,11 @@ fn write(
         let Memory { connections, idle, held } = memory;
         writeln!(out, "- {what}: {idle:.1} MB before, {held:.1} MB with {connections} connections")?;
     }
+    for (what, peaks) in [("copied", measured.long_clear), ("with a secret", measured.long_secret)] {
+        if let Some(Peaks { tenth, whole }) = peaks {
+            writeln!(out, "- {what}: {tenth:.1} MB at most after 1 GB, {whole:.1} MB after 10 GB")?;
+        }
+    }
     Ok(())
 }
 
@@ -102,10 +121,15 @@ mod tests {
             secret: Pair::default(),
             memory_clear: memory(2000),
             memory_opened: memory(200),
+            long_clear: Some(Peaks { tenth: 20.0, whole: 29.0 }),
+            long_secret: None,
         };
         let numbers = numbers(&measured);
         let verdicts: Vec<_> = numbers.iter().map(Number::verdict).collect();
-        assert_eq!(verdicts, ["met", "missed", "met", "not measured", "missed", "not measured"]);
+        assert_eq!(
+            verdicts,
+            ["met", "missed", "met", "not measured", "missed", "not measured", "missed", "not measured"]
+        );
         assert_eq!(numbers[0].value, Ok(2.0));
         assert_eq!(numbers[4].value, Ok(65.0));
     }

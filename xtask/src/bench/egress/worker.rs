@@ -31,6 +31,13 @@ pub(super) struct Memory {
     pub(super) held: f64,
 }
 
+/// The most that a gateway's process ever held, in MB: after a tenth of a long body, and after all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Peaks {
+    pub(super) tenth: f64,
+    pub(super) whole: f64,
+}
+
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Measured {
     pub(super) setup: Pair,
@@ -39,6 +46,9 @@ pub(super) struct Measured {
     pub(super) secret: Pair,
     pub(super) memory_clear: Memory,
     pub(super) memory_opened: Memory,
+    /// `None`: no long body was sent; here and below.
+    pub(super) long_clear: Option<Peaks>,
+    pub(super) long_secret: Option<Peaks>,
 }
 
 /// Where the programs are, and the servers.
@@ -58,9 +68,9 @@ struct Servers {
     block: String,
 }
 
-/// `AGENTKERNEL TRAFFIC HOME ROUNDS SETUPS BYTES CONNECTIONS`; what was measured as one JSON object on stdout.
+/// `AGENTKERNEL TRAFFIC HOME ROUNDS SETUPS BYTES CONNECTIONS LONG`; what was measured as one JSON object on stdout.
 pub(in crate::bench) fn worker(words: &[&str]) -> Outcome<ExitCode> {
-    let [agentkernel, traffic, home, rounds, setups, bytes, connections] = words else {
+    let [agentkernel, traffic, home, rounds, setups, bytes, connections, long] = words else {
         return Err("bench-worker is started by bench, not by hand".into());
     };
     let now = getrlimit(Resource::Nofile);
@@ -91,6 +101,12 @@ pub(in crate::bench) fn worker(words: &[&str]) -> Outcome<ExitCode> {
     measured.memory_clear = memory(site.copied()?, &hold, connections)?;
     let hold = format!("hold-tls {} {connections}", site.servers.tls);
     measured.memory_opened = memory(site.opened()?, &hold, connections)?;
+    let long: u64 = long.parse()?;
+    if long > 0 {
+        eprintln!("bench: one body of {} GB, copied and with a secret", long / 1_000_000_000);
+        measured.long_clear = Some(peaks(site.copied()?, &format!("clear {}", site.servers.clear), long)?);
+        measured.long_secret = Some(peaks(site.keyed()?, &format!("tls {}", site.servers.tls), long)?);
+    }
     println!("{}", measured.to_json());
     Ok(ExitCode::SUCCESS)
 }
@@ -170,6 +186,14 @@ fn memory(mut client: Client, hold: &str, connections: usize) -> Outcome<Memory>
     Ok(Memory { connections, idle, held: client.resident_mb()? })
 }
 
+/// Asks for a tenth of `long` bytes and for all of them.
+fn peaks(mut client: Client, fetch: &str, long: u64) -> Outcome<Peaks> {
+    client.times(&format!("{fetch} {}", long / 10))?;
+    let tenth = client.peak_mb()?;
+    client.times(&format!("{fetch} {long}"))?;
+    Ok(Peaks { tenth, whole: client.peak_mb()? })
+}
+
 impl Pair {
     fn add(&mut self, other: Self) {
         self.direct.extend(other.direct);
@@ -202,6 +226,16 @@ impl Memory {
     }
 }
 
+impl Peaks {
+    fn to_json(self) -> Value {
+        json!({"tenth": self.tenth, "whole": self.whole})
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        Some(Self { tenth: value["tenth"].as_f64()?, whole: value["whole"].as_f64()? })
+    }
+}
+
 impl Measured {
     fn add(&mut self, round: Self) {
         self.setup.add(round.setup);
@@ -215,6 +249,8 @@ impl Measured {
             "setup": self.setup.to_json(), "clear": self.clear.to_json(),
             "opened": self.opened.to_json(), "secret": self.secret.to_json(),
             "memory_clear": self.memory_clear.to_json(), "memory_opened": self.memory_opened.to_json(),
+            "long_clear": self.long_clear.map(Peaks::to_json),
+            "long_secret": self.long_secret.map(Peaks::to_json),
         })
     }
 
@@ -227,6 +263,8 @@ impl Measured {
             secret: Pair::from_json(&value["secret"])?,
             memory_clear: Memory::from_json(&value["memory_clear"])?,
             memory_opened: Memory::from_json(&value["memory_opened"])?,
+            long_clear: Peaks::from_json(&value["long_clear"]),
+            long_secret: Peaks::from_json(&value["long_secret"]),
         })
     }
 }
@@ -247,6 +285,8 @@ mod tests {
             secret: pair(7),
             memory_clear: memory(1.5),
             memory_opened: memory(2.5),
+            long_clear: Some(Peaks { tenth: 20.5, whole: 21.5 }),
+            long_secret: None,
         };
         assert_eq!(Measured::from_json(&measured.to_json()), Some(measured));
         assert_eq!(Measured::from_json(&json!({"setup": {}})), None);
