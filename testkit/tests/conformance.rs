@@ -271,6 +271,7 @@ fn surroundings(driver: Driver) -> Surroundings {
         runtime_dir: None,
         path: std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect()).unwrap_or_default(),
         variables: engine::variables(driver.id),
+        open_files: None,
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Surroundings {
     pub path: Vec<PathBuf>,
     /// Variables that a driver's own documentation names, such as `DOCKER_HOST`, where they are set.
     pub variables: BTreeMap<String, String>,
+    /// How many files this process could have open at its start, which its commands may have: it may have more itself by
+    /// now. `None`: any number, or what this process may have.
+    pub open_files: Option<u64>,
 }
 
 impl Surroundings {

@@ -54,6 +54,7 @@ impl Settings {
                     runtime_dir: env.runtime_dir.clone(),
                     path: env.path.clone(),
                     variables: env.of_drivers.clone(),
+                    open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
                 },
             },
             image_places: image_places(&env, home.as_deref()),

@@ -1,6 +1,6 @@
 //! What one sandbox may use at once, and how long it waits.
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::time::Duration;
 
 /// The bounds of each sandbox that a gateway serves. Beyond a count, that sandbox waits, but for datagrams; nothing is dropped.
@@ -32,14 +32,17 @@ const MAX_QUERIES: u64 = 128;
 const MAX_PAIRS: u64 = 512;
 /// Descriptors left for the rest of the process.
 const SPARE_DESCRIPTORS: u64 = 64;
+const OPEN_MAX: u64 = 10_240;
 
 impl Limits {
     /// The usual bounds, lowered to what the descriptors of this process allow, so that a sandbox with many
     /// connections waits instead of exhausting its keeper. A process that serves several sandboxes can still run out:
     /// they then wait for each other.
+    ///
+    /// From now on this process may have as many descriptors as it can: the usual 1,024 are for programs that use select(2).
     #[must_use]
     pub fn of_process() -> Self {
-        Self::of_descriptors(getrlimit(Resource::Nofile).current)
+        Self::of_descriptors(raised())
     }
 
     /// `None` is no limit.
@@ -60,6 +63,19 @@ impl Limits {
             drain: Duration::from_secs(2),
         }
     }
+}
+
+/// The limit of this process, as high as the system lets it be.
+fn raised() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // macOS has a limit beside the one that it says, and it is no lower than this (OPEN_MAX in setrlimit(2)).
+    for wanted in [maximum, maximum.map_or(Some(OPEN_MAX), |most| Some(most.min(OPEN_MAX)))] {
+        let is_more = current.is_some_and(|now| wanted.is_none_or(|wanted| wanted > now));
+        if is_more && setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }).is_ok() {
+            return wanted;
+        }
+    }
+    current
 }
 
 #[cfg(test)]

@@ -164,6 +164,13 @@ impl Walls {
             let pids = most.map_or(pids, |most| most.min(pids));
             rustix::process::setrlimit(Resource::Nproc, Rlimit { current: Some(pids), maximum: Some(pids) })?;
         }
+        if let Some(files) = self.confinement.open_files {
+            let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
+            let files = Some(maximum.map_or(files, |most| most.min(files)));
+            if current != files {
+                rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files, maximum })?;
+            }
+        }
         Ok(())
     }
 

@@ -12,6 +12,9 @@ pub struct Confinement {
     pub seccomp: SeccompLevel,
     /// Processes of this user namespace, where no control group counts them.
     pub pids: Option<u32>,
+    /// How many files a command may have open before it asks for more, where that is not what process 1 may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
     /// Whether supplementary groups can be set.
     pub has_groups: bool,
     /// Whom files of archives belong to.

@@ -9,6 +9,7 @@ fn host(home: &Path, variables: &[(&str, &str)]) -> Host {
         runtime_dir: Some(home.join("run")),
         path: vec![home.join("bin")],
         variables,
+        open_files: None,
     };
     Host {
         data: home.join("data"),

@@ -296,6 +296,7 @@ pub(crate) fn confinement(spec: &SandboxSpec) -> Confinement {
         seccomp: spec.policy.seccomp,
         // The container's control group counts them, or nobody does.
         pids: None,
+        open_files: None,
         has_groups: true,
         ownership: if shared { Ownership::ArchivePlain } else { Ownership::Archive },
         host_files,

@@ -174,6 +174,7 @@ impl Plan {
             host_files,
             seccomp: spec.policy.seccomp,
             pids: spec.policy.limits.pids.map(agentkernel_model::limits::Limit::value),
+            open_files: host.surroundings.open_files,
             has_groups: map.has_groups(),
             ownership: ownership(&map, host_files),
         };

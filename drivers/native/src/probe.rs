@@ -92,6 +92,7 @@ pub(crate) fn plan(map: IdMap) -> Result<Plan, Fault> {
             caps: CapSet::NONE,
             seccomp: SeccompLevel::Restrictive,
             pids: None,
+            open_files: None,
             has_groups: map.has_groups(),
             ownership: Ownership::Caller,
             host_files: HostFiles::ReadOnly,

@@ -6,7 +6,8 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
@@ -401,4 +402,36 @@ fn a_run_cannot_flood_the_log_that_it_shares() {
     assert!(lost > 0 && connections.len() < 400, "{} {lost}", connections.len());
     assert!(connections.len() as u64 + lost + names >= 400, "{} {lost} {names}", connections.len());
     env.assert_nothing_left();
+}
+
+/// How many files process `pid` may have open before it asks for more, and at most.
+fn open_files(pid: i32) -> [String; 2] {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    [words[0].to_owned(), words[1].to_owned()]
+}
+
+#[test]
+fn a_gateway_may_open_what_it_can_and_a_command_what_its_caller_may() {
+    let env = TestEnv::new();
+    let binary = env.binary().display().to_string();
+    for (flags, has_gateway) in [(&[] as &[&str], true), (&["--no-network"], false)] {
+        let (from, to) = std::io::pipe().unwrap();
+        let start = ["-c", "ulimit -S -n 256 && exec \"$0\" run -i host \"$@\"", &binary];
+        let live = env
+            .program(Path::new("/bin/sh"), &start)
+            .args(flags)
+            .args(["--", "sh", "-c", "ulimit -S -n; read line"])
+            .stdin(Stdio::piped())
+            .stdout(to)
+            .start();
+        let mut inside = String::new();
+        BufReader::new(from).read_line(&mut inside).unwrap();
+        assert_eq!(inside, "256\n", "{flags:?}");
+        let [now, most] = open_files(live.pid());
+        assert_eq!(now == most, has_gateway, "{flags:?}: {now} of {most}");
+        assert_eq!(now == "256", !has_gateway, "{flags:?}: {now} of {most}");
+        live.finish();
+    }
 }

@@ -142,7 +142,7 @@ impl Key {
         recipe: &Recipe,
         rootfs: &Rootfs,
     ) -> Result<Self> {
-        let Surroundings { home, runtime_dir, path: _, variables } = &host.surroundings;
+        let Surroundings { home, runtime_dir, path: _, variables, open_files: _ } = &host.surroundings;
         let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let variables = variables.filter(|(name, _)| *name != KEYS_OF_SSH).collect();
         let engines = Engines { home, runtime_dir, variables };

@@ -29,6 +29,7 @@ use agentkernel_model::{
     spec::SandboxSpec,
 };
 use agentkernel_trace::{Context, Finished};
+use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -123,6 +124,8 @@ impl Setup {
                 runtime_dir: self.runtime_dir.map(PathBuf::from),
                 path: paths(self.path),
                 variables: self.variables,
+                // The starter has no gateway: what it has is what it was started with.
+                open_files: getrlimit(Resource::Nofile).current,
             },
         };
         let audit = if self.audited { Audit::of(&host) } else { Audit::off() };

@@ -122,6 +122,7 @@ fn engine(home: &[u8]) -> Engine {
             runtime_dir: None,
             path: vec!["/usr/bin".into(), home.join("bin")],
             variables: [("DOCKER_HOST".to_owned(), "unix:///run/x".to_owned())].into(),
+            open_files: getrlimit(Resource::Nofile).current,
         },
     };
     let facts = HostFacts { path: vec![home.join("bin")], home: Some(home.clone()) };
