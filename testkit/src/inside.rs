@@ -3,6 +3,7 @@
 use crate::proc;
 use std::{
     fs::{self, File},
+    io::BufRead as _,
     os::unix::fs::FileExt as _,
 };
 
@@ -80,15 +81,13 @@ fn writable(line: &str) -> Option<(u64, u64)> {
 /// Whether `needle` is in `bytes`.
 #[must_use]
 pub fn has(bytes: &[u8], needle: &[u8]) -> bool {
-    // Most bytes are zero: looking for the first byte is much faster than comparing windows.
-    let Some((first, _)) = needle.split_first() else { return false };
+    let Some((first, others)) = needle.split_first() else { return false };
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        rest = &rest[at..];
-        if rest.starts_with(needle) {
+    // The search of the standard library is fast however this program was built.
+    while let Ok(1..) = rest.skip_until(*first) {
+        if rest.starts_with(others) {
             return true;
         }
-        rest = &rest[1..];
     }
     false
 }

@@ -49,6 +49,31 @@ fn wrong_certificates_are_not_believed() {
 }
 
 #[test]
+fn answers_wait_for_what_is_done_before_them() {
+    let site = Site::new().unwrap();
+    let origin = site.http(Net::Allowed, &["api.test"]).unwrap();
+    let (called, calls) = std::sync::mpsc::channel();
+    let (go, gone) = std::sync::mpsc::channel();
+    let gone = std::sync::Mutex::new(gone);
+    origin.before_answers(move || {
+        called.send(()).unwrap();
+        gone.lock().unwrap().recv().unwrap();
+    });
+    let mut stream = TcpStream::connect(origin.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n").unwrap();
+    calls.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(origin.record().requests().len(), 1);
+    stream.set_nonblocking(true).unwrap();
+    assert_eq!(stream.peek(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    stream.set_nonblocking(false).unwrap();
+    go.send(()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.contains("hello\n"), "{text}");
+}
+
+#[test]
 fn streams_are_released_by_the_test() {
     let site = Site::new().unwrap();
     let origin = site.http(Net::Allowed, &["api.test"]).unwrap();

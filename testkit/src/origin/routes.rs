@@ -71,6 +71,7 @@ pub(super) async fn answer(
         body_bytes: bytes,
         body_sha256: hex(&digest.finalize()),
     });
+    shared.before_answer().await;
     if let Some(upgraded) = upgraded {
         return Ok(upgrade(upgraded, &parts.headers));
     }

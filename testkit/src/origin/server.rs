@@ -7,6 +7,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
@@ -16,7 +17,7 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
     sync::mpsc,
-    task::AbortHandle,
+    task::{AbortHandle, spawn_blocking},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -38,6 +39,17 @@ pub(super) struct Shared {
     streams: Mutex<Vec<mpsc::Sender<Bytes>>>,
     /// Another reader is there.
     joined: Condvar,
+    before: Mutex<Option<Before>>,
+}
+
+/// What is done before a request is answered.
+#[derive(Clone)]
+struct Before(Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Before").finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -47,6 +59,16 @@ impl Shared {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).push(send);
         self.joined.notify_all();
         receive
+    }
+
+    /// Does what the test wants to be done while a client waits for its answer.
+    pub(super) async fn before_answer(&self) {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(Before(act)) = before
+            && let Err(e) = spawn_blocking(move || act()).await
+        {
+            self.record.fault(format!("before an answer: {e}"));
+        }
     }
 }
 
@@ -77,6 +99,7 @@ impl Origin {
             files,
             streams: Mutex::default(),
             joined: Condvar::new(),
+            before: Mutex::default(),
         });
         let task = handle.spawn(accept(listener, tls.map(TlsAcceptor::from), Arc::clone(&shared)));
         Ok(Self { address, is_tls, shared, task: task.abort_handle() })
@@ -100,6 +123,12 @@ impl Origin {
             port if port == usual => format!("{scheme}://{name}{path}"),
             port => format!("{scheme}://{name}:{port}{path}"),
         }
+    }
+
+    /// Has each request wait for its answer until `act`, called once for each of them from now on, has come back.
+    pub fn before_answers(&self, act: impl Fn() + Send + Sync + 'static) {
+        let before = Before(Arc::new(act));
+        *self.shared.before.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
     }
 
     /// Sends `text` to everybody who reads `/stream`; how many that are. Waits for the first one, but not for ever.

@@ -1,30 +1,36 @@
 //! Programs that people use, in a sandbox with a secret: the header reaches the other side, and the value is nowhere inside.
 
-use super::{search, world::World};
+use super::{
+    search,
+    world::{Guest, World},
+};
 use crate::{Test, bench::expect};
 use agentkernel_testkit::origin::{Files, Origin, packages};
-use std::fs;
+use std::{
+    fs,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-pub(crate) const fn everywhere() -> [Test; 6] {
-    [
-        ("client/curl", curl),
-        ("client/wget", wget),
-        ("client/openssl", openssl),
-        ("client/python-urllib", urllib),
-        ("client/python-requests", requests),
-        ("client/python-httpx", httpx),
-    ]
-}
+const TESTS: [Test; 13] = [
+    ("client/search-finds-what-is-planted", planted),
+    ("client/curl", curl),
+    ("client/wget", wget),
+    ("client/openssl", openssl),
+    ("client/python-urllib", urllib),
+    ("client/python-requests", requests),
+    ("client/python-httpx", httpx),
+    ("client/git", git),
+    ("client/pip", pip),
+    ("client/npm", npm),
+    ("client/cargo", cargo),
+    ("client/node", node),
+    ("client/java", java),
+];
 
-pub(crate) const fn of_this_machine() -> [Test; 6] {
-    [
-        ("client/git", git),
-        ("client/pip", pip),
-        ("client/npm", npm),
-        ("client/cargo", cargo),
-        ("client/node", node),
-        ("client/java", java),
-    ]
+/// Those that can be had here: the cargo that built this program may be its builder's alone.
+pub(crate) fn tests() -> impl Iterator<Item = Test> {
+    let has_cargo = fs::File::open(env!("CARGO")).is_ok();
+    TESTS.into_iter().filter(move |(title, _)| has_cargo || *title != "client/cargo")
 }
 
 const HOST: &str = "registry.test";
@@ -34,27 +40,74 @@ const PLACEHOLDER: &str = "ak-proxy-managed";
 const UNSET: &str = "unset HTTP_PROXY HTTPS_PROXY http_proxy https_proxy ALL_PROXY all_proxy";
 
 /// Runs `script` with `$URL` and `$HOST` twice, as a client of a proxy and as one that knows of none. Every request must
-/// have had the header, and at least one have come each time.
+/// have had the header, and at least one have come each time; while it waits for its answer, the value is looked for.
 fn client(world: &World, files: Files, flags: &[&str], script: &str) -> Result<(), String> {
     let origin = world.site.https_of(&[HOST], files).map_err(|e| e.to_string())?;
     world.keep("TOKEN", VALUE)?;
+    let guest = guest(world, flags)?;
+    for unset in ["true", UNSET] {
+        asked(&origin, &guest, unset, script)?;
+    }
+    search::nowhere_inside(&guest, VALUE)
+}
+
+/// A sandbox with the secret.
+fn guest<'a>(world: &'a World, flags: &[&str]) -> Result<Guest<'a>, String> {
     let bound = format!("TOKEN:{HOST}:Authorization");
     let mut all = vec!["--secret", &bound];
     all.extend(flags);
-    let guest = world.strict("box", &all)?;
-    for unset in ["true", UNSET] {
-        let before = origin.record().requests().len();
-        let url = origin.url(HOST, "");
-        let port = origin.address().port();
-        let whole = format!(
-            "set -e; {unset}; export URL={url} HOST={HOST} PORT={port} HOME=/tmp/home; rm -rf /tmp/home; mkdir /tmp/home
-            cd /tmp/home; {script}"
-        );
-        let ran = guest.sh(&whole);
-        expect(ran.code == Some(0), || format!("{ran}\n{:?}", origin.record().faults()))?;
-        injected(&origin, before)?;
+    world.strict("box", &all)
+}
+
+fn asked(origin: &Origin, guest: &Guest<'_>, unset: &str, script: &str) -> Result<(), String> {
+    let before = origin.record().requests().len();
+    let (url, port) = (origin.url(HOST, ""), origin.address().port());
+    // The shell stays until the end, because it is what the search knows the sandbox by.
+    let whole = format!(
+        "set -e; {unset}; export URL={url} HOST={HOST} PORT={port} HOME=/tmp/home; rm -rf /tmp/home; mkdir /tmp/home
+        cd /tmp/home; {script}
+        exit 0"
+    );
+    let marker = format!("marker={}", origin.address());
+    let searches = searched_before_answers(origin, &marker);
+    let ran = guest.command(&["/bin/sh", "-c", &whole, &marker]).run();
+    let searches = std::mem::take(&mut *searches.lock().unwrap_or_else(PoisonError::into_inner));
+    let count = searches.len();
+    searches.into_iter().collect::<Result<(), String>>()?;
+    expect(ran.code == Some(0), || format!("{ran}\n{:?}", origin.record().faults()))?;
+    let came = origin.record().requests().len() - before;
+    expect(count == came, || format!("searched {count} times in {came} requests: {:?}", origin.record()))?;
+    injected(origin, before)
+}
+
+/// What came of looking for the value in the sandbox of `marker`, once for each request from now on.
+fn searched_before_answers(origin: &Origin, marker: &str) -> Arc<Mutex<Vec<Result<(), String>>>> {
+    let searches = Arc::<Mutex<Vec<_>>>::default();
+    let (marker, kept) = (marker.to_owned(), Arc::clone(&searches));
+    origin.before_answers(move || {
+        let found = search::nowhere(&marker, VALUE, PLACEHOLDER);
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(found);
+    });
+    searches
+}
+
+/// The search of the above finds what is there.
+fn planted(world: &World) -> Result<(), String> {
+    let origin = world.https(&[HOST])?;
+    world.keep("TOKEN", VALUE)?;
+    let guest = guest(world, &[])?;
+    let (start, rest) = VALUE.split_at(8);
+    // The script is an argument itself: what it plants elsewhere must not stand there in one piece.
+    for (plant, place) in [
+        (format!("PLANTED={start}''{rest} curl -sSf $URL/"), "environ of"),
+        (format!("curl -sSf -H 'X-Mine: {start}{rest}' $URL/"), "cmdline of"),
+        (format!("a={start} b={rest}; c=$a$b; curl -sSf $URL/"), "the memory of"),
+        (format!("a={start} b={rest}; c=$(printf %s $a$b | base64); curl -sSf $URL/"), "the memory of"),
+    ] {
+        let found = asked(&origin, &guest, UNSET, &plant).err().unwrap_or_default();
+        expect(found.starts_with(place) && found.ends_with("has the value"), || format!("{plant}: {found}"))?;
     }
-    search::nowhere_inside(&guest, VALUE)
+    Ok(())
 }
 
 fn injected(origin: &Origin, before: usize) -> Result<(), String> {
@@ -68,7 +121,7 @@ fn injected(origin: &Origin, before: usize) -> Result<(), String> {
 fn searched(world: &World, program: &[&str], script: &str) -> Result<(), String> {
     let origin = world.https(&[HOST])?;
     world.keep("TOKEN", VALUE)?;
-    let guest = world.strict("box", &["--secret", &format!("TOKEN:{HOST}:Authorization")])?;
+    let guest = guest(world, &[])?;
     let (url, marker) = (origin.url(HOST, "/echo"), format!("marker={}", origin.address()));
     for unset in [false, true] {
         let before = origin.record().requests().len();
@@ -106,7 +159,8 @@ fn wget(world: &World) -> Result<(), String> {
 }
 
 fn openssl(world: &World) -> Result<(), String> {
-    let script = "{ printf 'GET /echo HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n' $HOST:$PORT; sleep 2; } |
+    // `-quiet` goes on reading when there is nothing more to say.
+    let script = "printf 'GET /echo HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n' $HOST:$PORT |
         openssl s_client -quiet -verify_return_error -CAfile $SSL_CERT_FILE -servername $HOST -connect $HOST:$PORT |
         grep -q 200";
     client(world, Files::default(), &[], script)
@@ -192,8 +246,9 @@ fn pip(world: &World) -> Result<(), String> {
 
 fn npm(world: &World) -> Result<(), String> {
     let files = packages::npm_registry().map_err(|e| e.to_string())?;
+    // Whether there is a newer npm is a question whose answer is not waited for.
     let script = "npm install --no-audit --no-fund --no-update-notifier --registry=$URL/ demo-pkg &&
-        ls node_modules/demo-pkg/index.js && npm view --registry=$URL/ demo-pkg version";
+        ls node_modules/demo-pkg/index.js && npm view --no-update-notifier --registry=$URL/ demo-pkg version";
     client(world, files, &[], script)
 }
 

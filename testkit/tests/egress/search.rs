@@ -12,11 +12,12 @@ pub(crate) fn nowhere(marker: &str, value: &str, known: &str) -> Result<(), Stri
     let needles = [value.as_bytes().to_vec(), base64(value.as_bytes())];
     let mut sees = false;
     let mut searched = 0;
-    for pid in beside(marker)?.into_iter().filter(|pid| !is_first(*pid)) {
-        for file in ["environ", "cmdline"] {
-            let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-            expect(!needles.iter().any(|n| has(&bytes, n)), || format!("{file} of {pid} has the value"))?;
-        }
+    let others: Vec<i32> = beside(marker)?.into_iter().filter(|pid| !is_first(*pid)).collect();
+    for (pid, file) in others.iter().flat_map(|pid| ["environ", "cmdline"].map(|file| (pid, file))) {
+        let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        expect(!needles.iter().any(|n| has(&bytes, n)), || format!("{file} of {pid} has the value"))?;
+    }
+    for pid in others {
         let Some(found) = memory(pid, &needles, known.as_bytes()) else { continue };
         searched += 1;
         sees |= found.known;
@@ -40,7 +41,8 @@ pub(crate) fn nowhere_inside(guest: &Guest<'_>, value: &str) -> Result<(), Strin
     // The pattern does not match itself, which is in the environment and in the memory of the search.
     let (first, rest) = value.split_at(1);
     let script = format!(
-        "grep -la '[{first}]{rest}' /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null
+        "grep --version | grep -q GNU || exit 3
+        grep -la '[{first}]{rest}' /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null
         grep -rla --exclude-dir=proc --exclude-dir=sys --exclude-dir=usr --exclude-dir=dev '[{first}]{rest}' \
           /etc /home /root /run /tmp /var /workspace /opt /srv 2>/dev/null
         env | grep -a '[{first}]{rest}'; echo end"
