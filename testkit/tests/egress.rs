@@ -58,6 +58,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    let name = std::env::var("AGENTKERNEL_BACKEND").unwrap_or_else(|_| "native".to_owned());
     if !arguments.list
         && !network::is_own()
         && let Err(e) = network::enter()
@@ -65,7 +66,6 @@ fn main() -> ExitCode {
         eprintln!("error: no network of our own: {e}");
         return ExitCode::FAILURE;
     }
-    let name = std::env::var("AGENTKERNEL_BACKEND").unwrap_or_else(|_| "native".to_owned());
     let shared = match if arguments.list { Ok(None) } else { Shared::of(&name) } {
         Ok(shared) => shared.map(Arc::new),
         Err(e) => {
@@ -73,44 +73,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut tests: Vec<Test> = seed::tests().to_vec();
-    if !rustix::process::geteuid().is_root() {
-        // Nobody but root can look into process 1, which is the point of them.
-        tests.retain(|(title, _)| !title.starts_with("seed/value-not-in-process-1"));
-    }
-    tests.extend(bundle::tests());
-    if !engine::is_elsewhere() {
-        // Rules about UDP are refused there: `cli_docker` sees to that.
-        tests.extend(udp::tests());
-    }
-    if engine::is_elsewhere() {
-        // Mounts are refused there.
-        tests.retain(|(title, _)| !title.starts_with("bundle/") || !title.contains("-a-mount"));
-    }
-    tests.extend(match name.as_str() {
-        _ if engine::is_elsewhere() => hostile::of_the_stream(),
-        "podman" => hostile::of_the_uplink(),
-        _ => hostile::tests(),
-    });
-    if engine::variable(&name).is_some() {
-        // Clients meet the same gateway wherever they run: once is enough.
-        arguments.test_threads.get_or_insert(AT_A_TIME_IN_ENGINE);
-    } else {
-        arguments.test_threads.get_or_insert(AT_A_TIME);
-    }
-    // Clients are the programs of this machine.
-    if engine::variable(&name).is_none() {
-        tests.extend(clients::tests());
-        if rustix::process::geteuid().is_root() {
-            // Some of what they need is root's alone.
-            tests.extend(ssh::tests());
-        }
-    }
+    let is_in_engine = engine::variable(&name).is_some();
+    arguments.test_threads.get_or_insert(if is_in_engine { AT_A_TIME_IN_ENGINE } else { AT_A_TIME });
+    let tests = tests(is_in_engine).into_iter();
     let trial = |(title, test): Test| {
         let (name, shared) = (name.clone(), shared.clone());
         Trial::test(title, move || run(&name, shared.as_deref(), test))
     };
-    let conclusion = libtest_mimic::run(&arguments, tests.into_iter().map(trial).collect());
+    let conclusion = libtest_mimic::run(&arguments, tests.map(trial).collect());
     match shared.map(|shared| shared.finish()) {
         Some(Err(e)) => {
             eprintln!("error: {e}");
@@ -118,6 +88,33 @@ fn main() -> ExitCode {
         }
         _ => conclusion.exit_code(),
     }
+}
+
+/// Those that say something here.
+fn tests(is_in_engine: bool) -> Vec<Test> {
+    let is_root = rustix::process::geteuid().is_root();
+    let mut tests: Vec<Test> = seed::tests().to_vec();
+    if !is_root {
+        // Nobody but root can look into process 1, which is the point of them.
+        tests.retain(|(title, _)| !title.starts_with("seed/value-not-in-process-1"));
+    }
+    tests.extend(bundle::tests());
+    if engine::is_elsewhere() {
+        // Mounts are refused there, and rules about UDP: `cli_docker` sees to that.
+        tests.retain(|(title, _)| !title.starts_with("bundle/") || !title.contains("-a-mount"));
+        tests.extend(hostile::of_the_stream());
+        return tests;
+    }
+    tests.extend(udp::tests());
+    tests.extend(hostile::tests());
+    if !is_in_engine {
+        tests.extend(clients::tests());
+        if is_root {
+            // Some of what they need is root's alone.
+            tests.extend(ssh::tests());
+        }
+    }
+    tests
 }
 
 fn run(name: &str, shared: Option<&Shared>, test: fn(&World) -> Result<(), String>) -> Result<(), Failed> {

@@ -271,6 +271,7 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("python3", "python3-minimal"),
     ("strace", "strace"),
     ("ip", "iproute2"),
+    ("iptables", "iptables"),
     ("busybox", "busybox-static"),
     ("docker-registry", "docker-registry"),
     ("dockerd", "docker.io"),

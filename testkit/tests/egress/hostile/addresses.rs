@@ -4,12 +4,16 @@ use super::{Scene, World, empty};
 use crate::{Test, bench::expect};
 use agentkernel_testkit::origin::Net;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
-pub(super) const fn tests() -> [Test; 8] {
+/// Where the forbidden servers are for all who take an address for public by its number: `network` leads from there.
+const PUBLIC: &str = "93.184.216.";
+
+pub(super) const fn tests() -> [Test; 9] {
     [
         ("hostile/proxy-variables-unset", unset),
         ("hostile/hard-coded-addresses", hard_coded),
+        ("hostile/public-address-under-an-allowed-name", public),
         ("hostile/raw-tcp-to-any-port", any_port),
         ("hostile/udp", udp),
         ("hostile/addresses-spelled-strangely", spelled),
@@ -46,6 +50,33 @@ assert say(EVIL_IP, EVIL_PORT, b'\\x00\\x01raw') == b''
 assert status(say(*PROXY, f'CONNECT {EVIL_IP}:{EVIL_PORT} HTTP/1.1\\r\\nHost: {EVIL_IP}\\r\\n\\r\\n'.encode())) == '403'",
     )?;
     scene.guest.refused(&[&scene.evil.address().ip().to_string()])
+}
+
+/// A rule lets a name out, and whoever says it at any address of the world has not asked for it.
+fn public(world: &World) -> Result<(), String> {
+    let scene = Scene::new(world, &["--allow", "listed.test"])?;
+    let plain = world.site.http(Net::Forbidden, &["plain.test"]).map_err(|e| e.to_string())?;
+    world.site.dns().set("listed.test", &[scene.api.address().ip()]);
+    let at = |address: std::net::SocketAddr| {
+        format!(
+            "'{PUBLIC}{}', {}",
+            address.ip().to_string().rsplit('.').next().unwrap_or_default(),
+            address.port()
+        )
+    };
+    let script = format!(
+        "socket.getaddrinfo('listed.test', 443)
+for name in ('listed.test', API):
+    answer = tls({evil}, name, get(name), verify=False)
+    assert answer.startswith(b'ERROR'), (name, answer)
+    answer = say({plain}, get(name))
+    assert status(answer) == '403', (name, answer)",
+        evil = at(scene.evil.address()),
+        plain = at(plain.address()),
+    );
+    scene.attack(&script)?;
+    expect(plain.record().is_empty(), || format!("{:?}", plain.record()))?;
+    scene.guest.refused(&[PUBLIC])
 }
 
 fn any_port(world: &World) -> Result<(), String> {
@@ -171,5 +202,8 @@ try:
 except OSError: pass"
     );
     scene.attack(&script)?;
-    expect(listener.accept().is_err(), || "the abstract socket was reached".to_owned())
+    expect(listener.accept().is_err(), || "the abstract socket was reached".to_owned())?;
+    // It is there for who may see it.
+    let _here = UnixStream::connect_addr(&address).map_err(|e| format!("nobody reaches it: {e}"))?;
+    listener.accept().map(drop).map_err(|e| format!("nobody reaches it: {e}"))
 }

@@ -3,11 +3,16 @@
 use super::{API, Scene, World};
 use crate::{Test, bench::expect};
 use agentkernel_testkit::proc;
+use std::io::{BufRead as _, BufReader};
 
 pub(super) const fn tests() -> [Test; 2] {
     [("hostile/ten-thousand-idle-connections", idle), ("hostile/slow-loris", slow)]
 }
 
+/// Connections that the gateway makes at once for one sandbox, and a few of the neighbour's.
+const MOST_AT_ONCE: usize = 4096 + 8;
+/// Processes that hold connections.
+const HOLDERS: usize = 8;
 /// What a keeper may need for as many connections as it takes, in bytes.
 const MOST: u64 = 200 << 20;
 
@@ -15,9 +20,8 @@ const MOST: u64 = 200 << 20;
 fn idle(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     let neighbour = world.strict("other", &["--secret", &format!("KEY:{API}:X-Key")])?;
-    let hold = "import resource
-held = []
-for _ in range(10_000 // 8):
+    let hold = "held = []
+for _ in range(10_000 // HOLDERS):
     s = socket.socket(); s.setblocking(False)
     try: s.connect((API_IP, API_PORT))
     except BlockingIOError: pass
@@ -27,24 +31,31 @@ print(len(held), flush=True)
 sys.stdin.read()";
     let (ip, port) = (scene.api.address().ip(), scene.api.address().port());
     let script = format!(
-        "{}\nAPI_IP, API_PORT = '{ip}', {port}\nimport resource
+        "{}\nAPI_IP, API_PORT = '{ip}', {port}\nHOLDERS = {HOLDERS}\nimport resource
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-for _ in range(7):
+for _ in range(HOLDERS - 1):
     if os.fork() == 0: break
 {hold}",
         include_str!("../attack.py")
     );
     let (done, hold) = std::io::pipe().map_err(|e| e.to_string())?;
-    let crowd = scene.guest.command(&["/usr/bin/python3", "-c", &script]).stdin(done).start();
+    let (counts, said) = std::io::pipe().map_err(|e| e.to_string())?;
+    let crowd = scene.guest.command(&["/usr/bin/python3", "-c", &script]).stdin(done).stdout(said).start();
+    // Each says how many it has.
+    let counts = BufReader::new(counts).lines().take(HOLDERS).map_while(Result::ok);
+    let opened: u64 = counts.filter_map(|line| line.parse::<u64>().ok()).sum();
     let url = scene.api.url(API, "/");
     let beside = neighbour.says(&format!("curl -sS --max-time 30 {url}"));
-    let sizes = keepers(world)?;
+    // The keeper has something left for its own work.
+    let inside = scene.guest.sh("echo here");
+    let (sizes, outside) = (keepers(world)?, scene.api.record().connections());
     drop(hold);
     let ended = crowd.finish();
-    let opened: u64 = ended.out().lines().filter_map(|line| line.parse::<u64>().ok()).sum();
     expect(ended.code == Some(0) && opened >= 2_000, || format!("only {opened}: {ended}"))?;
     expect(beside? == "hello\n", || "the neighbour was not served".to_owned())?;
+    expect(inside.out() == "here\n", || format!("no command beside the crowd: {inside}"))?;
+    expect(outside <= MOST_AT_ONCE, || format!("{outside} connections went out at once"))?;
     let largest = sizes.iter().max().copied().unwrap_or_default();
     expect((1..MOST).contains(&largest), || format!("keepers of {sizes:?} bytes"))?;
     let after = scene.guest.says(&format!("curl -sS --max-time 60 {url}"))?;

