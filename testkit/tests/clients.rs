@@ -26,7 +26,7 @@ use std::{
 use world::{KEY, Server};
 
 /// A library or a round of schemathesis that takes longer hangs.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(500);
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -85,30 +85,58 @@ fn the_library_of_crates_io() {
     drive(&workspace().join("target/client/debug/agentkernel-testkit-client"), &[]);
 }
 
-fn schemathesis(env: &TestEnv, server: &Server, arguments: &[&str]) -> Finished {
+fn schemathesis(env: &TestEnv, server: &Server, arguments: &[&str], hooks: Option<&Path>) -> Finished {
     let config = driver(env, "schemathesis.toml");
     let (document, key) = (format!("{}/openapi.json", server.url), format!("Authorization: Bearer {KEY}"));
     let fixed = ["--config-file", config.to_str().unwrap(), "--no-color", "run", &document, "-H", &key];
     let program = workspace().join("target/python/bin/schemathesis");
-    env.program(&program, &[&fixed, arguments].concat()).deadline(DEADLINE).run()
+    let mut judging = env.program(&program, &[&fixed, arguments].concat()).deadline(DEADLINE);
+    if let Some(hooks) = hooks {
+        judging = judging.env("SCHEMATHESIS_HOOKS", hooks);
+    }
+    judging.run()
 }
 
 /// Every operation in these phases, with every check. Nothing that is sent comes further than a sandbox. One request at a
 /// time: compile() of CPython 3.11 fails at random where several threads use it. The same seed each time: what is red stays
 /// red.
-fn judge(phases: &[&str], excluded: &[&str]) {
-    let env = TestEnv::new();
-    let server = Server::start(&env, &[]);
+fn examine(env: &TestEnv, server: &Server, phases: &[&str], excluded: &[&str], hooks: Option<&Path>) {
     // It would keep what it found for the next time, in the directory that it is in.
     let fixed = ["--checks", "all", "--seed", "1", "--generation-database", "none"];
     let excluded: Vec<&str> = excluded.iter().flat_map(|path| ["--exclude-path", path]).collect();
-    let said = schemathesis(&env, &server, &[&fixed, phases, &excluded].concat());
+    let said = schemathesis(env, server, &[&fixed, phases, &excluded].concat(), hooks);
     assert_eq!(said.code, Some(0), "{}", said.out());
     assert!(said.out().contains(" passed"), "{}", said.out());
+}
+
+fn leave(server: Server, env: &TestEnv) {
     for info in server.get("/sandboxes").data(200).as_array().unwrap() {
         server.delete(&format!("/sandboxes/{}", info["name"].as_str().unwrap())).data(200);
     }
-    server.end(&env);
+    server.end(env);
+}
+
+fn judge(phases: &[&str], excluded: &[&str]) {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    examine(&env, &server, phases, excluded, None);
+    leave(server, &env);
+}
+
+/// The same where every call is about one sandbox, see `testkit/clients/one_sandbox.py`. Each operation of `done` has to have
+/// succeeded: rounds in which nothing is there judge nothing.
+fn judge_one_sandbox(phases: &[&str], excluded: &[&str], done: &[(&str, &str)]) {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let hooks = driver(&env, "one_sandbox.py");
+    server.create("of-schemathesis");
+    examine(&env, &server, phases, excluded, Some(&hooks));
+    let counted = String::from_utf8(server.get("/metrics").body).unwrap();
+    for (method, route) in done {
+        let success = format!("{{method=\"{method}\",route=\"/sandboxes{route}\",status=\"20");
+        assert!(counted.contains(&success), "{method} {route} never succeeded:\n{counted}");
+    }
+    leave(server, &env);
 }
 
 /// A stream without an end.
@@ -128,8 +156,34 @@ fn no_answer_to_what_is_made_up_is_another() {
     judge(&["--phases", "fuzzing", "--max-examples", "10"], &[EVENTS]);
 }
 
-/// One call after another, with what the ones before answered: sandboxes that are there.
+/// With what is made up about a sandbox that runs, and goes on.
+#[test]
+fn no_answer_about_a_sandbox_that_is_there_is_another() {
+    let phases =
+        ["--phases", "fuzzing", "--max-examples", "10", "--include-path-regex", "^/sandboxes/.name."];
+    let done = [
+        ("POST", "/{name}/exec"),
+        ("POST", "/{name}/exec/detach"),
+        ("GET", "/{name}/exec/detached"),
+        ("GET", "/{name}/stats"),
+        ("POST", "/{name}/files"),
+        ("PUT", "/{name}/raw/{*path}"),
+        ("POST", "/{name}/resize"),
+    ];
+    judge_one_sandbox(&phases, &["/sandboxes/{name}", "/sandboxes/{name}/stop", CONNECTIONS], &done);
+}
+
+/// One call after another, with what the ones before answered: it is made, stopped, started and removed.
 #[test]
 fn no_answer_in_the_course_of_a_sandbox_is_another() {
-    judge(&["--phases", "stateful", "--max-examples", "100"], &[EVENTS, CONNECTIONS]);
+    let phases = ["--phases", "stateful", "--mode", "positive", "--include-path-regex", "^/sandboxes"];
+    let done = [
+        ("POST", ""),
+        ("GET", "/{name}"),
+        ("POST", "/{name}/stop"),
+        ("POST", "/{name}/start"),
+        ("GET", "/{name}/config"),
+        ("DELETE", "/{name}"),
+    ];
+    judge_one_sandbox(&[&phases[..], &["--max-examples", "30"]].concat(), &[CONNECTIONS], &done);
 }

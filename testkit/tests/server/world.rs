@@ -23,7 +23,7 @@ pub(super) const SOON: Duration = Duration::from_secs(120);
 pub(super) const DRAIN: Duration = Duration::from_secs(25);
 
 /// How long one may live: as long as the longest test of those that use it.
-const LIFE: Duration = Duration::from_secs(400);
+const LIFE: Duration = Duration::from_secs(600);
 
 /// A server that runs.
 pub(super) struct Server {
