@@ -27,7 +27,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    pub(crate) const NAMES: [&'static str; 5] = ["native", "claude", "gemini", "codex", "opencode"];
+    /// As they are written.
+    pub const NAMES: [&'static str; 5] = ["native", "claude", "gemini", "codex", "opencode"];
 
     #[must_use]
     pub const fn agent(self) -> Option<Agent> {

@@ -107,7 +107,7 @@ struct Arguments {
     /// The coding agent that the sandbox is to suit: its service is all that can be reached, and the key of the owner's vault
     /// for it goes there. native is none.
     #[serde(default)]
-    #[schemars(extend("enum" = ["native", "claude", "gemini", "codex", "opencode"]))]
+    #[schemars(extend("enum" = Mode::NAMES))]
     compatibility_mode: Option<String>,
     /// The directory that the command starts in, inside.
     #[serde(default)]
