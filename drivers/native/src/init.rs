@@ -48,8 +48,9 @@ pub(crate) enum Parent {
 /// Never returns.
 pub(crate) fn run(plan: &Plan, inheritance: Inheritance, parent: Parent) -> ! {
     // Keys are in it, as those of a collector of traces. Where defences are taken away, it says which.
-    #[cfg(not(feature = "mutations"))]
-    sys::forget_environment();
+    if !cfg!(feature = "mutations") {
+        sys::forget_environment();
+    }
     let walls = match set_up(plan, &inheritance, parent) {
         Ok(walls) => walls,
         Err(fault) => {
