@@ -72,7 +72,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Ahead<S> {
         }
         if this.at == this.end {
             match this.poll_fill(cx) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) if this.end > 0 => {}
                 // Nothing is there: it is quiet, or over.
                 other => {
                     this.narrow();
@@ -164,6 +164,17 @@ mod tests {
         assert!(ahead.buffer.is_empty(), "little comes");
         drop(theirs);
         assert_eq!(ahead.read(&mut piece).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_held_after_the_end() {
+        let budget = Arc::new(Semaphore::new(1));
+        let (mut ahead, theirs) = full(&budget).await;
+        drop(theirs);
+        let mut seen = Vec::new();
+        while read(&mut ahead, &mut seen).await > 0 {}
+        assert_eq!(seen, pattern());
+        assert_eq!((ahead.buffer.len(), budget.available_permits()), (0, 1));
     }
 
     #[tokio::test]
