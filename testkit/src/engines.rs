@@ -9,10 +9,12 @@ mod docker;
 mod http;
 mod place;
 mod podman;
+mod proxy;
 mod rootless;
 mod tls;
 
 pub use api::{Api, Container};
+pub use proxy::Proxy;
 pub use tls::Tls;
 
 use agentkernel_model::{Error, Kind, Result};

@@ -19,11 +19,12 @@ mod backend {
     pub(crate) mod hostile;
     pub(crate) mod layers;
     pub(crate) mod leftover;
+    pub(crate) mod replaced;
     pub(crate) mod sample;
     pub(crate) mod service;
 }
 
-use backend::{bench::Bench, build, hostile, layers, leftover, service};
+use backend::{bench::Bench, build, hostile, layers, leftover, replaced, service};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
     if engine::variable(&name).is_some() {
         arguments.test_threads.get_or_insert(AT_A_TIME);
         tests.extend(hostile::on_engines().iter().chain(&build::tests()).chain(&leftover::tests()));
+        tests.extend(replaced::tests());
+    }
+    if name == "docker" {
+        tests.push(replaced::GVISOR);
     }
     if name == "podman" {
         tests.extend(service::TESTS);

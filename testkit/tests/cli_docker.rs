@@ -12,7 +12,6 @@ mod cli_docker {
     mod faults;
     mod lost;
     mod pool;
-    mod proxy;
     mod remapped;
     mod remote;
     mod secrets;

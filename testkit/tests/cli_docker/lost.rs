@@ -1,9 +1,7 @@
 //! Answers that are lost: the engine did what it was asked, and nobody heard.
 
-use super::{
-    proxy::Proxy,
-    site::{IMAGE, Site},
-};
+use super::site::{IMAGE, Site};
+use agentkernel_testkit::engines::Proxy;
 use serde_json::json;
 
 /// Loses the answer to the first request with `marked` in it, to `words`; nothing is left once gc has looked.
@@ -11,7 +9,7 @@ fn lose(marked: &'static str, words: &[&str]) {
     let Some(mut site) = Site::start() else { return };
     // The engine has the image.
     site.run(&["--", "true"]).run().ok();
-    let proxy = Proxy::start(site.place(), site.socket(), marked);
+    let proxy = Proxy::losing(site.place(), site.socket(), marked).unwrap();
     site.speak_through(proxy.path());
     let failed = site.agentkernel(words).run().code(125);
     assert!(proxy.has_struck(), "{failed}");

@@ -1,10 +1,7 @@
 //! Runs that find a warm sandbox, and those that find none.
 
-use super::{
-    proxy::Proxy,
-    site::{DEADLINE, IMAGE, Site},
-};
-use agentkernel_testkit::{env::Finished, proc};
+use super::site::{DEADLINE, IMAGE, Site};
+use agentkernel_testkit::{engines::Proxy, env::Finished, proc};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
@@ -132,7 +129,7 @@ fn runs_back_to_back_wait_for_what_is_coming_up() {
 fn a_run_with_a_warm_sandbox_asks_the_engine_nothing() {
     let Some(mut site) = Site::start() else { return };
     // Whoever is to use it asks first which engine it is.
-    let proxy = Proxy::start(site.place(), site.socket(), "/_ping");
+    let proxy = Proxy::before(site.place(), site.socket(), "/_ping", || {}).unwrap();
     site.speak_through(proxy.path());
     site.start_daemon("1");
     proxy.rearm();
