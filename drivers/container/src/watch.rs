@@ -45,11 +45,15 @@ impl Watch {
     /// As [`open`]; when a directory on the way cannot be watched.
     pub(crate) fn follow(&mut self, path: &Path) -> Result<OwnedFd> {
         let mut at = open(CWD, OsStr::new("/"), path)?;
+        // Whether a sandbox that this user shows files to may have made what comes now.
+        let mut may_be_theirs = false;
         for component in path.components() {
             match component {
                 Component::RootDir => {}
                 Component::Normal(name) => {
-                    self.add(&at, name, path)?;
+                    let is_ours = accessat(CWD, place(&at), Access::WRITE_OK, AtFlags::empty()).is_ok();
+                    may_be_theirs |= is_ours;
+                    self.add(&at, name, path, may_be_theirs)?;
                     at = open(&at, name, path)?;
                 }
                 _ => return Err(Error::invalid(format!("{} is no path from the root", path.display()))),
@@ -58,13 +62,20 @@ impl Watch {
         Ok(at)
     }
 
-    fn add(&mut self, directory: &OwnedFd, name: &OsStr, path: &Path) -> Result<()> {
+    fn add(&mut self, directory: &OwnedFd, name: &OsStr, path: &Path, may_be_theirs: bool) -> Result<()> {
         let flags = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
-        let place = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        match inotify::add_watch(&self.events, &place, flags) {
+        match inotify::add_watch(&self.events, place(directory), flags) {
             Ok(number) => self.names.push((number, name.to_owned(), path.to_owned())),
             // One that this user cannot list, such as another's home. What a sandbox has of this user's cannot be in it.
-            Err(Errno::ACCESS) if accessat(CWD, &place, Access::WRITE_OK, AtFlags::empty()).is_err() => {}
+            Err(Errno::ACCESS) if !may_be_theirs => {}
+            // A sandbox gave it to a user id of its own, and may go on moving what is in it.
+            Err(Errno::ACCESS) => {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("{} cannot be watched: this user may not list what is above it", path.display()),
+                )
+                .with_hint("give the directories above it to yourself, or mount another one"));
+            }
             Err(errno) => {
                 return Err(Error::io(
                     format!("cannot watch what is above {}", path.display()),
@@ -106,6 +117,11 @@ impl Watch {
             }
         }
     }
+}
+
+/// Where this process finds what it holds open.
+fn place(held: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", held.as_raw_fd())
 }
 
 fn replaced(path: &Path, name: &OsStr) -> Error {

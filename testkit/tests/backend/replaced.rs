@@ -11,18 +11,19 @@ use agentkernel_testkit::{
 };
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
 const IMAGE: &str = "replaced:1";
 
-pub(crate) const fn tests() -> [Test; 4] {
+pub(crate) const fn tests() -> [Test; 5] {
     [
         ("replaced/volume-of-a-run", volume),
         ("replaced/project-of-a-run", project),
         ("replaced/directory-above", above),
         ("replaced/directory-of-a-named-sandbox", named),
+        ("replaced/directory-that-cannot-be-watched", unwatched),
     ]
 }
 
@@ -133,4 +134,23 @@ fn named(bench: &Bench) -> Result<(), String> {
         bench.must(&["sandbox", "remove", "box"])?;
     }
     Ok(())
+}
+
+/// A sandbox that may write above a project can give a directory there to a user id of its own, and go on moving what is in it.
+fn unwatched(bench: &Bench) -> Result<(), String> {
+    World::new(bench)?;
+    let above = bench.env.directory("taken");
+    let project = bench.env.directory("taken/project");
+    bench.env.file("taken/project/file", "mine\n");
+    let mode =
+        |mode| fs::set_permissions(&above, fs::Permissions::from_mode(mode)).map_err(|e| e.to_string());
+    mode(0o111)?;
+    let done = bench.run(IMAGE, &[], &["/bin/cat", "/workspace/file"]).directory(&project).run();
+    mode(0o755)?;
+    // Root may list what it likes.
+    if bench.env.is_root() {
+        return expect(done.out() == "mine\n", || format!("it was refused: {done}"));
+    }
+    let told = done.code == Some(125) && done.err().contains("cannot be watched");
+    expect(told && done.out().is_empty(), || format!("it was started: {done}"))
 }
