@@ -5,7 +5,12 @@ use agentkernel_model::{
     command::{Signal, TerminalSize},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, future::Future, os::fd::OwnedFd, pin::Pin};
+use std::{
+    fmt,
+    future::{self, Future},
+    os::fd::OwnedFd,
+    pin::{Pin, pin},
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// Where a command's output comes from.
@@ -126,15 +131,33 @@ impl Process {
     ///
     /// # Errors
     /// [`Kind::Exhausted`] when either stream is longer than `limit` bytes; the command is then killed.
-    pub async fn output(mut self, limit: usize) -> Result<Output> {
-        drop(std::mem::replace(&mut self.stdin, ByteSink::Closed));
-        let collected = tokio::try_join!(collect(self.stdout, limit), collect(self.stderr, limit));
-        if collected.is_err() {
-            self.control.signal(Signal::Kill)?;
-        }
-        let exit = self.exit.await?;
-        let (stdout, stderr) = collected?;
-        Ok(Output { stdout, stderr, exit })
+    pub async fn output(self, limit: usize) -> Result<Output> {
+        self.output_unless(limit, future::pending()).await
+    }
+
+    /// As [`Process::output`], unless `given_up` comes first: the command is then killed, and what came is the error.
+    ///
+    /// # Errors
+    /// As [`Process::output`], and that of `given_up`.
+    pub async fn output_unless(self, limit: usize, given_up: impl Future<Output = Error>) -> Result<Output> {
+        let Self { stdin, stdout, stderr, control, mut exit } = self;
+        drop(stdin);
+        let mut given_up = pin!(given_up);
+        let collected = tokio::select! {
+            collected = async { tokio::try_join!(collect(stdout, limit), collect(stderr, limit)) } => collected,
+            error = &mut given_up => Err(error),
+        };
+        let cut_off = match collected {
+            // A command may close both, and go on.
+            Ok((stdout, stderr)) => tokio::select! {
+                exit = &mut exit => return Ok(Output { stdout, stderr, exit: exit? }),
+                error = given_up => error,
+            },
+            Err(error) => error,
+        };
+        control.signal(Signal::Kill)?;
+        exit.await?;
+        Err(cut_off)
     }
 
     /// As [`Process::output`], but only the last `keep` bytes of each stream are kept, however much there is.

@@ -24,14 +24,13 @@ use serde::Serialize;
 use std::{
     fmt,
     process::Stdio as Stream,
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
-use tokio::process::Command;
+use tokio::{process::Command, sync::watch};
 
 /// What sandboxes of a killed benchmark are given.
 const TIME_TO_LIVE: Duration = Duration::from_secs(600);
-/// How long a whole run of the command line may take.
+/// How long the command may take, and a whole run of the command line.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// What the command may write.
 const OUTPUT: usize = 64 * 1024;
@@ -47,8 +46,8 @@ pub struct BenchmarkRequest<'a> {
     pub warmup: u32,
     pub spec: SandboxSpec,
     pub whole_run: WholeRun<'a>,
-    /// Set by whoever wants it to end early.
-    pub stop: &'a AtomicBool,
+    /// Whoever wants it to end early drops the sender.
+    pub stop: watch::Receiver<()>,
 }
 
 /// How one command runs in a sandbox of its own.
@@ -174,12 +173,13 @@ pub(crate) async fn benchmark(engine: &Engine, request: &BenchmarkRequest<'_>) -
         // Nobody is always the first of a round.
         lanes.rotate_left(usize::from(round > 0) % count);
         for lane in lanes.iter_mut().filter(|lane| lane.trouble.is_none()) {
-            if request.stop.load(Ordering::Relaxed) {
-                return Err(Error::new(Kind::Cancelled, "the benchmark was interrupted"));
+            if request.stop.has_changed().is_err() {
+                return Err(interrupted());
             }
             match turn(engine, request, &lane.backend).await {
                 Ok(steps) if round >= request.warmup => lane.rounds.push(steps),
                 Ok(_) => {}
+                Err(error) if error.kind() == Kind::Cancelled => return Err(error),
                 Err(error) => lane.trouble = Some(printable(&error.to_string())),
             }
         }
@@ -276,7 +276,7 @@ async fn life(
     let created = Instant::now();
     lifecycle::start(engine, name, &Values::default()).await?;
     let started = Instant::now();
-    execute(engine, name).await?;
+    ended(exec::exec(engine, name, &command()?).await?, &request.stop).await?;
     let executed = Instant::now();
     lifecycle::stop(engine, name, Duration::ZERO).await?;
     let stopped = Instant::now();
@@ -294,20 +294,33 @@ async fn life(
     })
 }
 
-async fn execute(engine: &Engine, name: &SandboxName) -> Result<()> {
-    ended(exec::exec(engine, name, &command()?).await?).await
-}
-
 fn command() -> Result<ExecSpec> {
     let argv = Argv::new(vec!["true".to_owned()])?;
     Ok(ExecSpec { argv, env: Vec::new(), workdir: None, user: None, stdio: Stdio::NoInput })
 }
 
-async fn ended(process: Process) -> Result<()> {
-    match process.output(OUTPUT).await?.exit.code() {
+/// Waits for the command. It is one of the image, which may do anything: it does not outlast who waits for it.
+async fn ended(process: Process, stop: &watch::Receiver<()>) -> Result<()> {
+    match process.output_unless(OUTPUT, given_up(stop.clone())).await?.exit.code() {
         0 => Ok(()),
         code => Err(Error::internal(format!("'true' ended with exit code {code} in the sandbox"))),
     }
+}
+
+/// Why the command is waited for no longer, as soon as that is so.
+async fn given_up(mut stop: watch::Receiver<()>) -> Error {
+    let left = async { while stop.changed().await.is_ok() {} };
+    match tokio::time::timeout(PATIENCE, left).await {
+        Ok(()) => interrupted(),
+        Err(_) => Error::new(
+            Kind::Timeout,
+            format!("'true' did not end in the sandbox within {} seconds", PATIENCE.as_secs()),
+        ),
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Cancelled, "the benchmark was interrupted")
 }
 
 async fn run(engine: &Engine, request: &BenchmarkRequest<'_>, backend: &str) -> Result<Duration> {
@@ -319,7 +332,7 @@ async fn run(engine: &Engine, request: &BenchmarkRequest<'_>, backend: &str) -> 
         pool: Pool::Avoid,
     };
     let begun = Instant::now();
-    ended(engine.run(run).await?.process).await?;
+    ended(engine.run(run).await?.process, &request.stop).await?;
     Ok(begun.elapsed())
 }
 

@@ -743,7 +743,7 @@ impl Engine {
     /// Measures the life of sandboxes on backends. Nothing of it stays.
     ///
     /// # Errors
-    /// [`Kind::Cancelled`](agentkernel_model::Kind::Cancelled) when `request.stop` was set. A backend that is not in this
+    /// [`Kind::Cancelled`](agentkernel_model::Kind::Cancelled) when the sender of `request.stop` is gone. A backend that is not in this
     /// build or does not work is told in the report.
     pub async fn benchmark(&self, request: &BenchmarkRequest<'_>) -> Result<BenchmarkReport> {
         benchmark::benchmark(self, request).await

@@ -1,9 +1,13 @@
 //! `POST /benchmark`: what it measures, and how little of a server it takes.
 
-use super::world::{Server, eventually, long};
-use agentkernel_testkit::TestEnv;
+use super::world::{Server, eventually, is_running, long};
+use agentkernel_testkit::{
+    TestEnv,
+    oci::{Image, ImageConfig, LayerWriter},
+    registry::Registry,
+};
 use serde_json::json;
-use std::io::Write as _;
+use std::{fs, io::Write as _};
 
 const STEPS: [&str; 8] = ["create", "start", "exec", "stop", "remove", "startup", "lifecycle", "run"];
 
@@ -59,4 +63,46 @@ fn one_is_measured_at_a_time_and_only_while_somebody_waits() {
     eventually("it has ended", || server.run(&["true"]).status == 200);
     assert_eq!(server.get("/sandboxes").data(200), json!([]));
     server.end(&env);
+}
+
+/// What is measured is a command of whoever made the image.
+#[test]
+fn a_command_that_hangs_ends_when_its_caller_leaves() {
+    let env = TestEnv::new();
+    let registry = Registry::start().unwrap();
+    // The one hangs in the named sandbox, the other in the run after it, where the image's own words come first.
+    let (first, second) = (long(), long());
+    let sleeping = |word: &str| format!("#!/bin/sh\nexec sleep {word}\n");
+    registry.push(&image(&env, "hangs:1", &sleeping(&first), &[])).unwrap();
+    let entrypoint = ["/bin/sh", "-c", &format!("exec sleep {second}")].map(str::to_owned);
+    registry.push(&image(&env, "begins:1", "#!/bin/sh\n", &entrypoint)).unwrap();
+    env.registries(&registry.settings());
+    let server = Server::start(&env, &[]);
+    for (name, word) in [("hangs:1", &first), ("begins:1", &second)] {
+        let body = json!({"backends": ["native"], "warmup": 0, "image": name});
+        let mut wire = server.address.connect().unwrap();
+        wire.write_all(&server.call("POST", "/benchmark").json(&body).bytes()).unwrap();
+        eventually("it hangs", || is_running(word));
+        server.post("/benchmark", &body).fails(429, &["measuring"]);
+        drop(wire);
+        let next = json!({"backends": ["native"], "warmup": 0});
+        eventually("the next one is measured", || server.post("/benchmark", &next).status == 200);
+        assert!(!is_running(word), "{name}");
+        assert_eq!(server.get("/sandboxes").data(200), json!([]), "{name}");
+    }
+    server.end(&env);
+}
+
+/// busybox, whose `true` is a script.
+fn image(env: &TestEnv, reference: &str, script: &str, entrypoint: &[String]) -> Image {
+    let place = env.directory("layers");
+    let mut layer = LayerWriter::create(place.join(reference.replace(':', "-"))).unwrap();
+    layer.file("bin/busybox", 0o755, &fs::read("/bin/busybox").unwrap()).unwrap();
+    for applet in ["sh", "sleep"] {
+        layer.symlink(&format!("bin/{applet}"), "busybox").unwrap();
+    }
+    layer.file("bin/true", 0o755, script.as_bytes()).unwrap();
+    let env = vec![("PATH".to_owned(), "/bin".to_owned())];
+    let config = ImageConfig { env, entrypoint: entrypoint.to_vec(), ..ImageConfig::default() };
+    Image::new(reference.parse().unwrap(), &config, &[layer.finish().unwrap()])
 }

@@ -15,14 +15,10 @@ use agentkernel_model::{
 };
 use clap::Args;
 use std::{
-    fs,
+    fs, future,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
-use tokio::process::Command;
+use tokio::{process::Command, sync::watch};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,22 +97,23 @@ impl Benchmark {
             command.current_dir("/").env("AGENTKERNEL_AUDIT", "0");
             command
         };
-        let stop = Arc::new(AtomicBool::new(false));
+        let (going_on, stop) = watch::channel(());
         let request = BenchmarkRequest {
             backends: self.backends.clone(),
             iterations: self.iterations,
             warmup: self.warmup,
             spec: spec(self.image.clone()),
             whole_run: WholeRun::Line(&whole_run),
-            stop: &stop,
+            stop,
         };
         let engine = context.engine().with_audit(Audit::off());
         context.block_on(async {
-            let asked = Arc::clone(&stop);
             let watch = tokio::spawn(async move {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    asked.store(true, Ordering::Relaxed);
+                if tokio::signal::ctrl_c().await.is_err() {
+                    // Nobody can interrupt it.
+                    future::pending::<()>().await;
                 }
+                drop(going_on);
             });
             let report = engine.benchmark(&request).await;
             watch.abort();

@@ -17,10 +17,8 @@ use agentkernel_engine::{
 use agentkernel_model::{Error, Result, image::ImageRef, mount::Workspace, spec::Lifetime};
 use axum::extract::State;
 use serde::Deserialize;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
 /// The most iterations, and the most before those that count. Whoever wants more has the command line.
@@ -74,15 +72,6 @@ impl BenchmarkBody {
     }
 }
 
-/// Its caller; where they leave, it ends after the sandbox that it is at.
-struct Caller(Arc<AtomicBool>);
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Counts as one command: its sandboxes come one after the other.
 pub(super) async fn benchmark(
     State(app): State<Arc<App>>,
@@ -90,10 +79,10 @@ pub(super) async fn benchmark(
 ) -> Reply<BenchmarkReport> {
     let plan = body.plan()?;
     let (place, seat) = (app.benchmarks.take()?, app.commands.take()?);
-    let stop = Arc::new(AtomicBool::new(false));
-    let caller = Caller(Arc::clone(&stop));
+    // Where the caller leaves, it ends with the sandbox that it is at, and the command in there at once.
+    let (caller, stop) = watch::channel(());
     let measured = app.finish(move |app| async move {
-        let measured = measure(&app, plan, &stop).await;
+        let measured = measure(&app, plan, stop).await;
         drop((place, seat));
         measured
     });
@@ -102,7 +91,7 @@ pub(super) async fn benchmark(
     ok(report)
 }
 
-async fn measure(app: &App, plan: Plan, stop: &AtomicBool) -> Result<BenchmarkReport> {
+async fn measure(app: &App, plan: Plan, stop: watch::Receiver<()>) -> Result<BenchmarkReport> {
     let ingredients = Ingredients { image: Some(plan.image), ..Ingredients::default() };
     let wish =
         Wish { program: None, host_fallback: false, agent: None, ingredients, workspace: Workspace::None };
