@@ -1,10 +1,10 @@
 //! `POST /benchmark`: what it measures, and how little of a server it takes.
 
-use super::world::{Server, eventually, is_running, long};
+use super::world::{SOON, Server, eventually, is_running, long};
 use agentkernel_testkit::{
     TestEnv,
     oci::{Image, ImageConfig, LayerWriter},
-    registry::Registry,
+    registry::{self, Registry},
 };
 use serde_json::json;
 use std::{fs, io::Write as _};
@@ -90,6 +90,24 @@ fn a_command_that_hangs_ends_when_its_caller_leaves() {
         assert!(!is_running(word), "{name}");
         assert_eq!(server.get("/sandboxes").data(200), json!([]), "{name}");
     }
+    server.end(&env);
+}
+
+#[test]
+fn nobody_waits_for_the_image_of_another() {
+    let env = TestEnv::new();
+    let registry = Registry::start().unwrap();
+    registry.push(&image(&env, "slow:1", "#!/bin/sh\n", &[])).unwrap();
+    let valve = registry.valve(0).unwrap();
+    env.registries(&registry::settings(&format!("http://{}", valve.address())));
+    let server = Server::start(&env, &[]);
+    let body = json!({"backends": ["native"], "warmup": 0, "image": "slow:1"});
+    let mut wire = server.address.connect().unwrap();
+    wire.write_all(&server.call("POST", "/benchmark").json(&body).bytes()).unwrap();
+    assert!(valve.runs_dry(SOON), "nothing was asked for");
+    server.post("/benchmark", &json!({"backends": ["native"], "warmup": 0})).data(200);
+    drop(wire);
+    valve.open(u64::MAX);
     server.end(&env);
 }
 

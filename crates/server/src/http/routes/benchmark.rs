@@ -14,7 +14,12 @@ use agentkernel_engine::{
     benchmark::{BenchmarkReport, BenchmarkRequest, WholeRun},
     images::Silent,
 };
-use agentkernel_model::{Error, Result, image::ImageRef, mount::Workspace, spec::Lifetime};
+use agentkernel_model::{
+    Error, Result,
+    image::ImageRef,
+    mount::Workspace,
+    spec::{Lifetime, SandboxSpec},
+};
 use axum::extract::State;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -54,6 +59,13 @@ struct Plan {
     image: ImageRef,
 }
 
+impl Plan {
+    fn request(self, spec: SandboxSpec, stop: watch::Receiver<()>) -> BenchmarkRequest<'static> {
+        let Self { backends, iterations, warmup, image: _ } = self;
+        BenchmarkRequest { backends, iterations, warmup, spec, whole_run: WholeRun::Engine, stop }
+    }
+}
+
 impl BenchmarkBody {
     fn plan(self) -> Result<Plan> {
         let backends = self.backends.unwrap_or_default();
@@ -78,30 +90,21 @@ pub(super) async fn benchmark(
     Body(body): Body<BenchmarkBody>,
 ) -> Reply<BenchmarkReport> {
     let plan = body.plan()?;
+    let ingredients = Ingredients { image: Some(plan.image.clone()), ..Ingredients::default() };
+    let wish =
+        Wish { program: None, host_fallback: false, agent: None, ingredients, workspace: Workspace::None };
+    // Before there is a place for it: a registry may take its time, and nobody else waits for that.
+    let granting = app.prepare(move |app| async move { app.grant(wish, Lifetime::Named, Silent).await });
+    let spec = granting.await??.spec;
     let (place, seat) = (app.benchmarks.take()?, app.commands.take()?);
     // Where the caller leaves, it ends with the sandbox that it is at, and the command in there at once.
     let (caller, stop) = watch::channel(());
     let measured = app.finish(move |app| async move {
-        let measured = measure(&app, plan, stop).await;
+        let measured = app.engine.benchmark(&plan.request(spec, stop)).await;
         drop((place, seat));
         measured
     });
     let report = measured.await.map_err(Failure::from)?;
     drop(caller);
     ok(report)
-}
-
-async fn measure(app: &App, plan: Plan, stop: watch::Receiver<()>) -> Result<BenchmarkReport> {
-    let ingredients = Ingredients { image: Some(plan.image), ..Ingredients::default() };
-    let wish =
-        Wish { program: None, host_fallback: false, agent: None, ingredients, workspace: Workspace::None };
-    let request = BenchmarkRequest {
-        backends: plan.backends,
-        iterations: plan.iterations,
-        warmup: plan.warmup,
-        spec: app.grant(wish, Lifetime::Named, Silent).await?.spec,
-        whole_run: WholeRun::Engine,
-        stop,
-    };
-    app.engine.benchmark(&request).await
 }
