@@ -6,7 +6,8 @@
 use crate::{
     clock, create,
     engine::Engine,
-    exec, lifecycle, probe,
+    exec, lifecycle,
+    probe::{self, Memory},
     request::{CreateRequest, Pool, RunRequest},
     values::{Source, Values},
 };
@@ -211,6 +212,11 @@ pub(crate) async fn benchmark(engine: &Engine, request: &BenchmarkRequest<'_>) -
 async fn lanes(engine: &Engine, request: &BenchmarkRequest<'_>) -> Result<Vec<Lane>> {
     let mut lanes: Vec<Lane> = Vec::new();
     let mut asked = request.backends.clone();
+    // Whoever is at the command line wants to know how it is now. A caller of a server decides for nobody else.
+    let memory = match request.whole_run {
+        WholeRun::Line(_) => Memory::default(),
+        WholeRun::Engine => Memory::load(&engine.host),
+    };
     if asked.is_empty() {
         asked.extend(engine.registry.iter().map(|driver| driver.id.to_owned()));
     }
@@ -222,7 +228,7 @@ async fn lanes(engine: &Engine, request: &BenchmarkRequest<'_>) -> Result<Vec<La
         }
         let trouble = match found.and_then(|driver| engine.backend(driver)) {
             Err(error) => Some(explained(&error.to_string(), error.hint())),
-            Ok(backend) => match probe::fresh(engine, &backend).await? {
+            Ok(backend) => match probe::known(engine, &memory, &backend).await? {
                 Health::Healthy { .. } => None,
                 Health::Undetected { reason } => Some(explained(&reason, None)),
                 Health::Unhealthy { reason, hint } => Some(explained(&reason, Some(&hint))),

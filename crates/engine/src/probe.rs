@@ -95,10 +95,15 @@ pub(crate) async fn health(
     Ok(backends.iter().filter_map(|backend| known(backend).or_else(|| found.next())).collect())
 }
 
-/// As [`health`], of one, whatever is remembered.
-pub(crate) async fn fresh(engine: &Engine, backend: &Arc<dyn Backend>) -> Result<Health> {
-    let found = anew(engine, std::slice::from_ref(backend)).await?.pop();
+/// As [`health`], of one.
+pub(crate) async fn known(engine: &Engine, memory: &Memory, backend: &Arc<dyn Backend>) -> Result<Health> {
+    let found = health(engine, memory, std::slice::from_ref(backend)).await?.pop();
     found.ok_or_else(|| Error::internal("a backend was tried out, and nothing came of it"))
+}
+
+/// As [`known`], whatever is remembered.
+pub(crate) async fn fresh(engine: &Engine, backend: &Arc<dyn Backend>) -> Result<Health> {
+    known(engine, &Memory::default(), backend).await
 }
 
 /// Tries out all `backends` at the same time, and remembers what was found, in their order. A process that has runners

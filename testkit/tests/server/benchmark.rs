@@ -111,6 +111,21 @@ fn nobody_waits_for_the_image_of_another() {
     server.end(&env);
 }
 
+#[test]
+fn what_is_known_of_a_backend_is_not_found_out_again() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    let body = json!({"backends": ["native"], "warmup": 0});
+    let findings = || {
+        server.post("/benchmark", &body).data(200);
+        fs::read_to_string(env.data().join("probe.json")).unwrap()
+    };
+    let found = findings();
+    assert!(found.contains("native"), "{found}");
+    assert_eq!(findings(), found);
+    server.end(&env);
+}
+
 /// busybox, whose `true` is a script.
 fn image(env: &TestEnv, reference: &str, script: &str, entrypoint: &[String]) -> Image {
     let place = env.directory("layers");
