@@ -8,7 +8,7 @@ use crate::{
     engine::Engine,
     exec, lifecycle,
     probe::{self, Memory},
-    request::{CreateRequest, Pool, RunRequest},
+    request::{CreateRequest, Pool, RunRequest, SandboxInfo},
     values::{Source, Values},
 };
 use agentkernel_backend::{Health, Process};
@@ -247,12 +247,22 @@ fn explained(reason: &str, hint: Option<&str>) -> String {
 /// One life on `backend`, and one whole run.
 async fn turn(engine: &Engine, request: &BenchmarkRequest<'_>, backend: &str) -> Result<Steps<Duration>> {
     let name: SandboxName = format!("benchmark-{:08x}", SandboxId::new().as_u128() & 0xffff_ffff).parse()?;
-    let lived = life(engine, request, backend, &name).await;
-    let life = match lived {
+    let creation = CreateRequest {
+        name,
+        spec: request.spec.clone(),
+        backend: Some(backend.to_owned()),
+        labels: Vec::new(),
+        ttl: Some(TIME_TO_LIVE),
+        description: Some("a benchmark".to_owned()),
+    };
+    let begun = Instant::now();
+    // One that failed leaves nothing: what has the name then is another's.
+    let made = create::create(engine, creation).await?;
+    let life = match life(engine, request, &made, begun).await {
         Ok(life) => life,
         Err(error) => {
             // The failure is the news. What is left of it is removed now, or by gc when its time is over.
-            let _gone_already = lifecycle::remove(engine, &name).await;
+            let _gone_already = lifecycle::remove_made(engine, &made.name, Some(made.uuid)).await;
             return Err(error);
         }
     };
@@ -263,30 +273,22 @@ async fn turn(engine: &Engine, request: &BenchmarkRequest<'_>, backend: &str) ->
     Ok(Steps { run, ..life })
 }
 
+/// The life of what was `made` just now, since its creation was `begun`.
 async fn life(
     engine: &Engine,
     request: &BenchmarkRequest<'_>,
-    backend: &str,
-    name: &SandboxName,
+    made: &SandboxInfo,
+    begun: Instant,
 ) -> Result<Steps<Duration>> {
-    let creation = CreateRequest {
-        name: name.clone(),
-        spec: request.spec.clone(),
-        backend: Some(backend.to_owned()),
-        labels: Vec::new(),
-        ttl: Some(TIME_TO_LIVE),
-        description: Some("a benchmark".to_owned()),
-    };
-    let begun = Instant::now();
-    create::create(engine, creation).await?;
+    let (name, id) = (&made.name, Some(made.uuid));
     let created = Instant::now();
-    lifecycle::start(engine, name, &Values::default()).await?;
+    lifecycle::start_made(engine, name, id, &Values::default()).await?;
     let started = Instant::now();
     ended(exec::exec(engine, name, &command()?).await?, &request.stop).await?;
     let executed = Instant::now();
     lifecycle::stop(engine, name, Duration::ZERO).await?;
     let stopped = Instant::now();
-    lifecycle::remove(engine, name).await?;
+    lifecycle::remove_made(engine, name, id).await?;
     let removed = Instant::now();
     Ok(Steps {
         create: created - begun,
