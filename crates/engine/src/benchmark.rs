@@ -4,9 +4,8 @@
 //! benchmark is removed whatever happens, and carries a time to live for the case that this process is killed.
 
 use crate::{
-    clock, create,
+    clock,
     engine::Engine,
-    exec, lifecycle,
     probe::{self, Memory},
     request::{CreateRequest, Pool, RunRequest, SandboxInfo},
     values::{Source, Values},
@@ -257,12 +256,12 @@ async fn turn(engine: &Engine, request: &BenchmarkRequest<'_>, backend: &str) ->
     };
     let begun = Instant::now();
     // One that failed leaves nothing: what has the name then is another's.
-    let made = create::create(engine, creation).await?;
+    let made = engine.create(creation).await?;
     let life = match life(engine, request, &made, begun).await {
         Ok(life) => life,
         Err(error) => {
             // The failure is the news. What is left of it is removed now, or by gc when its time is over.
-            let _gone_already = lifecycle::remove_made(engine, &made.name, Some(made.uuid)).await;
+            let _gone_already = engine.remove_made(&made).await;
             return Err(error);
         }
     };
@@ -280,15 +279,14 @@ async fn life(
     made: &SandboxInfo,
     begun: Instant,
 ) -> Result<Steps<Duration>> {
-    let (name, id) = (&made.name, Some(made.uuid));
     let created = Instant::now();
-    lifecycle::start_made(engine, name, id, &Values::default()).await?;
+    engine.start_made(made, &Values::default()).await?;
     let started = Instant::now();
-    ended(exec::exec(engine, name, &command()?).await?, &request.stop).await?;
+    ended(engine.exec(&made.name, &command()?).await?, &request.stop).await?;
     let executed = Instant::now();
-    lifecycle::stop(engine, name, Duration::ZERO).await?;
+    engine.stop(&made.name, Duration::ZERO).await?;
     let stopped = Instant::now();
-    lifecycle::remove_made(engine, name, id).await?;
+    engine.remove_made(made).await?;
     let removed = Instant::now();
     Ok(Steps {
         create: created - begun,

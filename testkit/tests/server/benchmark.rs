@@ -126,6 +126,24 @@ fn what_is_known_of_a_backend_is_not_found_out_again() {
     server.end(&env);
 }
 
+#[test]
+fn what_is_done_to_its_sandboxes_is_in_the_log() {
+    let env = TestEnv::new();
+    let server = Server::start(&env, &[]);
+    server.post("/benchmark", &json!({"backends": ["native"], "warmup": 0})).data(200);
+    let log = env.agentkernel(&["audit", "--json"]).run().ok();
+    let log = String::from_utf8(log.stdout).unwrap();
+    let times = |event: &str| {
+        log.lines().filter(|line| line.contains("\"benchmark-") && line.contains(event)).count()
+    };
+    for event in
+        ["sandbox_created", "sandbox_started", "command_executed", "sandbox_stopped", "sandbox_removed"]
+    {
+        assert_eq!(times(&format!("\"{event}\"")), 1, "{event}: {log}");
+    }
+    server.end(&env);
+}
+
 /// busybox, whose `true` is a script.
 fn image(env: &TestEnv, reference: &str, script: &str, entrypoint: &[String]) -> Image {
     let place = env.directory("layers");
