@@ -16,9 +16,11 @@ const MAX_ALL: usize = 512 * 1024;
 /// The kernel's own bound of a list and of a value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`).
 const MAX_ONE: usize = 64 * 1024;
 
-/// Attributes of users. What overlayfs keeps in them would let an archive redirect names to anywhere in a layer.
+/// Attributes of users. What overlayfs keeps in them would let an archive redirect names to anywhere in a layer, and the kernel
+/// has none whose name is nothing but the prefix.
 fn is_users(name: &[u8]) -> bool {
-    name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") && !name.contains(&0)
+    let own = name.strip_prefix(b"user.".as_slice()).filter(|own| !own.is_empty());
+    own.is_some_and(|own| !own.starts_with(b"overlay.") && !own.contains(&0))
 }
 
 /// Sets those of `attributes` that may be set. File systems without attributes have none.

@@ -9,7 +9,10 @@ pub(crate) fn fault(what: impl Into<String>, errno: Errno) -> Error {
     let kind = match errno {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => Kind::Denied,
         Errno::NOTEMPTY => Kind::AlreadyExists,
-        Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::XDEV => Kind::Invalid,
+        // RANGE, TOOBIG: the name and the value of an attribute (setxattr(2)).
+        Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::XDEV | Errno::RANGE | Errno::TOOBIG => {
+            Kind::Invalid
+        }
         _ => return Error::io(what, errno.into()),
     };
     Error::new(kind, what).with_source(io::Error::from(errno))

@@ -110,6 +110,24 @@ fn missing_parents_belong_to_whom_the_tree_belongs_to() {
 }
 
 #[test]
+fn an_attribute_that_no_file_can_have_is_the_archives_fault() {
+    let into = tempfile::tempdir().unwrap();
+    let probe = into.path().join("probe");
+    fs::write(&probe, "").unwrap();
+    if rustix::fs::setxattr(&probe, "user.a", b"1", XattrFlags::empty()).is_err() {
+        return;
+    }
+    let long = format!("SCHILY.xattr.user.{}", "x".repeat(255));
+    let attributes: [(&str, &[u8]); 2] =
+        [(&long, b"of too long a name"), ("SCHILY.xattr.user.large", &[b'x'; 65537])];
+    for attribute in attributes {
+        let archive = Archive::default().pax(b'x', &[attribute]).file("f", "x").end();
+        let error = unpack_to(into.path(), &archive, &plain()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    }
+}
+
+#[test]
 fn attributes_of_users_are_kept_and_no_others() {
     let into = tempfile::tempdir().unwrap();
     let probe = into.path().join("probe");
@@ -117,8 +135,9 @@ fn attributes_of_users_are_kept_and_no_others() {
     if rustix::fs::setxattr(&probe, "user.a", b"1", XattrFlags::empty()).is_err() {
         return;
     }
-    let attributes: [(&str, &[u8]); 5] = [
+    let attributes: [(&str, &[u8]); 6] = [
         ("SCHILY.xattr.user.kept", b"a\nb"),
+        ("SCHILY.xattr.user.", b"of no name"),
         ("SCHILY.xattr.user.overlay.redirect", b"/elsewhere"),
         ("SCHILY.xattr.user.overlay.opaque", b"y"),
         ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
