@@ -120,7 +120,7 @@ pub(crate) fn container(materials: &Materials<'_>) -> Result<ContainerCreateBody
         // An engine adds the image's own variables to these: none of them may reach the agent's interpreter.
         env: Some(OF_INTERPRETER.iter().map(|name| format!("{name}=")).collect()),
         working_dir: Some(workdir.unwrap_or_else(|| "/".to_owned())),
-        network_disabled: network_disabled(materials.flavor, materials.agent_files),
+        network_disabled: network_disabled(materials.flavor, materials.agent_files, materials.shares_kernel),
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
         stop_timeout: Some(1),
         labels: Some(labels(materials)),
@@ -143,10 +143,11 @@ fn entrypoint(materials: &Materials<'_>) -> Vec<String> {
 }
 
 /// Docker's own 'none' is a network like the others, put into the container by a process of the engine's that starts for it:
-/// half of a start. Without it the runtime makes the same namespace with nothing but a loopback. Where our own files cannot be
-/// mounted, the network is what brings those of names.
-fn network_disabled(flavor: Flavor, agent_files: AgentFiles<'_>) -> Option<bool> {
-    (flavor == Flavor::Docker && matches!(agent_files, AgentFiles::Directory(_))).then_some(true)
+/// half of a start. Without it the runtime makes the same namespace with nothing but a loopback; but for gVisor, whose loopback
+/// has no address then. Where our own files cannot be mounted, the network is what brings those of names.
+fn network_disabled(flavor: Flavor, agent_files: AgentFiles<'_>, shares_kernel: bool) -> Option<bool> {
+    let brings_files = matches!(agent_files, AgentFiles::Volume(_));
+    (flavor == Flavor::Docker && shares_kernel && !brings_files).then_some(true)
 }
 
 /// What tells that something in an engine is of this sandbox.

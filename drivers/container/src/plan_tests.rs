@@ -14,8 +14,10 @@ fn an_engine_elsewhere_is_not_given_this_machines_limits() {
 #[test]
 fn docker_is_spared_a_network_of_nothing_where_names_are_files_of_ours() {
     let (here, elsewhere) = (AgentFiles::Directory(Path::new("/agent")), AgentFiles::Volume("agent"));
-    assert_eq!(network_disabled(Flavor::Docker, here), Some(true));
+    assert_eq!(network_disabled(Flavor::Docker, here, true), Some(true));
+    // gVisor takes its loopback from what the network made.
+    assert_eq!(network_disabled(Flavor::Docker, here, false), None);
     // Its network makes the file that says whom to ask for names.
-    assert_eq!(network_disabled(Flavor::Docker, elsewhere), None);
-    assert_eq!(network_disabled(Flavor::Podman, here), None);
+    assert_eq!(network_disabled(Flavor::Docker, elsewhere, true), None);
+    assert_eq!(network_disabled(Flavor::Podman, here, true), None);
 }
