@@ -15,11 +15,12 @@ use agentkernel_model::{Error, Kind, Result, id::SandboxId};
 use agentkernel_store::{Intent, NewRecord, Writer};
 
 pub(crate) async fn create(engine: &Engine, request: CreateRequest) -> Result<SandboxInfo> {
-    // What a backend makes has the variables of the policy as well; the record has what was asked for.
-    let whole = inside::with_environment(&request.spec)?;
-    let mut selected = select::select(engine, &whole, request.backend.as_deref()).await?;
+    // What a backend makes has the variables of the policy as well, and covers what is ours: a container has at every start
+    // what it was made with. The record has what was asked for.
+    let mut whole = inside::with_environment(&request.spec)?;
     directories::ensure(&engine.host)?;
-    private::check(&engine.host, &request.spec)?;
+    private::cover(&engine.host, &mut whole)?;
+    let mut selected = select::select(engine, &whole, request.backend.as_deref()).await?;
     loop {
         match attempt(engine, &request, &selected).await {
             Ok(()) => return query::info(engine, &request.name),

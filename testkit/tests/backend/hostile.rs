@@ -10,7 +10,7 @@ use std::{fs, path::Path};
 
 const IMAGE: &str = "hostile:1";
 
-pub(crate) const fn everywhere() -> [Test; 7] {
+pub(crate) const fn everywhere() -> [Test; 8] {
     [
         ("image/set-user-id", set_user_id),
         ("image/devices", devices),
@@ -19,6 +19,7 @@ pub(crate) const fn everywhere() -> [Test; 7] {
         ("image/link-at-temporary-directory", link_at_tmp),
         ("command/process-1", process_1),
         ("command/loader-variables", loader_of_commands),
+        ("own-files/covered-in-the-home", own_files),
     ]
 }
 
@@ -314,6 +315,21 @@ fn another_agent(bench: &Bench) -> Result<(), String> {
             })?;
             let said = bench.must(&["exec", "box", "--", "echo", "end"])?;
             expect(said.out() == "end\n", || said.to_string())?;
+        }
+        Ok(())
+    })
+}
+
+/// The home is shown with this profile, and in it nothing of agentkernel's own, at any start.
+fn own_files(bench: &Bench) -> Result<(), String> {
+    sample(bench, |_| Ok(()))?;
+    let script = "ls -A /home/user/.local/share/agentkernel && echo end";
+    bench.with_named(IMAGE, &["--profile", "permissive"], |bench| {
+        for _start in 0..2 {
+            let said = bench.must(&["exec", "box", "--", "/bin/sh", "-c", script])?;
+            expect(said.out() == "end\n", || said.to_string())?;
+            bench.must(&["sandbox", "stop", "box"])?;
+            bench.must(&["sandbox", "start", "box"])?;
         }
         Ok(())
     })
