@@ -135,6 +135,14 @@ impl Container {
 
     /// Has the engine make the container of `inputs`, not started.
     pub(crate) async fn make(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
+        match self.make_once(engine, inputs, place).await {
+            // Between the look for its image and this no container held it, and a `clean --all` may have removed it.
+            Err(error) if error.kind() == Kind::NotFound => self.make_once(engine, inputs, place).await,
+            made => made,
+        }
+    }
+
+    async fn make_once(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
         let (spec, rootfs) = (inputs.admitted.spec(), &inputs.rootfs.rootfs);
         self.confirm(spec)?;
         if engine.is_elsewhere() {

@@ -79,8 +79,9 @@ pub(crate) async fn ensure(
     match (has_ours(engine, &name, &hash).await, loaded) {
         (Ok(true), _) => Ok(name),
         (_, Err(error)) | (Err(error), Ok(())) => Err(error),
+        // Cleaned up at once by somebody else.
         (Ok(false), Ok(())) => {
-            Err(Error::internal("the engine loaded the root file system and does not have it"))
+            Err(Error::new(Kind::NotFound, "the engine loaded the root file system and does not have it"))
         }
     }
 }

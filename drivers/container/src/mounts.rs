@@ -202,6 +202,8 @@ impl Mounted {
             }
             let path = materials.place.files().join(index.to_string());
             let failed = |e| Error::io(format!("cannot write {}", path.display()), e);
+            // One of an earlier try may be one that even we cannot write.
+            let _nothing_there = fs::remove_file(&path);
             fs::write(&path, &file.content).map_err(failed)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)).map_err(failed)?;
             // A later file of the same name wins, as everywhere.

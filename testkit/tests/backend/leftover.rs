@@ -5,12 +5,16 @@ use super::{
     sample::Sample,
 };
 use crate::Test;
-use agentkernel_testkit::proc;
+use agentkernel_testkit::{
+    engines::{Api, Proxy},
+    proc,
+};
 use rustix::process::{Signal, pidfd_send_signal};
 use serde_json::json;
 use std::{
     collections::BTreeSet,
     io::{BufRead as _, BufReader},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -18,12 +22,13 @@ const IMAGE: &str = "volumes:1";
 const OWNER: &str = "sh.agentkernel.owner";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) const fn tests() -> [Test; 4] {
+pub(crate) const fn tests() -> [Test; 5] {
     [
         ("volumes/of-an-image", of_an_image),
         ("volumes/of-a-killed-run", of_a_killed_run),
         ("volumes/of-a-named-sandbox", of_a_named_sandbox),
         ("volumes/left-by-an-engine", left_by_an_engine),
+        ("images/cleaned-up-before-they-are-used", cleaned_up),
     ]
 }
 
@@ -154,4 +159,32 @@ fn left_by_an_engine(bench: &Bench) -> Result<(), String> {
     api.call("DELETE", &format!("/volumes/{theirs}"), None).map_err(|e| e.to_string())?;
     expect(there.contains(&theirs), || "another's volume was removed".to_owned())?;
     expect(!there.contains(&left), || format!("it is there still: {there:?}"))
+}
+
+/// Nothing holds an image between the look for it and the container, and somebody may clean up just then.
+fn cleaned_up(bench: &Bench) -> Result<(), String> {
+    import(bench)?;
+    let run = || bench.run(IMAGE, &["--no-workspace"], &["echo", "end"]);
+    let well = run().run();
+    expect(well.out() == "end\n", || format!("set-up: {well}"))?;
+    let place = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let (variable, address) = bench.address()?;
+    let engine = PathBuf::from(address.trim_start_matches("unix://"));
+    let of = address.to_owned();
+    let act = move || remove_images(&of);
+    let proxy = Proxy::before(place.path(), engine, "/containers/create", act).map_err(|e| e.to_string())?;
+    let done = run().env(variable, format!("unix://{}", proxy.path().display())).run();
+    expect(proxy.has_struck() && done.out() == "end\n", || format!("it was not loaded again: {done}"))
+}
+
+/// Those of ours that nothing uses.
+fn remove_images(address: &str) {
+    // A panic breaks the conversation, which the test sees.
+    let api = Api::at(address).expect("the engine's address");
+    let images = api.json("GET", "/images/json", None).expect("the engine's images");
+    let names = images.as_array().into_iter().flatten().filter_map(|image| image["RepoTags"][0].as_str());
+    for name in names.filter(|name| name.contains("agentkernel.local/rootfs:")) {
+        // What is used is refused.
+        let _answer = api.call("DELETE", &format!("/images/{name}"), None);
+    }
 }
