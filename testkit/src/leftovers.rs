@@ -53,7 +53,7 @@ impl Scope {
         let environment = fs::read(directory.join("environ")).unwrap_or_default();
         let marked =
             self.marker.as_ref().is_some_and(|m| environment.split(|b| *b == 0).any(|v| v == m.as_bytes()));
-        marked || self.refers(&directory) || self.mounts_of(&directory).is_some_and(|lines| !lines.is_empty())
+        marked || self.refers(&directory) || self.has_mounts(&directory)
     }
 
     /// Whether the working directory, the root or an open file of a process lies in one of our directories.
@@ -71,14 +71,22 @@ impl Scope {
         Ok(self.matching(&lines).map(|line| format!("mount {line}")).collect())
     }
 
-    /// Our mounts in the mount namespace of a process; `None` where that is the one of this process.
-    fn mounts_of(&self, process: &Path) -> Option<Vec<String>> {
-        let namespace = fs::read_link(process.join("ns/mnt")).ok()?;
-        if fs::read_link("/proc/self/ns/mnt").ok()? == namespace {
-            return None;
+    /// Whether a process of another mount namespace has something of ours mounted elsewhere than in our directories.
+    /// There, everybody has it whose namespace was copied from this one meanwhile: another test's sandbox, say.
+    fn has_mounts(&self, process: &Path) -> bool {
+        let namespaces = [process.join("ns/mnt"), PathBuf::from("/proc/self/ns/mnt")].map(fs::read_link);
+        if !matches!(&namespaces, [Ok(its), Ok(ours)] if its != ours) {
+            return false;
         }
-        let lines = fs::read_to_string(process.join("mountinfo")).ok()?;
-        Some(self.matching(&lines).map(str::to_owned).collect())
+        let lines = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+        self.mounted_elsewhere(&lines)
+    }
+
+    /// Of lines as proc_pid_mountinfo(5) has them: the fifth field is the mount point.
+    fn mounted_elsewhere(&self, lines: &str) -> bool {
+        self.matching(lines)
+            .filter_map(|line| line.split(' ').nth(4))
+            .any(|point| !self.directories.iter().any(|d| Path::new(point).starts_with(d)))
     }
 
     fn matching<'a>(&'a self, lines: &'a str) -> impl Iterator<Item = &'a str> {
@@ -139,6 +147,18 @@ fn command_line(pid: i32) -> String {
 mod tests {
     use super::*;
     use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_copied_mount_namespace_makes_nobody_ours() {
+        let directories = vec![PathBuf::from("/var/tmp/ake-1/e")];
+        let scope = Scope { directories, marker: None, cgroup_marks: Vec::new() };
+        let copied =
+            "36 35 0:33 / /var/tmp/ake-1/e/merged rw - overlay overlay rw,lowerdir=/var/tmp/ake-1/e/l";
+        let sandbox = "36 35 0:33 / / rw - overlay overlay rw,lowerdir=/var/tmp/ake-1/e/l";
+        let other = "36 35 0:33 / / rw - overlay overlay rw,lowerdir=/var/tmp/ake-2/e/l";
+        let found = [copied, sandbox, other].map(|line| scope.mounted_elsewhere(line));
+        assert_eq!(found, [false, true, false]);
+    }
 
     #[test]
     fn a_process_is_found_by_its_directory_and_by_its_marker() {
