@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use std::{
+    any::Any,
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
 };
@@ -11,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// gateway; this one is of TEST-NET-1 (RFC 5737), so it can belong to nobody.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 
-/// A connected stream of bytes.
-pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+/// A connected stream of bytes. What it is can be asked ([`Any`]): between two sockets the kernel moves bytes by itself.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + Any {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + Any> ByteStream for T {}
 
 /// A TCP connection that the sandbox opened.
 pub struct Flow {

@@ -24,6 +24,10 @@ impl<'a> Buffer<'a> {
         Self { bytes: vec![0; NARROW], budget, wide: None }
     }
 
+    pub(crate) const fn is_wide(&self) -> bool {
+        self.wide.is_some()
+    }
+
     /// `count` bytes were read into it and are passed on: a full one grows, one that is nearly empty shrinks.
     pub(crate) fn adapt(&mut self, count: usize) {
         let length = match self.bytes.len() {

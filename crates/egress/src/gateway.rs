@@ -1,12 +1,12 @@
 //! The gateway: the value that the engine makes and hands to a driver.
 
 use crate::{
-    buffer,
     destination::Destination,
     dns::{forward::Forwarder, pins::Pins, resolvers::Resolvers},
     limits::Limits,
     machine,
     observer::Observer,
+    pump::Budgets,
     ruleset::Ruleset,
     uplink,
     web::Web,
@@ -20,10 +20,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::{sync::watch, task::JoinSet};
 
 /// Forwards TCP connections that its rules let through, and answers DNS through the resolvers of the host. Its tasks end
 /// with their uplink, and all of them with the gateway.
@@ -43,8 +40,7 @@ pub(crate) struct Shared {
     pub(crate) web: Web,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) limits: Limits,
-    /// One permit for each, see [`Buffer`](crate::buffer::Buffer).
-    pub(crate) wide_buffers: Semaphore,
+    pub(crate) budgets: Budgets,
     /// Becomes true when nothing more is taken.
     pub(crate) finishing: watch::Sender<bool>,
 }
@@ -106,7 +102,7 @@ impl HostGateway {
             web,
             observer: setup.observer,
             limits,
-            wide_buffers: Semaphore::new(buffer::MOST_WIDE),
+            budgets: Budgets::new(),
             finishing: watch::Sender::new(false),
         };
         Ok(Arc::new(Self { shared: Arc::new(shared), uplinks: Mutex::default() }))

@@ -19,6 +19,7 @@ mod machine;
 mod observer;
 mod packets;
 mod patience;
+mod pipe;
 mod proxy;
 mod pump;
 mod ranges;

@@ -106,6 +106,10 @@ impl Counter {
         // A usize is at most 64 bits wide on every target of this project.
         self.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Ledger {
@@ -140,8 +144,8 @@ impl Drop for Ledger {
             name: self.name.take(),
             rule: self.rule.take(),
             outcome: self.outcome,
-            sent: self.sent.0.load(Ordering::Relaxed),
-            received: self.received.0.load(Ordering::Relaxed),
+            sent: self.sent.get(),
+            received: self.received.get(),
         });
     }
 }
