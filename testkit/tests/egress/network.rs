@@ -8,18 +8,32 @@ use std::{convert::Infallible, io, os::unix::process::CommandExt as _, process::
 const MARK: &str = "AGENTKERNEL_EGRESS_NETWORK";
 
 /// 169.254.169.254 is the server of metadata that many clouds have. The server at 10.88.0.N is at 93.184.216.N as well: that
-/// is nobody's address here, and public by its number. Low ports are for everybody here. The user namespace of a user's
-/// network has one id: a range of subordinate ones could not be mapped from it, so there is none here.
+/// is nobody's address here, and public by its number. Low ports are for everybody here.
+///
+/// The first two arguments are who runs the suite. An ordinary user is root of a user namespace until the last line, and
+/// has subordinate ids there as outside, which rootless engines want: the longest range of the namespace. The machine's
+/// newuidmap belongs to a root who has no id there, so it would run as the user; the namespace's root has copies.
 const SETUP: &str = "set -e
-if [ $(id -u) != 0 ]; then
-  for file in /etc/subuid /etc/subgid; do [ ! -e $file ] || mount --bind /dev/null $file; done
+uid=$1 gid=$2; shift 2
+if [ $uid != 0 ]; then
+  mount -t tmpfs -o mode=755 tmpfs /mnt
+  for name in newuidmap newgidmap; do
+    program=$(command -v $name)
+    cp $program /mnt; chmod 4755 /mnt/$name; mount --bind /mnt/$name $program
+  done
+  for kind in uid gid; do
+    awk -v user=$uid '$3 > most { most = $3; first = $1 }
+      END { if (first == 0) { first = 1; most -= 1 }; print user \":\" first \":\" most }' /proc/self/${kind}_map > /mnt/sub$kind
+    mount --bind /mnt/sub$kind /etc/sub$kind
+  done
+  umount --lazy /mnt
 fi
 ip link set lo up
 for block in 10.77.0.1/16 10.88.0.1/16 169.254.169.254/32; do ip address add $block dev lo; done
 ip route add 93.184.216.0/24 dev lo
 iptables -t nat -A OUTPUT -d 93.184.216.0/24 -j NETMAP --to 10.88.0.0/24
 echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
-exec setpriv --inh-caps=-all --ambient-caps=-all -- \"$@\"";
+exec setpriv --reuid=$uid --regid=$gid --keep-groups --inh-caps=-all --ambient-caps=-all -- \"$@\"";
 
 pub(crate) fn is_own() -> bool {
     std::env::var_os(MARK).is_some()
@@ -29,12 +43,15 @@ pub(crate) fn is_own() -> bool {
 ///
 /// An ordinary user needs a user namespace for it, in which everything belongs to whom it belonged to before.
 pub(crate) fn enter() -> io::Result<Infallible> {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     let mut command = Command::new("unshare");
     command.arg("--net");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--mount", "--user", "--map-current-user", "--keep-caps"]);
+    if !user.is_root() {
+        command.args(["--mount", "--user", "--map-current-user", "--map-auto", "--setuid=0", "--setgid=0"]);
     }
-    command.args(["--", "/bin/sh", "-c", SETUP, "sh"]).arg(std::env::current_exe()?);
-    command.args(std::env::args_os().skip(1)).env(MARK, "1");
+    command
+        .args(["--", "/bin/sh", "-c", SETUP, "sh"])
+        .args([user.as_raw(), group.as_raw()].map(|id| id.to_string()));
+    command.arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(MARK, "1");
     Err(command.exec())
 }

@@ -179,9 +179,7 @@ pub(super) const STAGES: &[Stage] = &[
             package: TESTKIT,
             target: Target::Test("egress"),
             env: &[("AGENTKERNEL_BACKEND", "podman")],
-            // As an ordinary user the network of the suite is in a user namespace of one id, and rootless Podman wants
-            // its subordinate ids there.
-            halves: ROOT,
+            halves: BOTH,
         },
         limit: 15,
     },
