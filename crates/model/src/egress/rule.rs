@@ -223,10 +223,72 @@ fn methods(list: &str) -> Result<Vec<String>> {
         |m: &str| (1..=32).contains(&m.len()) && m.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
     let methods: Vec<&str> = list.split(',').collect();
     if methods.iter().copied().all(valid) {
+        methods.iter().try_for_each(|method| meant(method))?;
         return Ok(methods.into_iter().map(str::to_ascii_uppercase).collect());
     }
     Err(Error::invalid(format!("'{}' is not a list of methods", printable(list)))
         .with_hint("write them with commas, such as GET,HEAD"))
+}
+
+/// What requests are made with: IANA's registry of methods, and what caches have. A program may have others of its own.
+const METHODS: [&str; 41] = [
+    "ACL",
+    "BASELINE-CONTROL",
+    "BIND",
+    "CHECKIN",
+    "CHECKOUT",
+    "CONNECT",
+    "COPY",
+    "DELETE",
+    "GET",
+    "HEAD",
+    "LABEL",
+    "LINK",
+    "LOCK",
+    "MERGE",
+    "MKACTIVITY",
+    "MKCALENDAR",
+    "MKCOL",
+    "MKREDIRECTREF",
+    "MKWORKSPACE",
+    "MOVE",
+    "OPTIONS",
+    "ORDERPATCH",
+    "PATCH",
+    "POST",
+    "PRI",
+    "PROPFIND",
+    "PROPPATCH",
+    "PURGE",
+    "PUT",
+    "QUERY",
+    "REBIND",
+    "REPORT",
+    "SEARCH",
+    "TRACE",
+    "UNBIND",
+    "UNCHECKOUT",
+    "UNLINK",
+    "UNLOCK",
+    "UPDATE",
+    "UPDATEREDIRECTREF",
+    "VERSION-CONTROL",
+];
+
+/// A method that nobody uses is about no request: a rule that denies it would look as if it held.
+fn meant(method: &str) -> Result<()> {
+    let is = |known: &&str| known.eq_ignore_ascii_case(method);
+    if ["allow", "deny"].iter().any(is) {
+        return Err(Error::invalid(format!("'{method}' stands where a network rule has its methods"))
+            .with_hint("leave it out behind --allow and --deny, which say it"));
+    }
+    match crate::suggest::nearest(method, METHODS) {
+        Some(near) if !METHODS.iter().any(is) => {
+            Err(Error::invalid(format!("'{method}' is no method of HTTP"))
+                .with_hint(format!("did you mean '{near}'?")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `TARGET[:PORTS][/PATH]`.
