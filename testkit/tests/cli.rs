@@ -34,6 +34,7 @@ mod cli {
     mod secrets;
     mod secrets_run;
     mod seed;
+    mod shortage;
     mod streams;
     mod volumes;
 }

@@ -7,7 +7,9 @@ use crate::{
     machine,
     observer::Observer,
     pump::Budgets,
+    reason::Reason,
     ruleset::Ruleset,
+    shortage::{self, Shortage},
     uplink,
     web::Web,
 };
@@ -16,9 +18,10 @@ use agentkernel_model::{Result, egress::EgressRules};
 use agentkernel_trust::Bound;
 use rustls::pki_types::CertificateDer;
 use std::{
-    fmt,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Instant,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -34,11 +37,12 @@ pub(crate) struct Shared {
     rules: RwLock<Arc<Ruleset>>,
     own_addresses: Vec<IpAddr>,
     /// Asks the kernel, see [`machine::is_own`].
-    is_own: fn(IpAddr) -> bool,
+    is_own: fn(IpAddr) -> io::Result<bool>,
     pub(crate) forwarder: Forwarder,
     pub(crate) pins: Pins,
     pub(crate) web: Web,
     pub(crate) observer: Option<Arc<dyn Observer>>,
+    shortages: shortage::Told,
     pub(crate) limits: Limits,
     pub(crate) budgets: Budgets,
     /// Becomes true when nothing more is taken.
@@ -53,7 +57,30 @@ impl Shared {
 
     /// `address` as rules see it, with what the kernel says at this moment: the machine may have got it later.
     pub(crate) fn destination(&self, address: SocketAddr) -> Destination {
-        Destination::of(address, |ip| self.own_addresses.contains(&ip) || (self.is_own)(ip))
+        // Asked first: with nothing left to ask by there is nothing to connect by either.
+        match (self.is_own)(address.ip().to_canonical()) {
+            Ok(is_own) => Destination::of(address, |ip| is_own || self.own_addresses.contains(&ip)),
+            Err(e) => {
+                self.check(&e);
+                Destination { reason: Some(Reason::Short), ..Destination::of(address, |_| true) }
+            }
+        }
+    }
+
+    /// Tells that there is none left of something.
+    pub(crate) fn lack(&self, shortage: Shortage) {
+        if let Some(observer) = &self.observer
+            && self.shortages.is_news(shortage, Instant::now())
+        {
+            observer.shortage(shortage);
+        }
+    }
+
+    /// Tells it where that is what `error` is about.
+    pub(crate) fn check(&self, error: &io::Error) {
+        if let Some(shortage) = Shortage::of(error) {
+            self.lack(shortage);
+        }
     }
 }
 
@@ -101,6 +128,7 @@ impl HostGateway {
             pins: Pins::default(),
             web,
             observer: setup.observer,
+            shortages: shortage::Told::default(),
             limits,
             budgets: Budgets::new(),
             finishing: watch::Sender::new(false),

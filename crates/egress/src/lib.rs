@@ -27,6 +27,7 @@ mod reason;
 mod refusal;
 mod replay;
 mod ruleset;
+mod shortage;
 mod uplink;
 mod web;
 
@@ -37,3 +38,4 @@ pub use machine::{is_public, own_addresses};
 pub use observer::{Connection, Observer, Outcome, Request};
 pub use proxy::ADDRESS as PROXY;
 pub use reason::Reason;
+pub use shortage::Shortage;

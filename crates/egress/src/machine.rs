@@ -1,6 +1,6 @@
 //! What the kernel of this machine says about addresses: which ones are its own, and whether it has a road to IPv6.
 
-use crate::ranges;
+use crate::{ranges, shortage::Shortage};
 use agentkernel_model::{Error, Result};
 use nix::ifaddrs::getifaddrs;
 use std::{
@@ -28,7 +28,7 @@ pub fn own_addresses() -> Result<Vec<IpAddr>> {
 /// Whether `ip` is for the public, and not this machine's own, as of now.
 #[must_use]
 pub fn is_public(ip: IpAddr) -> bool {
-    ranges::refusal(ip).is_none() && !is_own(ip)
+    ranges::refusal(ip).is_none() && !is_own(ip).unwrap_or(true)
 }
 
 /// Whether a connection to `ip` would end on this machine, as of now: addresses come and go while a sandbox runs, and
@@ -37,16 +37,20 @@ pub fn is_public(ip: IpAddr) -> bool {
 /// The question is asked by binding a socket, which the kernel lets happen for local addresses only, except where an
 /// administrator said otherwise (`ip_nonlocal_bind`); there the interfaces are read again, and local routes that no
 /// interface lists go unseen. Nothing is sent.
-pub(crate) fn is_own(ip: IpAddr) -> bool {
+///
+/// # Errors
+/// When there is nothing left to ask by.
+pub(crate) fn is_own(ip: IpAddr) -> io::Result<bool> {
     let ip = ranges::destination(ip);
-    match UdpSocket::bind((ip, 0)) {
+    Ok(match UdpSocket::bind((ip, 0)) {
         // The second is a kernel without IPv6: no address of the family is its own.
         Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => false,
         Err(e) if e.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => false,
+        Err(e) if Shortage::of(&e).is_some() => return Err(e),
         Err(_) => true,
         Ok(_) if binds_foreign_addresses(ip) => own_addresses().is_ok_and(|own| own.contains(&ip)),
         Ok(_) => true,
-    }
+    })
 }
 
 /// The setting exists on Linux only; elsewhere there is no file and no such bind.
@@ -83,21 +87,21 @@ mod tests {
     fn every_listed_address_is_own_and_so_are_local_routes_without_one() {
         // A link-local address binds only with its interface, which counts as "cannot be told": own.
         for ip in own_addresses().unwrap() {
-            assert!(is_own(ip), "{ip}");
+            assert!(is_own(ip).unwrap(), "{ip}");
         }
         // 127.0.0.0/8 is a local route; only 127.0.0.1 is on the interface.
         if binds_foreign_addresses(Ipv4Addr::LOCALHOST.into()) {
             return;
         }
-        assert!(is_own("127.9.8.7".parse().unwrap()));
-        assert!(is_own("::ffff:127.9.8.7".parse().unwrap()));
-        assert!(is_own("64:ff9b::127.9.8.7".parse().unwrap()));
+        assert!(is_own("127.9.8.7".parse().unwrap()).unwrap());
+        assert!(is_own("::ffff:127.9.8.7".parse().unwrap()).unwrap());
+        assert!(is_own("64:ff9b::127.9.8.7".parse().unwrap()).unwrap());
     }
 
     #[test]
     fn addresses_of_others_are_not_own() {
         for ip in ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"] {
-            assert!(!is_own(ip.parse().unwrap()), "{ip}");
+            assert!(!is_own(ip.parse().unwrap()).unwrap(), "{ip}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the gateway tells about each connection.
 
-use crate::reason::Reason;
+use crate::{reason::Reason, shortage::Shortage};
 use agentkernel_model::{egress::Protocol, secret::SecretName};
 use std::{
     fmt,
@@ -24,6 +24,9 @@ pub trait Observer: Send + Sync + fmt::Debug {
 
     /// A request of HTTP that the gateway read: in clear, in TLS that it opened, or as a proxy.
     fn request(&self, request: &Request);
+
+    /// There is none left of something, which is told again when it still is so after a minute.
+    fn shortage(&self, _: Shortage) {}
 
     /// The gateway has finished: everything was told.
     fn finished(&self) {}

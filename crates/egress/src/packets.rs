@@ -99,6 +99,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, uplink: &Arc<dyn Uplink>) {
                 table.take(packet).await;
             }
             Err(e) => {
+                shared.check(&e);
                 if !patience.endure(&e).await {
                     return;
                 }

@@ -28,6 +28,8 @@ pub enum Reason {
     Denied,
     /// Rules are about its requests, and what was said is no HTTP that can be read.
     Unreadable,
+    /// The gateway has nothing left to connect by, see [`Shortage`](crate::Shortage).
+    Short,
     /// Datagrams to a server of DNS: the gateway answers those itself.
     Resolver,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Reason {
             Self::NotListed => "not among the hosts that this sandbox may reach",
             Self::Denied => "denied by a rule",
             Self::Unreadable => "open for HTTP and TLS with a name only",
+            Self::Short => "out of reach while the gateway has no descriptor left",
             Self::Resolver => "a server of DNS, and the gateway alone asks those",
         })
     }

@@ -20,6 +20,7 @@ impl fmt::Display for Refused<'_> {
         match (rule, reason) {
             (Some(rule), Reason::Denied) => write!(f, "the rule '{rule}' says so"),
             // The name is let through, and what it leads to is not.
+            (_, Reason::Short) => write!(f, "it is {reason}; try again later"),
             (Some(rule), reason) => write!(f, "it is {reason}, which the rule '{rule}' does not let through"),
             (None, reason) => {
                 write!(f, "it is {reason}; who runs this sandbox can let it through with --allow")

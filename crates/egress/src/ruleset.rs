@@ -92,6 +92,9 @@ impl Ruleset {
 
     /// Whether the decision for `to` can depend on a name.
     pub(crate) fn needs_name(&self, to: &Destination) -> bool {
+        if to.reason == Some(Reason::Short) {
+            return false;
+        }
         for rule in self.about(to) {
             match (rule.target(), rule.verdict()) {
                 (Target::Name(_), _) => return true,
@@ -113,6 +116,9 @@ impl Ruleset {
         name: Option<Name<'_>>,
         asking: Option<Asking<'_>>,
     ) -> Ruling<'_> {
+        if to.reason == Some(Reason::Short) {
+            return Ruling::Deny(None, Reason::Short);
+        }
         let (mut reads_requests, mut may_pass) = (false, false);
         let mut ruling = None;
         for rule in self.about(to) {

@@ -1,6 +1,6 @@
 //! All traffic of one sandbox, until it ends.
 
-use crate::{dns, flow, gateway::Shared, packets, patience::Patience};
+use crate::{dns, flow, gateway::Shared, packets, patience::Patience, shortage::Shortage};
 use agentkernel_backend::Uplink;
 use std::{io, sync::Arc};
 use tokio::{
@@ -36,17 +36,22 @@ async fn accept(
     flows: &mut JoinSet<()>,
     ended: &watch::Sender<bool>,
 ) {
-    let places = Arc::new(Semaphore::new(shared.limits.flows.max(1)));
+    let most = shared.limits.flows.max(1);
+    let places = Arc::new(Semaphore::new(most));
     let mut patience = Patience::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match next(flows, || uplink.accept()).await {
             Ok(flow) => {
                 patience.renew();
+                if places.available_permits() == 0 {
+                    shared.lack(Shortage::Connections(most));
+                }
                 flows.spawn(flow::serve(Arc::clone(shared), flow, place, ended.subscribe()));
             }
             Err(e) => {
                 drop(place);
+                shared.check(&e);
                 if !patience.endure(&e).await {
                     return;
                 }
@@ -57,13 +62,17 @@ async fn accept(
 
 /// Takes DNS questions while there are places.
 async fn receive(shared: &Arc<Shared>, uplink: &Arc<dyn Uplink>, queries: &mut JoinSet<()>) {
-    let places = Arc::new(Semaphore::new(shared.limits.queries.max(1)));
+    let most = shared.limits.queries.max(1);
+    let places = Arc::new(Semaphore::new(most));
     let mut patience = Patience::new();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match next(queries, || uplink.receive()).await {
             Ok(datagram) => {
                 patience.renew();
+                if places.available_permits() == 0 {
+                    shared.lack(Shortage::Questions(most));
+                }
                 let (shared, uplink) = (Arc::clone(shared), Arc::clone(uplink));
                 queries.spawn(async move {
                     let answer = dns::respond(&shared, &datagram.payload, dns::Transport::Udp).await;
@@ -76,6 +85,7 @@ async fn receive(shared: &Arc<Shared>, uplink: &Arc<dyn Uplink>, queries: &mut J
             }
             Err(e) => {
                 drop(place);
+                shared.check(&e);
                 if !patience.endure(&e).await {
                     return;
                 }

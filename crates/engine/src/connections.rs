@@ -26,7 +26,7 @@ use crate::{
     engine::Engine,
 };
 use agentkernel_backend::Host;
-use agentkernel_egress::{Connection, Observer, Request};
+use agentkernel_egress::{Connection, Observer, Request, Shortage};
 use agentkernel_model::{Result, id::SandboxId, name::SandboxName};
 use entry::Entry;
 use journal::{Fate, Journal, Start};
@@ -170,7 +170,7 @@ impl Log {
                 Ok(Fate::TooMuch) => self.queue().lose(&entry, Instant::now()),
                 Err(error) => {
                     self.audit.trouble(error);
-                    self.queue().lose(&entry, Instant::now());
+                    self.queue().not_written(entry, Instant::now());
                     // The disk may be full for long: what comes later tries again.
                     break;
                 }
@@ -243,6 +243,10 @@ impl Observer for Log {
 
     fn request(&self, request: &Request) {
         self.push(Entry::of_request(request));
+    }
+
+    fn shortage(&self, shortage: Shortage) {
+        self.push(Entry::of_shortage(shortage));
     }
 
     fn finished(&self) {

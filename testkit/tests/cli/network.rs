@@ -268,7 +268,7 @@ fn a_line_that_was_changed_is_found() {
 }
 
 /// An address of this machine that is not loopback's, which would be the sandbox's own; `None` where there is none.
-fn own_address() -> Option<Ipv4Addr> {
+pub(super) fn own_address() -> Option<Ipv4Addr> {
     // Sends nothing: the kernel only says from where it would.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let from = socket.connect("198.51.100.1:9").and_then(|()| socket.local_addr()).map(|from| from.ip());

@@ -5,7 +5,7 @@ use super::{
     resolvers::Resolvers,
     upstream,
 };
-use std::time::Duration;
+use std::{io, time::Duration};
 use tokio::time::timeout;
 
 /// For all attempts together. Nobody inside waits longer.
@@ -27,15 +27,17 @@ impl Forwarder {
     ///
     /// Where this machine has no road to IPv6, names have no IPv6 addresses: a connection of the sandbox is accepted
     /// before the outside is tried, so a program that prefers IPv6 would never fall back to IPv4.
-    pub(super) async fn answer(&self, query: &Query) -> Option<Vec<u8>> {
+    ///
+    /// `failed` is told why resolvers were not asked.
+    pub(super) async fn answer(&self, query: &Query, failed: impl Fn(&io::Error)) -> Option<Vec<u8>> {
         if query.asks_for_ipv6() && !(self.has_ipv6_road)() {
             return Some(query.reply(Rcode::NoError));
         }
-        timeout(PATIENCE, self.ask(query)).await.ok().flatten()
+        timeout(PATIENCE, self.ask(query, failed)).await.ok().flatten()
     }
 
     /// The first good answer, else the last failure that a resolver owned up to.
-    async fn ask(&self, query: &Query) -> Option<Vec<u8>> {
+    async fn ask(&self, query: &Query, failed: impl Fn(&io::Error)) -> Option<Vec<u8>> {
         let mut failure = None;
         for _ in 0..self.resolvers.attempts {
             for server in &self.resolvers.servers {
@@ -43,7 +45,7 @@ impl Forwarder {
                     Ok(answer) if asks_elsewhere(&answer) => failure = Some(answer),
                     Ok(answer) => return Some(answer),
                     // Silent, unreachable or lying: the next one may be better.
-                    Err(_) => {}
+                    Err(e) => failed(&e),
                 }
             }
             // Resolvers that answered will say the same again.
@@ -73,7 +75,7 @@ mod tests {
             let forwarder = Forwarder::new(Resolvers::new(Vec::new()), has_road);
             let mut rcodes = Vec::new();
             for kind in [1, 28] {
-                let answer = forwarder.answer(&query(kind)).await;
+                let answer = forwarder.answer(&query(kind), |_| {}).await;
                 rcodes.push(answer.map(|answer| (answer[3] & 0xf, answer[6..8].to_vec())));
             }
             rcodes

@@ -56,7 +56,7 @@ pub(crate) async fn respond(shared: &Shared, message: &[u8], transport: Transpor
     if query.asks_for_service() && rules.knows_names() {
         return Some(query.reply(Rcode::NoError));
     }
-    let answer = shared.forwarder.answer(&query).await;
+    let answer = shared.forwarder.answer(&query, |e| shared.check(e)).await;
     if let (Some(name), Some(answer)) = (&name, &answer) {
         learn(shared, name, answer);
     }
@@ -73,7 +73,7 @@ pub(crate) async fn resolve(shared: &Shared, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for kind in [Kind::V4, Kind::V6] {
         let Some(query) = Query::about(name, kind) else { continue };
-        if let Some(answer) = shared.forwarder.answer(&query).await {
+        if let Some(answer) = shared.forwarder.answer(&query, |e| shared.check(e)).await {
             found.extend(learn(shared, name, &answer));
         }
     }

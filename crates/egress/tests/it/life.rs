@@ -2,7 +2,7 @@
 
 use crate::support::{Lab, loopback, soon};
 use agentkernel_backend::Gateway as _;
-use agentkernel_egress::{HostGateway, Limits, Outcome, Setup};
+use agentkernel_egress::{HostGateway, Limits, Outcome, Setup, Shortage};
 use agentkernel_model::egress::EgressRules;
 use std::{io, time::Duration};
 use tokio::{
@@ -85,6 +85,27 @@ async fn a_shortage_of_descriptors_and_lost_connections_pass() {
     }
     let _client = lab.inside.connect(listener.local_addr().unwrap()).await;
     soon(listener.accept()).await.unwrap();
+    assert_eq!(
+        lab.seen.shortages(),
+        [Shortage::Descriptors],
+        "it is told once, and lost connections are none"
+    );
+}
+
+#[tokio::test]
+async fn a_sandbox_that_has_all_its_connections_is_told_about_and_goes_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lab = Lab::new(loopback(), Vec::new(), |limits| limits.flows = 2);
+    let first = lab.inside.connect(listener.local_addr().unwrap()).await;
+    let (outside, _) = soon(listener.accept()).await.unwrap();
+    assert!(lab.seen.shortages().is_empty(), "there is one left");
+    let _second = lab.inside.connect(listener.local_addr().unwrap()).await;
+    soon(listener.accept()).await.unwrap();
+    assert_eq!(lab.seen.shortages(), [Shortage::Connections(2)]);
+    let _third = lab.inside.connect(listener.local_addr().unwrap()).await;
+    drop((first, outside));
+    soon(listener.accept()).await.unwrap();
+    assert_eq!(lab.seen.shortages().len(), 1, "it is told once in a while");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A sandbox in memory: its connections and datagrams are put in by the test.
 
 use agentkernel_backend::{ByteStream, Datagram, Ends, Flow, Packet, Uplink};
-use agentkernel_egress::{Connection, HostGateway, Limits, Observer, Request, Resolvers, Setup};
+use agentkernel_egress::{Connection, HostGateway, Limits, Observer, Request, Resolvers, Setup, Shortage};
 use agentkernel_model::egress::{EgressRules, Otherwise};
 use async_trait::async_trait;
 use std::{
@@ -104,22 +104,33 @@ impl Inside {
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Recorder(StdMutex<Vec<Connection>>);
+pub(crate) struct Recorder {
+    connections: StdMutex<Vec<Connection>>,
+    shortages: StdMutex<Vec<Shortage>>,
+}
 
 impl Recorder {
     pub(crate) fn all(&self) -> Vec<Connection> {
-        self.0.lock().unwrap().clone()
+        self.connections.lock().unwrap().clone()
+    }
+
+    pub(crate) fn shortages(&self) -> Vec<Shortage> {
+        self.shortages.lock().unwrap().clone()
     }
 }
 
 impl Observer for Recorder {
     fn connection(&self, connection: &Connection) {
-        self.0.lock().unwrap().push(connection.clone());
+        self.connections.lock().unwrap().push(connection.clone());
     }
 
     fn refused_name(&self, _name: &str) {}
 
     fn request(&self, _request: &Request) {}
+
+    fn shortage(&self, shortage: Shortage) {
+        self.shortages.lock().unwrap().push(shortage);
+    }
 }
 
 pub(crate) struct Lab {

@@ -3,7 +3,7 @@ use crate::audit::{
     AuditEntry,
     log::{LIMIT, old},
 };
-use agentkernel_egress::{Outcome, Reason};
+use agentkernel_egress::{Outcome, Reason, Shortage};
 use agentkernel_model::{egress::Protocol, secret::SecretName};
 use std::{
     fs,
@@ -261,6 +261,22 @@ async fn what_cannot_be_written_is_counted_until_it_can() {
 }
 
 /// The runtime of a keeper has one thread, as this one.
+#[tokio::test]
+async fn what_the_gateway_is_short_of_is_written_when_it_can_be() {
+    let data = tempdir().unwrap();
+    let path = data.path().join(NAME);
+    fs::create_dir(&path).unwrap();
+    let log = log(data.path());
+    log.shortage(Shortage::Descriptors);
+    // Without a descriptor no file is opened, so it is the first that fails, and it is no less true later.
+    (0..3).for_each(|_| log.finished());
+    fs::remove_dir(&path).unwrap();
+    log.finished();
+    let written = lines(&path);
+    assert!(written.len() == 1 && written[0].contains(r#""type":"shortage""#), "{written:?}");
+    assert!(written[0].contains("no descriptor left"), "{written:?}");
+}
+
 #[tokio::test]
 async fn a_disk_that_stands_still_holds_up_no_connection() {
     let data = tempdir().unwrap();

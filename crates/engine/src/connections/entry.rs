@@ -4,7 +4,7 @@ use crate::{
     audit::{MAX_LINE, cut},
     clock,
 };
-use agentkernel_egress::{Connection, Outcome, Request};
+use agentkernel_egress::{Connection, Outcome, Request, Shortage};
 use agentkernel_model::{Error, Result, egress::Protocol};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -29,6 +29,8 @@ enum Kind {
     Connection,
     RefusedName,
     Request,
+    /// The gateway ran out of something.
+    Shortage,
     /// There were more than could be written.
     Lost,
 }
@@ -195,6 +197,11 @@ impl Entry {
         entry.at(Some(&request.host), request.address).blocked_if(request.refused.is_some())
     }
 
+    pub(super) fn of_shortage(shortage: Shortage) -> Self {
+        let reason = Some(shortage.to_string());
+        Self { reason, ..Self::new(Kind::Shortage, SystemTime::now()) }
+    }
+
     /// `more` questions about a name that was told as refused before.
     pub(super) fn of_name_again(name: &str, more: u64) -> Self {
         Self { more: Some(more), ..Self::of_name(name) }
@@ -222,6 +229,11 @@ impl Entry {
     /// Whether it says that others are missing.
     pub(super) const fn is_lost(&self) -> bool {
         matches!(self.kind, Kind::Lost)
+    }
+
+    /// Whether it says what there was none of. Then that can be the reason that it cannot be written.
+    pub(super) const fn is_shortage(&self) -> bool {
+        matches!(self.kind, Kind::Shortage)
     }
 
     /// The name that was asked for, where that was refused.

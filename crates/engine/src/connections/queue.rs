@@ -23,6 +23,8 @@ pub(super) struct Queue {
     light: Account,
     second: Option<Second>,
     names: BTreeMap<String, Asked>,
+    /// When the first that waits is tried again, if nothing else happens.
+    again: Option<Instant>,
 }
 
 /// Of the entries of one weight.
@@ -88,8 +90,19 @@ impl Queue {
         account.due.get_or_insert(now + MINUTE);
     }
 
+    /// Counts `entry`, for which the disk or this process had no room; one that says so waits until there is.
+    pub(super) fn not_written(&mut self, entry: Entry, now: Instant) {
+        if !entry.is_shortage() {
+            return self.lose(&entry, now);
+        }
+        self.account(entry.weight()).waiting += 1;
+        self.waiting.push_front(entry);
+        self.again = Some(now + MINUTE);
+    }
+
     /// The next to write.
     pub(super) fn next(&mut self, until: Until) -> Option<Entry> {
+        self.again = None;
         if let Some(entry) = self.waiting.pop_front() {
             self.account(entry.weight()).waiting -= 1;
             return Some(entry);
@@ -100,7 +113,7 @@ impl Queue {
     /// When something that is counted has to be told, if nothing else happens.
     pub(super) fn due(&self) -> Option<Instant> {
         let names = self.names.values().filter(|asked| asked.more > 0).map(|asked| asked.until);
-        names.chain(self.heavy.due).chain(self.light.due).min()
+        names.chain(self.heavy.due).chain(self.light.due).chain(self.again).min()
     }
 
     fn account(&mut self, weight: Weight) -> &mut Account {
