@@ -113,7 +113,9 @@ fn the_lines_of_the_readme() {
     let stats = line(STATS);
     assert_eq!(stats["data"]["sandbox_count"], 1);
     assert!(stats["data"]["resource_usage"]["memory_used_mb"].is_u64(), "{stats}");
-    server.delete("/sandboxes/my-sandbox").data(200);
+    // Without a key it serves only the user who started it: that of the lines.
+    let gone = line("curl -X DELETE http://localhost:18888/sandboxes/my-sandbox");
+    assert_eq!(gone["success"], true, "{gone}");
     server.end(&env);
 }
 
