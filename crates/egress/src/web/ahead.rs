@@ -11,8 +11,9 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-/// Four records of the largest kind, and what is around them.
-const WIDE: usize = 66 * 1024;
+/// Sixteen records of the largest kind, and what is around them: each call wakes who sends, and costs more by that than by
+/// what it copies.
+const WIDE: usize = 264 * 1024;
 
 /// Reads ahead while much comes. TLS asks for the rest of one record at a time whatever there is, in a call of its own. While
 /// little comes nothing is held.
@@ -31,6 +32,10 @@ impl<S> Ahead<S> {
     /// `budget` has as many permits as there may be wide buffers at once. Without one, reads are as TLS wants them.
     pub(super) const fn new(io: S, budget: Arc<Semaphore>) -> Self {
         Self { io, buffer: Vec::new(), at: 0, end: 0, budget, permit: None }
+    }
+
+    pub(super) const fn is_wide(&self) -> bool {
+        self.permit.is_some()
     }
 
     fn widen(&mut self) {

@@ -1,11 +1,34 @@
 //! Reads of TLS as large as the reader wants.
 
+use super::ahead::Ahead;
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::{client, server};
+
+/// What a read goes on to where much is not being read ahead. With one record more, of 16 KiB, it is what HTTP has room for.
+const NARROW: usize = 48 * 1024;
+
+/// TLS that may read ahead.
+pub(super) trait Wide {
+    /// Whether it does now, which only some connections may at a time.
+    fn is_wide(&self) -> bool;
+}
+
+impl<S> Wide for client::TlsStream<Ahead<S>> {
+    fn is_wide(&self) -> bool {
+        self.get_ref().0.is_wide()
+    }
+}
+
+impl<S> Wide for server::TlsStream<Ahead<S>> {
+    fn is_wide(&self) -> bool {
+        self.get_ref().0.is_wide()
+    }
+}
 
 /// Goes on reading while there is something and there is room. TLS gives one record at a time, 16 KiB at most; each would be
 /// passed on by itself, with calls of its own to encrypt and to send it.
@@ -21,7 +44,14 @@ impl<S> Filled<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Filled<S> {
+impl<S: Wide> Filled<S> {
+    /// `begin` is what was in `buf` before.
+    fn goes_on(&self, begin: usize, buf: &ReadBuf<'_>) -> bool {
+        buf.remaining() > 0 && (buf.filled().len() - begin < NARROW || self.io.is_wide())
+    }
+}
+
+impl<S: AsyncRead + Wide + Unpin> AsyncRead for Filled<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -41,7 +71,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Filled<S> {
                     self.failed = Some(error);
                     return Poll::Ready(Ok(()));
                 }
-                Poll::Ready(Ok(())) if buf.filled().len() > before && buf.remaining() > 0 => {}
+                Poll::Ready(Ok(())) if buf.filled().len() > before && self.goes_on(begin, buf) => {}
                 read => return read,
             }
         }
@@ -81,6 +111,44 @@ mod tests {
 
     /// Gives one byte at a time, and then an end.
     struct Drops(Vec<Option<io::ErrorKind>>);
+
+    impl Wide for Drops {
+        fn is_wide(&self) -> bool {
+            true
+        }
+    }
+
+    /// Has as much as there is room for, a record at a time.
+    struct Records {
+        is_wide: bool,
+    }
+
+    impl Wide for Records {
+        fn is_wide(&self) -> bool {
+            self.is_wide
+        }
+    }
+
+    impl AsyncRead for Records {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = buf.remaining().min(16 * 1024);
+            buf.initialize_unfilled_to(count);
+            buf.advance(count);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_ahead_is_given_little_at_once() {
+        let mut room = vec![0; 256 * 1024];
+        for (is_wide, most) in [(true, room.len()), (false, NARROW)] {
+            assert_eq!(Filled::new(Records { is_wide }).read(&mut room).await.unwrap(), most);
+        }
+    }
 
     impl AsyncRead for Drops {
         fn poll_read(

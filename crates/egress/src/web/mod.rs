@@ -60,7 +60,7 @@ const MOST_HEADERS: usize = 100;
 /// Bytes of one, and of what is read at once.
 const LONGEST_HEAD: usize = 64 * 1024;
 const LONGEST_HEAD_H2: u32 = 16 * 1024;
-/// Sides of connections that read ahead at once: 4 MiB. Whoever comes later reads as TLS wants to.
+/// Sides of connections that read ahead at once: 17 MiB, and as much again in HTTP. Whoever comes later reads as TLS wants to.
 const MOST_WIDE_READS: usize = 64;
 /// How HTTP/2 begins where it was not agreed on (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,9 +1,10 @@
 //! How many connections are read at once. What they wait with is memory of this process, which no limit of a sandbox bounds.
 //!
 //! Idle connections are cheap, so there are seats for thousands. Full ones are not: over HTTP/1 each side of a connection
-//! holds up to 64 KiB of what came and 64 KiB of what is to go; over HTTP/2 up to 32 streams of some 48 KiB, and a window
-//! of 256 KiB. With all seats taken by the worst of both sides that is 0.5 GiB for connections that are opened or in clear,
-//! as much for those to the proxy, and 0.22 GiB for HTTP/2. By the count of flows alone it would be 14 GiB.
+//! holds up to 64 KiB of what came and 64 KiB of what is to go, and the other side of TLS up to 256 KiB of the latter; over
+//! HTTP/2 up to 32 streams of some 48 KiB, and a window of 256 KiB. With all seats taken by the worst of both sides that is
+//! 0.9 GiB for connections that are opened, 0.5 GiB for those to the proxy, and 0.22 GiB for HTTP/2. By the count of flows
+//! alone it would be 14 GiB.
 
 use super::{Timeouts, upstream::Protocol};
 use std::{io, sync::Arc, time::Duration};

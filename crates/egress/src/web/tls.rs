@@ -22,8 +22,8 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 
-/// As much as HTTP writes of a body: all of what was read at once, and the frame of its chunk. By the usual limit of 64 KiB the
-/// last bytes of each would be a record and a call of their own.
+/// What is encrypted before it is sent: a few records. By the usual limit of 64 KiB a piece of that size and the frame of its
+/// chunk would be two.
 const WRITTEN_AT_ONCE: usize = 66 * 1024;
 
 type Client = Ahead<Counted<Box<dyn ByteStream>>>;
@@ -103,6 +103,7 @@ impl Web {
             .with_cert_resolver(Arc::new(Only(key)));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
+        config.ignore_client_order = true;
         config.alpn_protocols = vec![protocol.alpn().to_vec()];
         Ok(Arc::new(config))
     }

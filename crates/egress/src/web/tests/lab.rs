@@ -175,7 +175,7 @@ impl Trust {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let leaf = params.signed_by(&key, &self.issuer).unwrap();
-        let mut config = ServerConfig::builder_with_provider(upstream::provider())
+        let mut config = ServerConfig::builder_with_provider(peers_provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
@@ -186,12 +186,17 @@ impl Trust {
     }
 }
 
+/// With the longer keys first.
+fn peers_provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
 /// Of a client of the sandbox, which believes the gateway and nobody else.
 pub(super) fn client_config(web: &Web, alpn: &[&str]) -> Arc<ClientConfig> {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(web.authority().unwrap().as_bytes()).unwrap()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(upstream::provider())
+    let mut config = ClientConfig::builder_with_provider(peers_provider())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

@@ -152,3 +152,27 @@ async fn no_session_is_taken_up_again() {
         assert_eq!(tls.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
     }
 }
+
+/// Of what both of its ends know, with keys of 128 and of 256 bits and in whatever order.
+#[tokio::test]
+async fn what_costs_least_is_spoken_on_both_sides() {
+    let suite = |connection: &rustls::CommonState| {
+        format!("{:?}", connection.negotiated_cipher_suite().unwrap().suite())
+    };
+    let says_suite = move |mut stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>| async move {
+        read_until(&mut stream, "\r\n\r\n").await;
+        let text = suite(stream.get_ref().1);
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        let _ = stream.shutdown().await;
+    };
+    let trust = Trust::new();
+    let address = tls_server(trust.acceptor(NAME, &[]), says_suite).await;
+    let (web, rules) = (trust.web(), Arc::new(Rules::default()));
+    let flow = opened(&web, place(address), &rules);
+    let mut tls = tls_to(&web, flow.client, NAME, &[]).await.unwrap();
+    tls.write_all(GET).await.unwrap();
+    let got = read_all(&mut tls).await;
+    assert!(got.ends_with("TLS13_AES_128_GCM_SHA256"), "{got}");
+    assert_eq!(suite(tls.get_ref().1), "TLS13_AES_128_GCM_SHA256");
+}
