@@ -35,7 +35,7 @@ mod egress {
     pub(crate) mod world;
 }
 
-use egress::{bundle, clients, hostile, network, seed, ssh, udp, world::World};
+use egress::{bundle, clients, hostile, image::Image, network, seed, ssh, udp, world::World};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     let tests = tests(is_in_engine).into_iter();
     let trial = |(title, test): Test| {
         let (name, shared) = (name.clone(), shared.clone());
-        Trial::test(title, move || run(&name, shared.as_deref(), test))
+        Trial::test(title, move || run(&name, shared.as_deref(), (title, test)))
     };
     let conclusion = libtest_mimic::run(&arguments, tests.map(trial).collect());
     match shared.map(|shared| shared.finish()) {
@@ -107,19 +107,19 @@ fn tests(is_in_engine: bool) -> Vec<Test> {
     }
     tests.extend(udp::tests());
     tests.extend(hostile::tests());
-    if !is_in_engine {
-        tests.extend(clients::tests());
-        if is_root {
-            // Some of what they need is root's alone.
-            tests.extend(ssh::tests());
-        }
+    tests.extend(clients::tests());
+    if is_root && !is_in_engine {
+        // Some of what they need is root's alone.
+        tests.extend(ssh::tests());
     }
     tests
 }
 
-fn run(name: &str, shared: Option<&Shared>, test: fn(&World) -> Result<(), String>) -> Result<(), Failed> {
+fn run(name: &str, shared: Option<&Shared>, (title, test): Test) -> Result<(), Failed> {
     let address = shared.and_then(|shared| Some((engine::variable(name)?, shared.address())));
-    let world = World::new(name, address, shared.map_or_else(Vec::new, |shared| shared.settings(name)))?;
+    let image = if title.starts_with("client/") { Image::OfThisMachine } else { Image::Small };
+    let settings = shared.map_or_else(Vec::new, |shared| shared.settings(name));
+    let world = World::new(name, address, settings, image)?;
     let tested = test(&world);
     shared.map_or(Ok(()), |shared| shared.forget(&world.bench.env.data()))?;
     tested?;

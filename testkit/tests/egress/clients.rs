@@ -1,4 +1,5 @@
 //! Programs that people use, in a sandbox with a secret: the header reaches the other side, and the value is nowhere inside.
+//! They are this machine's, on every backend.
 
 use super::{
     search,

@@ -1,6 +1,6 @@
 //! The world of one test: a backend, what is outside of its sandboxes, and the sandboxes.
 
-use super::image;
+use super::image::Image;
 use crate::bench::{Bench, expect};
 use agentkernel_testkit::{
     env::{Finished, Invocation},
@@ -16,8 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) struct World {
     pub(crate) bench: Bench,
     pub(crate) site: Site,
-    /// The image of sandboxes.
-    image: &'static str,
+    /// The image of sandboxes, and the flags that it needs.
+    image: Vec<&'static str>,
 }
 
 impl World {
@@ -26,14 +26,13 @@ impl World {
         backend: &str,
         engine: Option<(&'static str, String)>,
         settings: Vec<(&'static str, String)>,
+        image: Image,
     ) -> Result<Self, String> {
-        let image = if engine.is_some() { image::NAME } else { "host" };
+        let is_in_engine = engine.is_some();
         let bench = Bench::new(backend, engine)?.telling(settings);
         let site = Site::in_own_network().map_err(|e| e.to_string())?;
         site.settings(&bench.env);
-        if image == image::NAME {
-            image::import(&bench)?;
-        }
+        let image = if is_in_engine { image.import(&bench)? } else { vec!["--image", "host"] };
         Ok(Self { bench, site, image })
     }
 
@@ -72,8 +71,8 @@ impl World {
 
     /// A sandbox that was never started.
     pub(crate) fn created(&self, name: &'static str, flags: &[&str]) -> Result<Guest<'_>, String> {
-        let create = ["sandbox", "create", name, "-B", self.bench.backend(), "--image", self.image];
-        let made = self.bench.agentkernel(&create).args(flags).run();
+        let create = ["sandbox", "create", name, "-B", self.bench.backend()];
+        let made = self.bench.agentkernel(&create).args(&self.image).args(flags).run();
         expect(made.code == Some(0), || made.to_string())?;
         Ok(Guest { world: self, name })
     }
@@ -85,8 +84,8 @@ impl World {
 
     /// The same, not begun yet.
     pub(crate) fn running(&self, flags: &[&str], command: &[&str]) -> Invocation {
-        let start = ["run", "-B", self.bench.backend(), "--image", self.image];
-        self.bench.agentkernel(&start).args(flags).args(["--"]).args(command)
+        let start = ["run", "-B", self.bench.backend()];
+        self.bench.agentkernel(&start).args(&self.image).args(flags).args(["--"]).args(command)
     }
 
     /// HTTPS for `names` at an allowed address.
