@@ -303,8 +303,8 @@ impl Drop for TestEnv {
         let directories = ["sandboxes", "runs"].map(|d| self.data().join(d));
         let entries =
             directories.iter().flat_map(|d| fs::read_dir(d).into_iter().flatten()).filter_map(Result::ok);
-        let names = entries.map(|e| e.file_name().to_string_lossy().into_owned());
-        ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).extend(names);
+        let known: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        ABANDONED.lock().unwrap_or_else(PoisonError::into_inner).extend(known.iter().cloned());
         let deadline = Instant::now() + SETTLE;
         for pid in self.scope().processes().unwrap_or_default() {
             if let Some(handle) = proc::handle(pid)
@@ -313,7 +313,23 @@ impl Drop for TestEnv {
                 let _best_effort = proc::wait_until(&handle, deadline);
             }
         }
+        // A keeper that is killed leaves its cgroups to the next command about its sandbox, and there is none.
+        for cgroup in cgroups_of(&known) {
+            let _best_effort = fs::remove_dir(cgroup);
+        }
     }
+}
+
+/// The cgroups of the sandboxes and runs with these ids.
+#[must_use]
+pub fn cgroups_of(ids: &[String]) -> Vec<PathBuf> {
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    let names: Vec<String> = ids.iter().map(|id| format!("agentkernel-{id}")).collect();
+    let mut found = cgroups();
+    found.retain(|cgroup| names.iter().any(|name| cgroup.ends_with(name)));
+    found
 }
 
 /// The built `agentkernel`: `AGENTKERNEL_BIN`, or the one beside the running test.

@@ -1,6 +1,6 @@
 //! Kill -9 at any moment, and many callers at once.
 
-use agentkernel_testkit::TestEnv;
+use agentkernel_testkit::{TestEnv, env::cgroups_of};
 use rustix::process::Signal;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -99,4 +99,18 @@ fn sixteen_callers_at_once_all_succeed() {
         }
     });
     env.assert_nothing_left();
+}
+
+/// A world kills what a test left running in it, and takes away what that leaves.
+#[test]
+fn a_world_ends_with_the_cgroups_of_its_sandboxes() {
+    let env = TestEnv::new();
+    env.agentkernel(&["sandbox", "create", "box", "--image", "host"]).run().ok();
+    env.agentkernel(&["sandbox", "start", "box"]).run().ok();
+    let sandboxes = std::fs::read_dir(env.data().join("sandboxes")).unwrap();
+    let ids: Vec<String> = sandboxes.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    // An ordinary user may not be allowed to make any.
+    assert!(!env.is_root() || !cgroups_of(&ids).is_empty(), "{ids:?} have none");
+    drop(env);
+    assert_eq!(cgroups_of(&ids), Vec::<std::path::PathBuf>::new());
 }
