@@ -135,10 +135,26 @@ impl Container {
 
     /// Has the engine make the container of `inputs`, not started.
     pub(crate) async fn make(&self, engine: &Engine, inputs: &CreateInputs, place: &Place) -> Result<()> {
-        match self.make_once(engine, inputs, place).await {
+        let made = match self.make_once(engine, inputs, place).await {
             // Between the look for its image and this no container held it, and a `clean --all` may have removed it.
             Err(error) if error.kind() == Kind::NotFound => self.make_once(engine, inputs, place).await,
             made => made,
+        };
+        match made {
+            Err(error) if error.kind() == Kind::Unavailable => Err(self.unheard(error).await),
+            made => made,
+        }
+    }
+
+    /// The `error` of an engine that did not answer: where nothing listens any more, with the place and how to start it.
+    async fn unheard(&self, error: Error) -> Error {
+        match self.reach().await {
+            Ok(()) => error,
+            Err(why) => {
+                let told = Error::new(Kind::Unavailable, error.message());
+                let hint = why.hint().unwrap_or("agentkernel doctor").to_owned();
+                told.with_source(why).with_hint(hint)
+            }
         }
     }
 
