@@ -23,6 +23,7 @@ use docker::Extras;
 use place::Place;
 use rustix::process::Signal;
 use std::{
+    fmt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -35,6 +36,15 @@ enum Health {
     Dead,
 }
 
+/// How to start the daemon that answers once more on what it had.
+struct Revival(Box<dyn Fn() -> Result<Daemon> + Send + Sync>);
+
+impl fmt::Debug for Revival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revival").finish_non_exhaustive()
+    }
+}
+
 /// A running engine. Dropping it ends what runs in it, then the engine, and removes its directory.
 ///
 /// Its processes are told to end when the thread that started them ends; what they leave then, nobody removes.
@@ -44,7 +54,7 @@ pub struct Engine {
     place: Place,
     /// In the order in which they were started; the last one answers.
     daemons: Vec<Daemon>,
-    revival: Option<docker::Revival>,
+    revival: Option<Revival>,
     health: Health,
     /// Removes what only the engine itself may remove.
     purge: Option<Command>,
@@ -129,8 +139,8 @@ impl Engine {
         match (self.health, self.daemons.last(), &self.revival) {
             (Health::Well, _, _) => {}
             (Health::Frozen, Some(daemon), _) => daemon.signal(Signal::CONT),
-            (_, _, Some(revival)) => self.daemons.push(revival.start()?),
-            (_, _, None) => return Err(Error::new(Kind::Unsupported, "only root's Docker is started anew")),
+            (_, _, Some(revival)) => self.daemons.push((revival.0)()?),
+            (_, _, None) => return Err(Error::new(Kind::Unsupported, "rootless Docker is not started anew")),
         }
         self.health = Health::Well;
         self.api.ping()

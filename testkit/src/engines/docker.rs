@@ -1,15 +1,9 @@
 //! dockerd, with a containerd of its own.
 
-use super::{Engine, api::Api, daemon::Daemon, find, place::Place, tls::Tls};
+use super::{Engine, Revival, api::Api, daemon::Daemon, find, place::Place, tls::Tls};
 use agentkernel_model::{Error, Kind, Result};
 use serde_json::json;
-use std::{
-    fmt::Write as _,
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 const NAME: &str = "dockerd";
 /// Names the engine in the environment of its helpers.
@@ -57,28 +51,16 @@ pub(super) fn start(dir: &Path, extras: Extras<'_>) -> Result<Engine> {
         command.env("PATH", PATH).env(MARKER, dir).arg("--config").arg(config);
     })?);
     let config = engine.place.file("daemon.json", &dockerd_settings(dir, &cgroup, &engine.api, extras))?;
-    engine.daemons.push(Daemon::start(NAME, &dockerd, dir, |command| set_up(command, dir, &config))?);
-    engine.revival = Some(Revival { program: dockerd, config, dir: dir.to_owned() });
+    let dir = dir.to_owned();
+    let dockerd = move || Daemon::start(NAME, &dockerd, &dir, |command| set_up(command, &dir, &config));
+    engine.daemons.push(dockerd()?);
+    engine.revival = Some(Revival(Box::new(dockerd)));
     engine.api.ping()?;
     Ok(engine)
 }
 
 fn set_up(command: &mut Command, dir: &Path, config: &Path) {
     command.env("PATH", PATH).env(MARKER, dir).arg("--config-file").arg(config);
-}
-
-/// How to start dockerd once more on what it had.
-#[derive(Debug)]
-pub(super) struct Revival {
-    program: PathBuf,
-    config: PathBuf,
-    dir: PathBuf,
-}
-
-impl Revival {
-    pub(super) fn start(&self) -> Result<Daemon> {
-        Daemon::start(NAME, &self.program, &self.dir, |command| set_up(command, &self.dir, &self.config))
-    }
 }
 
 /// The parent of all its containers' cgroups.

@@ -1,6 +1,6 @@
 //! `podman system service`, for root and for an ordinary user.
 
-use super::{Engine, api::Api, daemon::Daemon, find, place::Place};
+use super::{Engine, Revival, api::Api, daemon::Daemon, find, place::Place};
 use agentkernel_model::Result;
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
@@ -50,14 +50,18 @@ pub(super) fn start(dir: &Path) -> Result<Engine> {
     engine.place.file("containers.conf", &containers_conf(dir))?;
     engine.place.file("storage.conf", &storage_conf(dir))?;
     engine.place.file("registries.conf", REGISTRIES)?;
-    let address = engine.api.address();
-    engine.daemons.push(Daemon::start("podman", &podman, dir, |command| {
-        set_up(command, dir);
-        command.args(["system", "service", IDLE, &address]);
-    })?);
     if !root {
         engine.purge = Some(purge(&podman, dir));
     }
+    let (address, dir) = (engine.api.address(), dir.to_owned());
+    let service = move || {
+        Daemon::start("podman", &podman, &dir, |command| {
+            set_up(command, &dir);
+            command.args(["system", "service", IDLE, &address]);
+        })
+    };
+    engine.daemons.push(service()?);
+    engine.revival = Some(Revival(Box::new(service)));
     engine.api.ping()?;
     Ok(engine)
 }

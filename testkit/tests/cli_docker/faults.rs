@@ -2,73 +2,9 @@
 //! a list that is true.
 
 use super::site::{IMAGE, LABEL, Site};
+use crate::ENGINE;
 use serde_json::{Value, json};
-use std::{
-    fs,
-    io::{Read as _, Write as _, pipe},
-};
-
-#[test]
-fn an_engine_that_is_killed_takes_no_command_with_it_and_its_sandboxes_are_unknown() {
-    let Some(mut site) = Site::start() else { return };
-    site.sandbox("work");
-    site.agentkernel(&["exec", "work", "--", "sh", "-c", "echo kept >/root/mark"]).run().ok();
-    let (mut reader, writer) = pipe().unwrap();
-    let (stdin, mut input) = pipe().unwrap();
-    let script = ["exec", "work", "--", "sh", "-c", "echo up; cat; exit 3"];
-    let live = site.agentkernel(&script).stdin(stdin).stdout(writer).start();
-    let mut line = [0; 3];
-    reader.read_exact(&mut line).unwrap();
-
-    site.engine.kill().unwrap();
-    let (status, reason) = site.status("work");
-    assert_eq!(status, "unknown");
-    assert!(reason.starts_with("backend 'docker' does not answer: "), "{reason}");
-    assert!(reason.contains(site.socket().to_str().unwrap()), "{reason}");
-    let run = site.run(&["--", "true"]).run().code(125);
-    run.error_with_hint(&["docker", "cannot be reached"]);
-    let refused = site.agentkernel(&["sandbox", "remove", "work"]).run().code(125);
-    refused.error_with_hint(&["work", "docker", "does not answer"]);
-    // Commands do not go through the engine.
-    input.write_all(b"last words").unwrap();
-    drop(input);
-    live.finish().code(3);
-    let mut rest = String::new();
-    reader.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "last words");
-
-    // Docker ends what ran when it died.
-    site.engine.revive().unwrap();
-    let reason = site.await_status("work", "stopped");
-    assert_eq!(reason, "it ended by itself");
-    site.agentkernel(&["sandbox", "start", "work"]).run().ok();
-    let kept = site.agentkernel(&["exec", "work", "--", "cat", "/root/mark"]).run().ok();
-    kept.prints("kept\n");
-    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
-    site.end();
-}
-
-#[test]
-fn an_engine_that_is_stopped_ends_a_command_with_its_sandbox() {
-    let Some(mut site) = Site::start() else { return };
-    site.sandbox("work");
-    let (mut reader, writer) = pipe().unwrap();
-    let (stdin, _input) = pipe().unwrap();
-    let script = ["exec", "work", "--", "sh", "-c", "echo kept >/root/mark; echo up; cat"];
-    let live = site.agentkernel(&script).stdin(stdin).stdout(writer).start();
-    let mut line = [0; 3];
-    reader.read_exact(&mut line).unwrap();
-    site.engine.shut_down().unwrap();
-    live.finish().code(137);
-    let start = site.agentkernel(&["sandbox", "start", "work"]).run().code(125);
-    start.error_with_hint(&[site.socket().to_str().unwrap()]);
-    site.engine.revive().unwrap();
-    assert_eq!(site.await_status("work", "stopped"), "it ended by itself");
-    site.agentkernel(&["sandbox", "start", "work"]).run().ok();
-    site.agentkernel(&["exec", "work", "--", "cat", "/root/mark"]).run().ok().prints("kept\n");
-    site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
-    site.end();
-}
+use std::fs;
 
 #[test]
 fn a_disk_that_is_full() {
@@ -77,8 +13,8 @@ fn a_disk_that_is_full() {
         let failed = site.agentkernel(words).run().code(125);
         failed.error_with_hint(&["no space left"]);
     };
-    let run = ["run", "-B", "docker", "-i", IMAGE, "--no-workspace", "--", "true"];
-    let create = ["sandbox", "create", "more", "-B", "docker", "-i", IMAGE];
+    let run = ["run", "-B", ENGINE.name, "-i", IMAGE, "--no-workspace", "--", "true"];
+    let create = ["sandbox", "create", "more", "-B", ENGINE.name, "-i", IMAGE];
     // Before the engine has the image, and after.
     site.disk().fill();
     fails(&run);
@@ -108,8 +44,8 @@ fn an_engine_that_is_killed_in_the_middle_of_a_run_or_a_creation() {
     // What is asked once was asked.
     site.run(&["--", "true"]).run().ok();
     for words in [
-        &["run", "-B", "docker", "-i", IMAGE, "--no-workspace", "--", "true"][..],
-        &["sandbox", "create", "work", "-B", "docker", "-i", IMAGE],
+        &["run", "-B", ENGINE.name, "-i", IMAGE, "--no-workspace", "--", "true"][..],
+        &["sandbox", "create", "work", "-B", ENGINE.name, "-i", IMAGE],
     ] {
         // It cannot be answered before it is killed.
         site.engine.freeze();
@@ -130,7 +66,7 @@ fn an_engine_that_is_killed_in_the_middle_of_a_run_or_a_creation() {
 fn an_engine_that_never_answers() {
     let Some(mut site) = Site::start() else { return };
     site.sandbox("busy");
-    site.agentkernel(&["sandbox", "create", "idle", "-B", "docker", "-i", IMAGE]).run().ok();
+    site.agentkernel(&["sandbox", "create", "idle", "-B", ENGINE.name, "-i", IMAGE]).run().ok();
     site.engine.freeze();
     // Nothing of this asks the engine for more than whether it listens.
     assert_eq!((site.status("busy").0, site.status("idle").0), ("running".to_owned(), "stopped".to_owned()));
@@ -149,7 +85,7 @@ fn an_engine_that_never_answers() {
 fn what_another_engine_at_its_place_could_do_is_not_promised() {
     let Some(site) = Site::start() else { return };
     site.run(&["--", "true"]).run().ok();
-    let memory = site.env.data().join("engines/docker.json");
+    let memory = site.env.data().join("engines").join(format!("{}.json", ENGINE.name));
     let remember = |runtimes: &[&str], limits: bool| {
         let mut known: Value = serde_json::from_slice(&fs::read(&memory).unwrap()).unwrap();
         known["server"] = json!("server: another");
@@ -219,7 +155,7 @@ fn a_name_that_a_foreign_container_has() {
 #[test]
 fn two_processes_that_start_one_sandbox() {
     let Some(site) = Site::start() else { return };
-    site.agentkernel(&["sandbox", "create", "work", "-B", "docker", "-i", IMAGE]).run().ok();
+    site.agentkernel(&["sandbox", "create", "work", "-B", ENGINE.name, "-i", IMAGE]).run().ok();
     let starts: Vec<_> = (0..4).map(|_| site.agentkernel(&["sandbox", "start", "work"]).start()).collect();
     for start in starts {
         start.finish().ok();
@@ -243,11 +179,26 @@ fn an_image_that_the_engine_lost_is_brought_again() {
     // That of a sandbox that is there, and one that nobody has.
     site.sandbox("work");
     site.agentkernel(&["sandbox", "stop", "work"]).run().ok();
-    let _in_use =
-        site.api().call("DELETE", &format!("/images/{}?force=true", site.images()[0]), None).unwrap();
+    let used = format!("/images/{}?force={}", site.images()[0], ENGINE.forces_names_only);
+    let _in_use = site.api().call("DELETE", &used, None).unwrap();
     site.agentkernel(&["sandbox", "start", "work"]).run().ok();
     site.agentkernel(&["sandbox", "remove", "work"]).run().ok();
-    let missing = ["run", "-B", "docker", "-i", "nosuch:1", "--pull", "never", "--", "true"];
+    let missing = ["run", "-B", ENGINE.name, "-i", "nosuch:1", "--pull", "never", "--", "true"];
     site.agentkernel(&missing).run().code(125).error_with_hint(&["nosuch:1"]);
+    site.end();
+}
+
+#[test]
+fn a_socket_without_permission_is_said_to_be_one() {
+    let Some(site) = Site::for_stranger() else { return };
+    let denied = site.run(&["--", "true"]).run().code(125);
+    denied.error_with_hint(&["api.sock", "ermission"]);
+    let create =
+        site.agentkernel(&["sandbox", "create", "work", "-B", ENGINE.name, "-i", IMAGE]).run().code(125);
+    create.error_with_hint(&["ermission"]);
+    assert_eq!(site.list().json(), json!([]));
+    let checked = site.agentkernel(&["setup", "--check", "--json"]).run().json();
+    let report = checked.as_array().unwrap().iter().find(|report| report["id"] == ENGINE.name).unwrap();
+    assert!(report.to_string().contains("ermission"), "{report}");
     site.end();
 }

@@ -1,6 +1,7 @@
 //! Answers that are lost: the engine did what it was asked, and nobody heard.
 
 use super::site::{IMAGE, Site};
+use crate::ENGINE;
 use agentkernel_testkit::engines::Proxy;
 use serde_json::json;
 
@@ -24,10 +25,10 @@ fn lose(marked: &'static str, words: &[&str]) {
 
 #[test]
 fn of_a_creation_for_a_run() {
-    lose("containers/create", &["run", "-B", "docker", "-i", IMAGE, "--no-workspace", "--", "true"]);
+    lose("containers/create", &["run", "-B", ENGINE.name, "-i", IMAGE, "--no-workspace", "--", "true"]);
 }
 
 #[test]
 fn of_a_creation_for_a_sandbox() {
-    lose("containers/create", &["sandbox", "create", "work", "-B", "docker", "-i", IMAGE]);
+    lose("containers/create", &["sandbox", "create", "work", "-B", ENGINE.name, "-i", IMAGE]);
 }

@@ -1,5 +1,6 @@
-//! A world with a Docker of its own in it.
+//! A world with an engine of its own in it.
 
+use crate::ENGINE;
 use agentkernel_model::Result;
 use agentkernel_testkit::{
     TestEnv,
@@ -26,8 +27,26 @@ pub(crate) const LABEL: &str = "sh.agentkernel.sandbox";
 /// Where engines live: a short name, as sockets have them, and a disk that overlay file systems can be on.
 const ROOT: &str = "/var/tmp";
 
+const NOWHERE: &str = "unix:///nonexistent/engine.sock";
+
+/// A user and a group that no machine has.
+pub(crate) const STRANGER: u32 = 54_321;
 /// A user with subordinate ids.
 const REMAPPED: &str = "agentkernel-test";
+
+/// The engine that the tests of a program are about.
+#[derive(Debug)]
+pub(crate) struct Sort {
+    /// As a backend.
+    pub(crate) name: &'static str,
+    /// By which agentkernel is told where it is.
+    pub(crate) variable: &'static str,
+    /// By which it is told where the other sort is.
+    pub(crate) other: &'static str,
+    pub(crate) start: fn(&Path) -> Result<Engine>,
+    /// Whether it removes the name of an image by force, and leaves the containers of it.
+    pub(crate) forces_names_only: bool,
+}
 
 /// A small disk of an engine's own. Dropping it unmounts it.
 #[derive(Debug)]
@@ -71,21 +90,25 @@ pub(crate) struct Site {
     pub(crate) engine: Engine,
     disk: Option<Disk>,
     place: tempfile::TempDir,
-    /// What `DOCKER_HOST` says.
+    /// What its variable says.
     address: String,
     /// For an engine that is treated as one of another machine.
     pub(crate) tls: Option<Tls>,
 }
 
 impl Site {
-    /// `None`, which is told, for an ordinary user: Docker is root's.
+    /// `None`, which is told, for an ordinary user: here engines are root's.
     pub(crate) fn start() -> Option<Self> {
-        Self::for_user(None)
+        Self::of(None, None, |dir| Ok(((ENGINE.start)(dir)?, None)))
     }
 
-    /// As [`Self::start`], with commands that run as the user `uid`.
-    pub(crate) fn for_user(uid: Option<u32>) -> Option<Self> {
-        Self::of(uid, None, |dir| Ok((Engine::docker(dir)?, None)))
+    /// As [`Self::start`], with commands of the user [`STRANGER`], who gets as far as the engine's socket.
+    pub(crate) fn for_stranger() -> Option<Self> {
+        let site = Self::of(Some(STRANGER), None, |dir| Ok(((ENGINE.start)(dir)?, None)))?;
+        for directory in [site.place().to_owned(), site.place().join("e")] {
+            fs::set_permissions(&directory, fs::Permissions::from_mode(0o711)).unwrap();
+        }
+        Some(site)
     }
 
     /// As [`Self::start`], with an engine that is reached over TCP, as one of another machine is.
@@ -112,7 +135,7 @@ impl Site {
 
     /// As [`Self::start`], with an engine whose disk has `bytes`.
     pub(crate) fn on_disk_of(bytes: u64) -> Option<Self> {
-        Self::of(None, Some(bytes), |dir| Ok((Engine::docker(dir)?, None)))
+        Self::of(None, Some(bytes), |dir| Ok(((ENGINE.start)(dir)?, None)))
     }
 
     fn of(
@@ -121,7 +144,7 @@ impl Site {
         engine: impl FnOnce(&Path) -> Result<(Engine, Option<Tls>)>,
     ) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            println!("skipped: a Docker of its own takes root");
+            println!("skipped: here an engine of its own takes root");
             return None;
         }
         let place = tempfile::Builder::new().prefix("ake-").tempdir_in(ROOT).unwrap();
@@ -162,23 +185,25 @@ impl Site {
         self.address = format!("unix://{}", socket.display());
     }
 
-    /// `agentkernel`, for which this engine is the Docker of the machine.
+    /// `agentkernel`, for which this engine is that of the machine.
     pub(crate) fn agentkernel(&self, words: &[&str]) -> Invocation {
-        let command = self.env.agentkernel(words).env("DOCKER_HOST", &self.address).deadline(DEADLINE);
+        let command = self.env.agentkernel(words).env(ENGINE.variable, &self.address).deadline(DEADLINE);
+        // That of the machine has no part in this: a service of Podman would have to be waited for at the end.
+        let command = command.env(ENGINE.other, NOWHERE);
         match &self.tls {
             Some(tls) => command.env("DOCKER_CERT_PATH", tls.client()),
             None => command,
         }
     }
 
-    /// `run` on Docker without a project.
+    /// `run` in the engine without a project.
     pub(crate) fn run(&self, words: &[&str]) -> Invocation {
-        self.agentkernel(&[&["run", "-B", "docker", "-i", IMAGE, "--no-workspace"], words].concat())
+        self.agentkernel(&[&["run", "-B", ENGINE.name, "-i", IMAGE, "--no-workspace"], words].concat())
     }
 
-    /// A named sandbox on Docker, which is started.
+    /// A named sandbox in the engine, which is started.
     pub(crate) fn sandbox(&self, name: &str) {
-        self.agentkernel(&["sandbox", "create", name, "-B", "docker", "-i", IMAGE]).run().ok();
+        self.agentkernel(&["sandbox", "create", name, "-B", ENGINE.name, "-i", IMAGE]).run().ok();
         self.agentkernel(&["sandbox", "start", name]).run().ok();
     }
 

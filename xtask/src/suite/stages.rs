@@ -242,6 +242,17 @@ pub(super) const STAGES: &[Stage] = &[
         limit: 20,
     },
     Stage {
+        name: "cli-podman",
+        work: Work::Program {
+            package: TESTKIT,
+            target: Target::Test("cli_podman"),
+            // As above: Podman's are below /run and /var/lib.
+            env: &[("RUST_TEST_THREADS", "1")],
+            halves: ROOT,
+        },
+        limit: 20,
+    },
+    Stage {
         name: "docs",
         work: Work::Program { package: TESTKIT, target: Target::Test("docs"), env: &[], halves: BOTH },
         limit: 10,
