@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::AsyncReadExt as _,
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
     time::timeout,
@@ -226,17 +226,10 @@ impl Visit {
             Some(outside) => Ok(outside),
             None => self.connect(to.address).await,
         };
-        let mut outside = match outside {
-            Ok(outside) => outside,
-            Err(e) => return Outcome::Unreachable(e.kind()),
-        };
-        // A greeting at most, for which a new connection has room.
-        if let Err(e) = outside.write_all(&seen).await {
-            return Outcome::Broken(e.kind());
+        match outside {
+            Ok(outside) => pump(io, seen, outside, ledger, &self.shared.budgets, self.ended.clone()).await,
+            Err(e) => Outcome::Unreachable(e.kind()),
         }
-        ledger.sent.add(seen.len());
-        drop(seen);
-        pump(io, outside, ledger, &self.shared.budgets, self.ended.clone()).await
     }
 
     /// Says why in the words of the protocol, where that is one with words for it.

@@ -27,10 +27,11 @@ impl Budgets {
     }
 }
 
-/// Copies until both sides have finished, or one broke off. The end of one direction is passed on and leaves the other
+/// Copies `seen`, which the sandbox said already, and then until both sides have finished, or one broke off. The end of one direction is passed on and leaves the other
 /// open, but for a sandbox that has `ended`: nobody is left to read. Dropping the future closes both sides.
 pub(crate) async fn pump(
     mut inside: Box<dyn ByteStream>,
+    seen: Vec<u8>,
     mut outside: TcpStream,
     ledger: &Ledger,
     budgets: &Budgets,
@@ -39,11 +40,11 @@ pub(crate) async fn pump(
     let outside = outside.split();
     let between = Between { ledger, budgets, ended };
     let result = if let Some(socket) = itself::<TcpStream>(&mut inside) {
-        between.carry(socket.split(), outside).await
+        between.carry(seen, socket.split(), outside).await
     } else if let Some(socket) = itself::<UnixStream>(&mut inside) {
-        between.carry(socket.split(), outside).await
+        between.carry(seen, socket.split(), outside).await
     } else {
-        between.carry(tio::split(inside), outside).await
+        between.carry(seen, tio::split(inside), outside).await
     };
     match result {
         Ok(()) => Outcome::Closed,
@@ -66,11 +67,12 @@ struct Between<'a> {
 impl Between<'_> {
     async fn carry(
         mut self,
+        seen: Vec<u8>,
         inside: (impl Reading, impl Writing),
         outside: (impl Reading, impl Writing),
     ) -> Result<(), Fault> {
-        let mut upload = pin!(copy(inside.0, outside.1, &self.ledger.sent, self.budgets));
-        let mut download = pin!(copy(outside.0, inside.1, &self.ledger.received, self.budgets));
+        let mut upload = pin!(copy(seen, inside.0, outside.1, &self.ledger.sent, self.budgets));
+        let mut download = pin!(copy(Vec::new(), outside.0, inside.1, &self.ledger.received, self.budgets));
         tokio::select! {
             up = &mut upload => match up {
                 Ok(()) => tokio::select! {
@@ -90,11 +92,14 @@ impl Between<'_> {
 }
 
 async fn copy(
+    first: Vec<u8>,
     mut from: impl Reading,
     mut to: impl Writing,
     counter: &Counter,
     budgets: &Budgets,
 ) -> Result<(), Fault> {
+    give(&first, &mut to, counter).await?;
+    drop(first);
     let mut buffer = Buffer::new(&budgets.buffers);
     let mut can_splice = true;
     loop {
@@ -103,18 +108,24 @@ async fn copy(
             && let (Some(source), Some(sink)) = (from.socket(), to.socket())
             && let Some(pipe) = Pipe::open(&budgets.pipes)
         {
+            let Ok(pipe) = pipe else {
+                can_splice = false;
+                continue;
+            };
             buffer = Buffer::new(&budgets.buffers);
             match pipe.carry(source, sink, |count| counter.add(count)).await? {
                 Carried::All => break,
                 Carried::Much => {}
+                Carried::Stuck(rest) => {
+                    let (rest, _permit) = pipe.empty(rest).map_err(Fault::Writing)?;
+                    give(&rest, &mut to, counter).await?;
+                }
                 Carried::Nothing => can_splice = false,
             }
         }
         let count = from.read(&mut buffer.bytes).await.map_err(Fault::Reading)?;
         let Some(bytes) = buffer.bytes.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        to.write_all(bytes).await.map_err(Fault::Writing)?;
-        to.flush().await.map_err(Fault::Writing)?;
-        counter.add(count);
+        give(bytes, &mut to, counter).await?;
         buffer.adapt(count);
     }
     match to.shutdown().await {
@@ -123,6 +134,13 @@ async fn copy(
         Err(e) => Err(Fault::Writing(e)),
         Ok(()) => Ok(()),
     }
+}
+
+async fn give(bytes: &[u8], to: &mut impl Writing, counter: &Counter) -> Result<(), Fault> {
+    to.write_all(bytes).await.map_err(Fault::Writing)?;
+    to.flush().await.map_err(Fault::Writing)?;
+    counter.add(bytes.len());
+    Ok(())
 }
 
 /// One direction of a connection.
@@ -200,13 +218,14 @@ mod tests {
             client.shutdown().await.unwrap();
             let mut rest = Vec::new();
             server.read_to_end(&mut rest).await.unwrap();
-            assert_eq!(rest, b"bye");
+            assert_eq!(rest, b"hibye");
             drop(server);
         };
-        let pumped =
-            async { tokio::join!(pump(Box::new(inside), outside, &ledger, &budgets, ended), talk).0 };
+        let pumped = async {
+            tokio::join!(pump(Box::new(inside), b"hi".to_vec(), outside, &ledger, &budgets, ended), talk).0
+        };
         assert_eq!(timeout(Duration::from_secs(60), pumped).await.unwrap(), Outcome::Closed);
-        assert_eq!((ledger.sent.get(), ledger.received.get()), (3, (BLOCKS * BLOCK) as u64));
+        assert_eq!((ledger.sent.get(), ledger.received.get()), (5, (BLOCKS * BLOCK) as u64));
         had_one
     }
 
