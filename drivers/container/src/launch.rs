@@ -80,7 +80,11 @@ pub(crate) async fn bring_up(
             }
             Road::Streams => {
                 let attached = stream::attach(&engine.docker, inputs.id, callers).await?;
-                engine.docker.start_container(&name, None).await.map_err(fault::not_started)?;
+                engine
+                    .docker
+                    .start_container(&name, None)
+                    .await
+                    .map_err(|e| fault::not_started(e, &engine.facts))?;
                 sources.check()?;
                 tokio::select! {
                     welcomed = keeper::welcome_attached(attached, &welcome, &streams, gateway) => welcomed,
@@ -99,14 +103,14 @@ async fn report(engine: &Engine, name: &str, rendezvous: &Rendezvous) -> Result<
     let mut meet = pin!(rendezvous.meet());
     tokio::select! {
         answer = &mut start => {
-            answer.map_err(fault::not_started)?;
+            answer.map_err(|e| fault::not_started(e, &engine.facts))?;
             tokio::select! {
                 socket = &mut meet => socket,
                 why = ended(engine, name) => Err(why),
             }
         }
         socket = &mut meet => {
-            start.await.map_err(fault::not_started)?;
+            start.await.map_err(|e| fault::not_started(e, &engine.facts))?;
             socket
         }
     }
