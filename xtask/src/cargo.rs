@@ -7,8 +7,15 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// Without what `cargo run` says about our own package: build scripts (ring's is one) look at such variables, and would run
+/// again, with all that is built on them, whenever cargo was called by hand in between.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let about_us = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|kind| name.starts_with(kind));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| about_us(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// Runs `cargo WORDS` and returns the executable of the target `name`.
@@ -39,6 +46,17 @@ fn executable(messages: &str, name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_is_not_told_whose_tests_these_are() {
+        let command = cargo();
+        let removed = |name| command.get_envs().any(|(key, value)| key == name && value.is_none());
+        for name in ["CARGO_PKG_NAME", "CARGO_PKG_VERSION_MAJOR", "CARGO_MANIFEST_DIR"] {
+            assert!(std::env::var_os(name).is_some(), "cargo has not set {name}");
+            assert!(removed(name), "{name} stays");
+        }
+        assert!(!removed("CARGO"));
+    }
 
     #[test]
     fn the_executable_is_that_of_the_target() {
