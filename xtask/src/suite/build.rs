@@ -46,7 +46,8 @@ impl Programs {
         if let Some((_, _, path)) = known {
             return Ok(path.clone());
         }
-        let mut words = vec!["test", "--no-run", "-p", &package.name];
+        // Features are those of the whole workspace whichever target is asked for: what it is made of is compiled once.
+        let mut words = vec!["test", "--no-run", "--workspace"];
         let name = match target {
             Target::Lib => {
                 words.push("--lib");

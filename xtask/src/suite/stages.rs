@@ -38,18 +38,24 @@ const ROOT: &[Half] = &[Half::Root];
 const USER: &[Half] = &[Half::User];
 
 pub(super) const STAGES: &[Stage] = &[
+    // All test programs together: the others would be built one after another.
+    Stage { name: "build", work: Work::Plain(&["--workspace", "--no-run"]), limit: 30 },
     Stage { name: "unit", work: Work::Tests(&["--workspace", "--exclude", TESTKIT]), limit: 15 },
-    Stage { name: "unit-testkit", work: Work::Tests(&["-p", TESTKIT, "--lib", "--test", "seam"]), limit: 10 },
     Stage { name: "doc", work: Work::Plain(&["--workspace", "--doc"]), limit: 10 },
     Stage {
         name: "unit-native",
         work: Work::Program { package: "agentkernel-native", target: Target::Lib, env: &[], halves: USER },
         limit: 10,
     },
-    // Rootless engines, and everything else that the test helpers promise an ordinary user.
+    // Engines, rootless ones too, and everything else that the test helpers promise.
     Stage {
-        name: "unit-testkit-user",
-        work: Work::Program { package: TESTKIT, target: Target::Lib, env: &[], halves: USER },
+        name: "unit-testkit",
+        work: Work::Program { package: TESTKIT, target: Target::Lib, env: &[], halves: BOTH },
+        limit: 10,
+    },
+    Stage {
+        name: "seam",
+        work: Work::Program { package: TESTKIT, target: Target::Test("seam"), env: &[], halves: BOTH },
         limit: 10,
     },
     Stage {
