@@ -44,11 +44,12 @@ impl Roads for Visit {
                 Ruling::Allow(_) | Ruling::Inspect => Ok(place(host, &to)),
             };
         }
-        if rules.resolve(&host) == Resolution::Refuse {
+        if let Resolution::Refuse(rule) = rules.resolve(&host) {
             if let Some(observer) = &self.shared.observer {
                 observer.refused_name(&host);
             }
-            return Err(Refused { host: &host, rule: None, reason: Reason::NotListed }.to_string());
+            let reason = if rule.is_some() { Reason::Denied } else { Reason::NotListed };
+            return Err(Refused { host: &host, rule, reason }.to_string());
         }
         let mut refused = None;
         for ip in dns::resolve(&self.shared, &host).await {

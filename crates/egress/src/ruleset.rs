@@ -41,10 +41,10 @@ pub(crate) enum Ruling<'a> {
 
 /// What a question of DNS gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resolution {
+pub(crate) enum Resolution<'a> {
     Forward,
-    /// Nothing could be reached under this name.
-    Refuse,
+    /// Nothing could be reached under this name; the rule is `None` where none says so.
+    Refuse(Option<&'a EgressRule>),
 }
 
 impl Ruleset {
@@ -216,8 +216,9 @@ impl Ruleset {
 
     /// Whether anything could be reached under `name`. Rules about addresses say nothing about names but for the public:
     /// who allows a network and nothing else does not allow questions about any name to leave the machine.
-    pub(crate) fn resolve(&self, name: &str) -> Resolution {
+    pub(crate) fn resolve(&self, name: &str) -> Resolution<'_> {
         let mut public = self.egress.otherwise == Otherwise::Public;
+        let mut closing = None;
         for rule in &self.egress.rules {
             let whole = rule.ports().is_none() && rule.http().is_none() && !rule.is_only_udp();
             match (rule.target(), rule.verdict()) {
@@ -225,15 +226,18 @@ impl Ruleset {
                     return Resolution::Forward;
                 }
                 (Target::Name(pattern), Verdict::Deny) if whole && pattern.matches(name) => {
-                    return Resolution::Refuse;
+                    return Resolution::Refuse(Some(rule));
                 }
                 (Target::Group(Group::Public), Verdict::Allow) => return Resolution::Forward,
-                (Target::Group(Group::Public), Verdict::Deny) if whole => public = false,
+                (Target::Group(Group::Public), Verdict::Deny) if whole => {
+                    public = false;
+                    closing.get_or_insert(rule);
+                }
                 _ => {}
             }
         }
         let bound = self.secrets_of(name).next().is_some();
-        if public || bound { Resolution::Forward } else { Resolution::Refuse }
+        if public || bound { Resolution::Forward } else { Resolution::Refuse(closing) }
     }
 
     fn about(&self, to: &Destination) -> impl Iterator<Item = &EgressRule> {

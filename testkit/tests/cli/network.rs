@@ -378,6 +378,28 @@ fn a_name_that_no_rule_lets_out_is_told_which_rule_it_was() {
 }
 
 #[test]
+fn a_proxy_tells_the_rule_as_the_gateway_on_the_way_does() {
+    let env = TestEnv::new();
+    let ask = |proxy: bool, url: &str| {
+        let way = if proxy { "192.0.2.53:3128" } else { "" };
+        let curl = ["curl", "-sS", "-i", "--proxy", way, url];
+        env.agentkernel(&["run", "-i", "host", "--deny", "*.example.com", "--"]).args(curl).run().out()
+    };
+    for (proxy, url) in [(false, "http://a.example.com/"), (true, "http://a.example.com/")] {
+        let told = ask(proxy, url);
+        assert!(told.starts_with("HTTP/1.1 403 "), "{proxy}: {told}");
+        assert!(told.contains("the rule 'deny *.example.com' says so"), "{proxy}: {told}");
+    }
+    // curl does not show the answer to CONNECT; the log has what it said.
+    ask(true, "https://a.example.com/");
+    let lines = lines(env.data().join("connections.jsonl"));
+    let connect = lines.iter().find(|line| line["method"] == "CONNECT").unwrap();
+    assert!(connect["reason"].to_string().contains("the rule 'deny *.example.com' says so"), "{connect}");
+    assert_eq!(connect.get("address"), None, "nobody looked for it");
+    env.assert_nothing_left();
+}
+
+#[test]
 fn a_run_cannot_flood_the_log_that_it_shares() {
     let env = TestEnv::new();
     env.agentkernel(&["run", "-i", "host", "--", "bash", "-c", PRIVATE]).run();

@@ -175,7 +175,7 @@ fn details(entry: &AuditEntry) -> String {
         "request" => {
             let request = ["method", "path"].map(|key| entry.text(key).unwrap_or_default()).join(" ");
             let status = number("status").map(|status| format!(" {status}")).unwrap_or_default();
-            parts.push(format!("{request}{status}"));
+            parts.push(format!("{}{status}", request.trim_end()));
         }
         "refused_name" => parts.push(match number("more") {
             Some(more) => format!("name asked for {more} more times within a minute"),

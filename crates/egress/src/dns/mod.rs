@@ -47,7 +47,7 @@ pub(crate) async fn respond(shared: &Shared, message: &[u8], transport: Transpor
         // What is no name of a host no rule is about: `otherwise` decides.
         None => rules.resolve("."),
     };
-    if resolution == Resolution::Refuse {
+    if matches!(resolution, Resolution::Refuse(_)) {
         if let Some(observer) = &shared.observer {
             observer.refused_name(name.as_deref().unwrap_or("."));
         }

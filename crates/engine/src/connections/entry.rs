@@ -194,7 +194,13 @@ impl Entry {
             secrets,
             ..Self::new(Kind::Request, request.at)
         };
-        entry.at(Some(&request.host), request.address).blocked_if(request.refused.is_some())
+        let is_blocked = request.refused.is_some();
+        let mut entry = entry.at(Some(&request.host), request.address).blocked_if(is_blocked);
+        if is_blocked && request.address.ip().is_unspecified() {
+            // Refused by its name: nobody looked for its address.
+            entry.address = None;
+        }
+        entry
     }
 
     pub(super) fn of_shortage(shortage: Shortage) -> Self {
