@@ -191,6 +191,19 @@ fn a_chain_goes_on_through_files_that_are_moved_away() {
     let often = verify::check(&path, &Ends::default(), limit).unwrap();
     assert!(often.rotated && often.lines < 140, "{often:?}");
     assert_eq!(often.broken, None);
+    // The newest file begins behind the last line of the one before it.
+    let whole = fs::read_to_string(old(&path)).unwrap();
+    let (rest, last) = whole.trim_end().rsplit_once('\n').unwrap();
+    fs::write(old(&path), format!("{rest}\n{}\n", last.replace("a.example.com", "b.example.com"))).unwrap();
+    let changed = verify::check(&path, &Ends::default(), limit).unwrap().broken.unwrap();
+    assert_eq!(
+        (changed.path, changed.line, changed.what),
+        (path.clone(), 1, "the line before it was changed")
+    );
+    fs::write(old(&path), format!("{rest}\n")).unwrap();
+    let shorter = verify::check(&path, &Ends::default(), limit).unwrap().broken.unwrap();
+    assert_eq!((shorter.path, shorter.line, shorter.what), (path.clone(), 1, "lines before it are missing"));
+    fs::write(old(&path), &whole).unwrap();
     // A file that was moved away was full.
     let text = lines(&old(&path));
     fs::write(old(&path), text[text.len() / 2..].join("\n") + "\n").unwrap();
