@@ -8,7 +8,7 @@ use agentkernel_testkit::{
 };
 use std::time::Duration;
 
-pub(crate) const fn tests() -> [Test; 8] {
+pub(crate) const fn tests() -> [Test; 9] {
     [
         ("seed/three-lines", three_lines),
         ("seed/value-given-on-the-spot", on_the_spot),
@@ -18,6 +18,7 @@ pub(crate) const fn tests() -> [Test; 8] {
         ("seed/stream-is-not-held-back", stream),
         ("seed/a-new-authority-at-each-start", restart),
         ("seed/run", run),
+        ("seed/secret-that-is-a-file", file),
     ]
 }
 
@@ -180,4 +181,23 @@ fn run(world: &World) -> Result<(), String> {
     expect(ran.code == Some(0) && ran.out() == "hello\nak-proxy-managed\n", || ran.to_string())?;
     let seen = api.record().requests();
     expect(seen[0].header("authorization") == [format!("Bearer {VALUE}").as_str()], || format!("{seen:?}"))
+}
+
+/// What is no header: in memory while the sandbox runs, and each start has the value of that moment.
+fn file(world: &World) -> Result<(), String> {
+    const LATER: &str = "later-8c20e6b7f14d93aa";
+    let look = "cd $AGENTKERNEL_SECRETS_PATH && stat -c %a DEPLOY && stat -f -c %T . && cat DEPLOY";
+    world.keep("DEPLOY", VALUE)?;
+    let guest = world.sandbox("box", &["--secret-file", "DEPLOY"])?;
+    for (value, next) in [(VALUE, LATER), (LATER, VALUE)] {
+        let said = guest.says(look)?;
+        expect(said == format!("400\ntmpfs\n{value}"), || said.clone())?;
+        no_file_with(world, value)?;
+        world.bench.must(&["sandbox", "stop", "box"])?;
+        no_file_with(world, value)?;
+        world.keep("DEPLOY", next)?;
+        world.bench.must(&["sandbox", "start", "box"])?;
+    }
+    world.bench.must(&["sandbox", "stop", "box"])?;
+    Ok(())
 }
