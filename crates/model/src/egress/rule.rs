@@ -134,6 +134,18 @@ impl EgressRule {
     /// # Errors
     /// [`Kind::Invalid`](crate::Kind::Invalid) for what is no rule.
     pub fn parse(verdict: Verdict, text: &str) -> Result<Self> {
+        Self::read(verdict, text)?.meant()
+    }
+
+    /// Itself, unless a method in it is a slip of the pen. Not asked of what was written down: a sandbox made before this was
+    /// asked can still be read.
+    fn meant(self) -> Result<Self> {
+        let methods = self.http.iter().flat_map(|http| &http.methods);
+        methods.map(String::as_str).try_for_each(check_method)?;
+        Ok(self)
+    }
+
+    fn read(verdict: Verdict, text: &str) -> Result<Self> {
         if text.len() > MAX {
             return Err(Error::invalid("the network rule is longer than 1024 bytes"));
         }
@@ -223,7 +235,6 @@ fn methods(list: &str) -> Result<Vec<String>> {
         |m: &str| (1..=32).contains(&m.len()) && m.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-');
     let methods: Vec<&str> = list.split(',').collect();
     if methods.iter().copied().all(valid) {
-        methods.iter().try_for_each(|method| meant(method))?;
         return Ok(methods.into_iter().map(str::to_ascii_uppercase).collect());
     }
     Err(Error::invalid(format!("'{}' is not a list of methods", printable(list)))
@@ -276,7 +287,7 @@ const METHODS: [&str; 41] = [
 ];
 
 /// A method that nobody uses is about no request: a rule that denies it would look as if it held.
-fn meant(method: &str) -> Result<()> {
+fn check_method(method: &str) -> Result<()> {
     let is = |known: &&str| known.eq_ignore_ascii_case(method);
     if ["allow", "deny"].iter().any(is) {
         return Err(Error::invalid(format!("'{method}' stands where a network rule has its methods"))
@@ -329,16 +340,7 @@ impl FromStr for EgressRule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let text = text.trim_ascii();
-        match text.split_once(|c: char| c.is_ascii_whitespace()) {
-            Some(("allow", rest)) => Self::parse(Verdict::Allow, rest),
-            Some(("deny", rest)) => Self::parse(Verdict::Deny, rest),
-            _ => Err(Error::invalid(format!(
-                "the network rule '{}' does not begin with a verdict",
-                printable(text)
-            ))
-            .with_hint("write 'allow TARGET' or 'deny TARGET'")),
-        }
+        Self::try_from(text.to_owned())?.meant()
     }
 }
 
@@ -346,7 +348,16 @@ impl TryFrom<String> for EgressRule {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        text.parse()
+        let text = text.trim_ascii();
+        match text.split_once(|c: char| c.is_ascii_whitespace()) {
+            Some(("allow", rest)) => Self::read(Verdict::Allow, rest),
+            Some(("deny", rest)) => Self::read(Verdict::Deny, rest),
+            _ => Err(Error::invalid(format!(
+                "the network rule '{}' does not begin with a verdict",
+                printable(text)
+            ))
+            .with_hint("write 'allow TARGET' or 'deny TARGET'")),
+        }
     }
 }
 

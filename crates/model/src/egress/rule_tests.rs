@@ -79,6 +79,12 @@ fn what_is_no_rule_is_refused_with_a_hint() {
 }
 
 #[test]
+fn what_was_written_down_is_read_whatever_its_methods_are() {
+    let stored: EgressRule = serde_json::from_str(r#""deny PSOT a.example.com""#).unwrap();
+    assert_eq!(serde_json::to_string(&stored).unwrap(), r#""deny PSOT a.example.com""#);
+}
+
+#[test]
 fn a_path_is_matched_by_whole_segments() {
     let http = |text: &str| rule(text).http().unwrap().clone();
     let under = http("allow GET,HEAD a.example.com/v1");
