@@ -161,6 +161,10 @@ fn missing(name: &SecretName, vaults: &[&dyn Vault]) -> Error {
         .collect();
     let hint = match suggest::nearest(name.as_str(), names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean '{near}'?"),
+        // That one is only read.
+        None if vaults.iter().all(|vault| vault.kind() == VaultKind::Env) => {
+            format!("set the variable {name} where agentkernel is called")
+        }
         None => format!("agentkernel secret set {name}"),
     };
     Error::new(Kind::NotFound, format!("there is no secret '{name}' in the vaults: {}", kinds.join(", ")))

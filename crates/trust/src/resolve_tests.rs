@@ -104,3 +104,13 @@ fn vaults_are_asked_in_order() {
     );
     assert!(second.delete(&"A".parse().unwrap()).is_err());
 }
+
+#[test]
+fn a_secret_that_no_variable_has_is_set_where_variables_are() {
+    let hint = |vaults: &[&dyn Vault]| {
+        require(&"KEY".parse().unwrap(), vaults).unwrap_err().hint().map(str::to_owned)
+    };
+    let (variables, kept) = (EnvVault::new(BTreeMap::new()), vault(&[]));
+    assert_eq!(hint(&[&variables]).as_deref(), Some("set the variable KEY where agentkernel is called"));
+    assert_eq!(hint(&[&kept, &variables]).as_deref(), Some("agentkernel secret set KEY"));
+}
