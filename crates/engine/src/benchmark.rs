@@ -282,9 +282,9 @@ async fn life(
     let created = Instant::now();
     engine.start_made(made, &Values::default()).await?;
     let started = Instant::now();
-    ended(engine.exec(&made.name, &command()?).await?, &request.stop).await?;
+    ended(engine.exec_made(made, &command()?).await?, &request.stop).await?;
     let executed = Instant::now();
-    engine.stop(&made.name, Duration::ZERO).await?;
+    engine.stop_made(made, Duration::ZERO).await?;
     let stopped = Instant::now();
     engine.remove_made(made).await?;
     let removed = Instant::now();

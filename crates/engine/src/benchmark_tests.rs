@@ -1,4 +1,8 @@
 use super::*;
+use agentkernel_backend::{ByteSink, ByteSource, Control, Exit};
+use agentkernel_model::command::{Signal, TerminalSize};
+use std::sync::Mutex;
+use tokio::sync::oneshot;
 
 fn of(milliseconds: &[u64]) -> Option<Summary> {
     Summary::of(milliseconds.iter().copied().map(Duration::from_millis).collect())
@@ -17,4 +21,43 @@ fn percentiles_are_values_that_were_measured() {
 fn milliseconds_keep_three_digits() {
     let summary = Summary::of(vec![Duration::from_nanos(1_234_567)]).unwrap();
     assert_eq!(summary.p50_ms.to_string(), "1.235");
+}
+
+/// A command that ends when it is killed.
+struct Hanging(Mutex<Option<oneshot::Sender<()>>>);
+
+impl Control for Hanging {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        assert_eq!(signal, Signal::Kill);
+        drop(self.0.lock().unwrap().take());
+        Ok(())
+    }
+
+    fn resize(&self, _size: TerminalSize) -> Result<()> {
+        unreachable!("it has no terminal")
+    }
+}
+
+fn hanging() -> Process {
+    let (life, end) = oneshot::channel::<()>();
+    Process {
+        stdin: ByteSink::Closed,
+        stdout: ByteSource::Empty,
+        stderr: ByteSource::Empty,
+        control: Box::new(Hanging(Mutex::new(Some(life)))),
+        exit: Box::pin(async move {
+            let _killed = end.await;
+            Ok(Exit::Code(137))
+        }),
+    }
+}
+
+/// Time passes when everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_command_that_hangs_is_killed_when_its_time_is_over() {
+    let (_caller, stop) = watch::channel(());
+    let begun = tokio::time::Instant::now();
+    let error = ended(hanging(), &stop).await.unwrap_err();
+    assert_eq!((error.kind(), begun.elapsed().as_secs()), (Kind::Timeout, 300), "{error}");
+    assert!(error.to_string().contains("within 300 seconds"), "{error}");
 }

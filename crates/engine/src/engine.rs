@@ -562,6 +562,15 @@ impl Engine {
         self.audit.watched(name, step!("stop", lifecycle::stop(self, name, grace)).await)
     }
 
+    /// As [`Engine::stop`], of the very sandbox that was made.
+    ///
+    /// # Errors
+    /// As [`Engine::stop`] and [`Engine::start_made`].
+    pub async fn stop_made(&self, made: &SandboxInfo, grace: Duration) -> Result<SandboxInfo> {
+        let stopping = lifecycle::stop_made(self, &made.name, Some(made.uuid), grace);
+        self.audit.watched(&made.name, step!("stop", stopping).await)
+    }
+
     /// Removes a sandbox, running or not, and everything of it. One that a crash left half removed can be removed.
     ///
     /// # Errors
@@ -611,12 +620,29 @@ impl Engine {
     /// [`Kind::NotFound`](agentkernel_model::Kind::NotFound), `Conflict`, and those of
     /// [`Sandbox::exec`](agentkernel_backend::Sandbox::exec).
     pub async fn exec(&self, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
+        self.exec_in(name, None, command).await
+    }
+
+    /// As [`Engine::exec`], in the very sandbox that was made.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`] and [`Engine::start_made`].
+    pub async fn exec_made(&self, made: &SandboxInfo, command: &ExecSpec) -> Result<Process> {
+        self.exec_in(&made.name, Some(made.uuid), command).await
+    }
+
+    async fn exec_in(
+        &self,
+        name: &SandboxName,
+        made: Option<SandboxId>,
+        command: &ExecSpec,
+    ) -> Result<Process> {
         let begun = self.audit.command(Some(name), command);
         let place = audit::Place::Recorded { database: directories::database(&self.host) };
         let span = step::span!("exec");
         let mut command = command.clone();
         step::carry_in(&span, &mut command, &[]);
-        match step::recorded(span.clone(), exec::exec(self, name, &command)).await {
+        match step::recorded(span.clone(), exec::exec(self, name, made, &command)).await {
             Ok(process) => Ok(step::until_end(span, begun.follow(process, place))),
             Err(error) => Err(begun.never_ran(error, place)),
         }
@@ -627,7 +653,8 @@ impl Engine {
     /// # Errors
     /// As [`Engine::exec`].
     pub async fn attach(&self, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
-        let process = self.audit.watched(name, step!("attach", exec::exec(self, name, command)).await)?;
+        let process =
+            self.audit.watched(name, step!("attach", exec::exec(self, name, None, command)).await)?;
         self.audit.session(name);
         Ok(process)
     }

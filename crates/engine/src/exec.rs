@@ -3,15 +3,22 @@
 use crate::{
     clock, directories,
     engine::Engine,
-    query, record,
+    lifecycle, query, record,
     step::{self, step},
 };
 use agentkernel_backend::Process;
-use agentkernel_model::{Error, Kind, Result, command::ExecSpec, name::SandboxName};
+use agentkernel_model::{Error, Kind, Result, command::ExecSpec, id::SandboxId, name::SandboxName};
 use agentkernel_store::{Cached, Handle, Reader};
 
-pub(crate) async fn exec(engine: &Engine, name: &SandboxName, command: &ExecSpec) -> Result<Process> {
+/// With `made`, only where that is the one of the name.
+pub(crate) async fn exec(
+    engine: &Engine,
+    name: &SandboxName,
+    made: Option<SandboxId>,
+    command: &ExecSpec,
+) -> Result<Process> {
     let handle = step!("find", async { running(engine, name) }).await?;
+    lifecycle::check_made(name, handle.id, made)?;
     let backend = engine.backend(engine.registry.find(handle.backend.as_str())?)?;
     let Some(state) = record::decode_state(handle.state.as_deref())? else {
         return Err(Error::internal(format!("the record of the sandbox '{name}' has no state")));

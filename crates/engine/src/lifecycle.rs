@@ -24,7 +24,7 @@ pub(crate) async fn start_made(
     values: &Values,
 ) -> Result<SandboxInfo> {
     let held = held::wait(engine, name).await?;
-    check_made(&held, made)?;
+    check_made(name, held.record.id, made)?;
     record::check_finished(name, held.record.intent)?;
     // Kept is not yet running: a stop whose command was killed may be under way.
     if held.dir.is_kept()? && keeper::stays(&held.dir).await? {
@@ -40,7 +40,18 @@ pub(crate) async fn start_made(
 }
 
 pub(crate) async fn stop(engine: &Engine, name: &SandboxName, grace: Duration) -> Result<SandboxInfo> {
+    stop_made(engine, name, None, grace).await
+}
+
+/// With `made`, only where that is the one of the name.
+pub(crate) async fn stop_made(
+    engine: &Engine,
+    name: &SandboxName,
+    made: Option<SandboxId>,
+    grace: Duration,
+) -> Result<SandboxInfo> {
     let held = held::wait(engine, name).await?;
+    check_made(name, held.record.id, made)?;
     record::check_finished(name, held.record.intent)?;
     if held.dir.is_kept()? {
         keeper::stop(&held.dir, grace).await?;
@@ -74,16 +85,15 @@ pub(crate) async fn remove(engine: &Engine, name: &SandboxName) -> Result<()> {
 /// With `made`, only where that is the one of the name.
 pub(crate) async fn remove_made(engine: &Engine, name: &SandboxName, made: Option<SandboxId>) -> Result<()> {
     let held = held::wait(engine, name).await?;
-    check_made(&held, made)?;
+    check_made(name, held.record.id, made)?;
     erase(engine, held).await
 }
 
-/// Sees that what is held is the one that was made: somebody else may have removed that, and given the name again.
-fn check_made(held: &Held, made: Option<SandboxId>) -> Result<()> {
-    if made.is_none_or(|made| made == held.record.id) {
+/// Sees that `found` is the one that was made: somebody else may have removed that, and given the name again.
+pub(crate) fn check_made(name: &SandboxName, found: SandboxId, made: Option<SandboxId>) -> Result<()> {
+    if made.is_none_or(|made| made == found) {
         return Ok(());
     }
-    let name = &held.record.name;
     Err(Error::new(
         Kind::Conflict,
         format!("'{name}' was removed while it was being made, and is another now"),

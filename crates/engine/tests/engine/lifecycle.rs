@@ -2,9 +2,12 @@
 
 use crate::{
     Test,
-    bench::{Bench, DEADLINE, name, request},
+    bench::{Bench, DEADLINE, name, request, shell},
 };
-use agentkernel_engine::request::{Effect, Filter, Status, Stopped};
+use agentkernel_engine::{
+    request::{Effect, Filter, Status, Stopped},
+    values::Values,
+};
 use agentkernel_model::{Kind, name::Label, port::PublishedPort};
 use agentkernel_testkit::{
     fake::{Action, FaultKind, Step},
@@ -23,6 +26,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("start_and_stop_are_idempotent", start_and_stop_are_idempotent),
     ("two_starts_at_once_start_once", two_starts_at_once_start_once),
     ("a_taken_name_is_refused", a_taken_name_is_refused),
+    (
+        "what_was_made_is_not_taken_for_another_of_its_name",
+        what_was_made_is_not_taken_for_another_of_its_name,
+    ),
     ("a_failed_start_says_why_and_leaves_it_stopped", a_failed_start_says_why_and_leaves_it_stopped),
     ("a_failed_create_leaves_nothing", a_failed_create_leaves_nothing),
     ("a_failed_stop_says_why_and_keeps_it_running", a_failed_stop_says_why_and_keeps_it_running),
@@ -102,6 +109,29 @@ fn a_taken_name_is_refused() {
     assert_eq!(error.kind(), Kind::AlreadyExists);
     assert!(error.hint().unwrap().contains("sandbox remove one"));
     assert_eq!((bench.names().len(), bench.dirs()), (1, 1));
+}
+
+fn what_was_made_is_not_taken_for_another_of_its_name() {
+    let bench = Bench::new();
+    let made = bench.create("one");
+    let (engine, grace) = (&bench.engine, Duration::ZERO);
+    let conflict = |refused: agentkernel_model::Result<()>| {
+        assert_eq!(refused.unwrap_err().kind(), Kind::Conflict);
+    };
+    bench.runtime.block_on(engine.start_made(&made, &Values::default())).unwrap();
+    bench.runtime.block_on(engine.exec_made(&made, &shell("true"))).unwrap();
+    bench.runtime.block_on(engine.stop_made(&made, grace)).unwrap();
+    bench.remove("one").unwrap();
+
+    let other = bench.create("one");
+    conflict(bench.runtime.block_on(engine.start_made(&made, &Values::default())).map(drop));
+    bench.start("one").unwrap();
+    conflict(bench.runtime.block_on(engine.exec_made(&made, &shell("true"))).map(drop));
+    conflict(bench.runtime.block_on(engine.stop_made(&made, grace)).map(drop));
+    conflict(bench.runtime.block_on(engine.remove_made(&made)));
+    let there = bench.info("one");
+    assert_eq!((there.uuid, there.status), (other.uuid, Status::Running));
+    bench.remove("one").unwrap();
 }
 
 fn a_failed_start_says_why_and_leaves_it_stopped() {
