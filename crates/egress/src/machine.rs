@@ -14,9 +14,11 @@ use std::{
 /// # Errors
 /// When the kernel does not list them: without them nothing may be forwarded.
 pub fn own_addresses() -> Result<Vec<IpAddr>> {
-    let interfaces = getifaddrs()
-        .map_err(|e| Error::io("cannot list the addresses of this machine", io::Error::from(e)))?;
-    let storages = interfaces.filter_map(|interface| interface.address);
+    list_addresses().map_err(|e| Error::io("cannot list the addresses of this machine", e))
+}
+
+fn list_addresses() -> io::Result<Vec<IpAddr>> {
+    let storages = getifaddrs()?.filter_map(|interface| interface.address);
     Ok(storages
         .filter_map(|storage| {
             let v4 = storage.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
@@ -39,7 +41,7 @@ pub fn is_public(ip: IpAddr) -> bool {
 /// interface lists go unseen. Nothing is sent.
 ///
 /// # Errors
-/// When there is nothing left to ask by.
+/// When there is nothing left to ask by, or the kernel does not list its interfaces.
 pub(crate) fn is_own(ip: IpAddr) -> io::Result<bool> {
     let ip = ranges::destination(ip);
     Ok(match UdpSocket::bind((ip, 0)) {
@@ -48,7 +50,7 @@ pub(crate) fn is_own(ip: IpAddr) -> io::Result<bool> {
         Err(e) if e.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) => false,
         Err(e) if Shortage::of(&e).is_some() => return Err(e),
         Err(_) => true,
-        Ok(_) if binds_foreign_addresses(ip) => own_addresses().is_ok_and(|own| own.contains(&ip)),
+        Ok(_) if binds_foreign_addresses(ip) => list_addresses()?.contains(&ip),
         Ok(_) => true,
     })
 }

@@ -53,7 +53,7 @@ impl fmt::Display for Reason {
             Self::NotListed => "not among the hosts that this sandbox may reach",
             Self::Denied => "denied by a rule",
             Self::Unreadable => "open for HTTP and TLS with a name only",
-            Self::Short => "out of reach while the gateway has no descriptor left",
+            Self::Short => "out of reach while the gateway has nothing left to connect by",
             Self::Resolver => "a server of DNS, and the gateway alone asks those",
         })
     }

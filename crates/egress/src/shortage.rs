@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So long each is told once only.
+/// So long each is told once only; twice as long each time, where it goes on: a sandbox that wants them could fill the log
+/// with them.
 const QUIET: Duration = Duration::from_secs(60);
+const LONGEST_QUIET: Duration = Duration::from_secs(60 * 60);
 
 /// What there is no more of at the moment. As text it is a sentence that says what becomes of those who need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,18 +74,27 @@ impl fmt::Display for Shortage {
 
 /// When each was told.
 #[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<[Option<Instant>; 5]>);
+pub(crate) struct Told(Mutex<[Option<Last>; 5]>);
+
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    at: Instant,
+    /// Until the next.
+    quiet: Duration,
+}
 
 impl Told {
     /// Whether `shortage` is news at `now`; then it is told from here on.
     pub(crate) fn is_news(&self, shortage: Shortage, now: Instant) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(told) = all.get_mut(shortage.number()) else { return false };
-        let is_news = told.is_none_or(|told| now.duration_since(told) >= QUIET);
-        if is_news {
-            *told = Some(now);
-        }
-        is_news
+        let quiet = match *told {
+            Some(last) if now.duration_since(last.at) < last.quiet => return false,
+            Some(last) if now.duration_since(last.at) < 2 * last.quiet => (2 * last.quiet).min(LONGEST_QUIET),
+            _ => QUIET,
+        };
+        *told = Some(Last { at: now, quiet });
+        true
     }
 }
 
@@ -92,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_told_once_a_minute() {
+    fn each_is_told_once_a_minute_and_less_often_while_it_goes_on() {
         let (told, now) = (Told::default(), Instant::now());
         for shortage in [
             Shortage::Connections(1),
@@ -104,6 +115,14 @@ mod tests {
             assert!(told.is_news(shortage, now), "{shortage:?}");
             assert!(!told.is_news(shortage, now + QUIET - Duration::from_millis(1)), "{shortage:?}");
             assert!(told.is_news(shortage, now + QUIET), "{shortage:?}");
+            assert!(!told.is_news(shortage, now + 3 * QUIET - Duration::from_millis(1)), "{shortage:?}");
+            assert!(told.is_news(shortage, now + 3 * QUIET), "{shortage:?}");
         }
+        let seconds = (0..24 * 60 * 60).map(Duration::from_secs);
+        let day = now + Duration::from_secs(24 * 60 * 60);
+        let told_in_a_day = seconds.filter(|s| told.is_news(Shortage::Memory, day + *s)).count();
+        assert!((24..32).contains(&told_in_a_day), "{told_in_a_day}");
+        let later = day + Duration::from_secs(10 * 24 * 60 * 60);
+        assert!(told.is_news(Shortage::Memory, later) && told.is_news(Shortage::Memory, later + QUIET));
     }
 }

@@ -95,7 +95,7 @@ impl Journal {
 
     /// Whether `entry` may take `bytes` of the file that is there now.
     fn has_share(&self, entry: &Entry, bytes: u64) -> io::Result<bool> {
-        // Those come once a minute at most.
+        // Neither comes more than once a minute.
         if entry.is_lost() || entry.is_shortage() {
             return Ok(true);
         }

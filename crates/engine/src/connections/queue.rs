@@ -112,8 +112,12 @@ impl Queue {
 
     /// When something that is counted has to be told, if nothing else happens.
     pub(super) fn due(&self) -> Option<Instant> {
+        if self.again.is_some() {
+            // Nothing goes before the one that waits.
+            return self.again;
+        }
         let names = self.names.values().filter(|asked| asked.more > 0).map(|asked| asked.until);
-        names.chain(self.heavy.due).chain(self.light.due).chain(self.again).min()
+        names.chain(self.heavy.due).chain(self.light.due).min()
     }
 
     fn account(&mut self, weight: Weight) -> &mut Account {

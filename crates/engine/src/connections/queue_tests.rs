@@ -116,3 +116,14 @@ fn names_that_are_counted_are_bounded() {
     queue.push(name("late"), now + 2 * MINUTE);
     assert_eq!(queue.names.len(), 1, "those whose minute is over make room");
 }
+
+#[test]
+fn what_waits_for_room_is_not_tried_all_the_time() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    queue.lose(&connection(Outcome::Closed), now);
+    queue.push(Entry::of_shortage(agentkernel_egress::Shortage::Descriptors), now);
+    let later = now + 2 * MINUTE;
+    let first = queue.next(Until::Now(later)).unwrap();
+    queue.not_written(first, later);
+    assert_eq!(queue.due(), Some(later + MINUTE), "what is counted cannot be written before it");
+}
