@@ -14,7 +14,6 @@ mod elsewhere;
 mod engine;
 
 mod backend {
-    pub(crate) mod below;
     pub(crate) mod bench;
     pub(crate) mod build;
     pub(crate) mod hostile;
@@ -25,7 +24,7 @@ mod backend {
     pub(crate) mod service;
 }
 
-use backend::{below, bench::Bench, build, hostile, layers, leftover, replaced, service};
+use backend::{bench::Bench, build, hostile, layers, leftover, replaced, service};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -51,7 +50,6 @@ fn main() -> ExitCode {
         arguments.test_threads.get_or_insert(AT_A_TIME);
         tests.extend(hostile::on_engines().iter().chain(&build::tests()).chain(&leftover::tests()));
         tests.extend(replaced::tests());
-        tests.push(below::TEST);
     }
     if name == "docker" {
         tests.push(replaced::GVISOR);

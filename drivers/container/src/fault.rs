@@ -1,6 +1,5 @@
 //! Errors of engines as the errors of this project.
 
-use crate::facts::Facts;
 use agentkernel_model::{Error, Kind, text::printable};
 use bollard::errors::Error as Engine;
 
@@ -39,22 +38,13 @@ pub(crate) fn is_end(error: &Engine) -> bool {
 
 /// The container cannot be started. What stands in the way is something of the image or of an earlier command, such as a
 /// link where something is to be mounted: engines call that a bad request. Or somebody else has removed it.
-pub(crate) fn not_started(error: Engine, facts: &Facts) -> Error {
+pub(crate) fn not_started(error: Engine) -> Error {
     if is_missing(&error) {
         return Error::new(Kind::NotFound, "the sandbox's container is gone: somebody else has removed it")
             .with_hint("what it had written is lost: 'agentkernel sandbox remove' it, and create it again");
     }
     let conflict = status(&error) == Some(400);
     let error = failed("start the container", error);
-    // Of a read-only mount: only what is mounted at the top would be, so what is mounted below is left out, and the kernel
-    // allows that to nobody but who mounted it.
-    let is_uncovered =
-        error.message().contains("error mounting") && error.message().contains("invalid argument");
-    if facts.rootless && is_uncovered {
-        return Error::new(Kind::Unsupported, error.message().to_owned()).with_hint(
-            "a rootless engine shows nothing read-only that has other mounts below it (findmnt): mount single directories of it, or use --backend native",
-        );
-    }
     if conflict { Error::new(Kind::Conflict, error.message().to_owned()) } else { error }
 }
 

@@ -80,11 +80,7 @@ pub(crate) async fn bring_up(
             }
             Road::Streams => {
                 let attached = stream::attach(&engine.docker, inputs.id, callers).await?;
-                engine
-                    .docker
-                    .start_container(&name, None)
-                    .await
-                    .map_err(|e| fault::not_started(e, &engine.facts))?;
+                engine.docker.start_container(&name, None).await.map_err(fault::not_started)?;
                 sources.check()?;
                 tokio::select! {
                     welcomed = keeper::welcome_attached(attached, &welcome, &streams, gateway) => welcomed,
@@ -103,14 +99,14 @@ async fn report(engine: &Engine, name: &str, rendezvous: &Rendezvous) -> Result<
     let mut meet = pin!(rendezvous.meet());
     tokio::select! {
         answer = &mut start => {
-            answer.map_err(|e| fault::not_started(e, &engine.facts))?;
+            answer.map_err(fault::not_started)?;
             tokio::select! {
                 socket = &mut meet => socket,
                 why = ended(engine, name) => Err(why),
             }
         }
         socket = &mut meet => {
-            start.await.map_err(|e| fault::not_started(e, &engine.facts))?;
+            start.await.map_err(fault::not_started)?;
             socket
         }
     }
