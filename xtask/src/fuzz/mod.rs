@@ -8,7 +8,6 @@ use crate::{Outcome, workspace::Workspace};
 use round::{Round, Verdict};
 use std::{
     fs,
-    num::NonZero,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::{Mutex, PoisonError},
@@ -53,7 +52,6 @@ struct Request {
     seconds: u64,
     jobs: usize,
     keep: bool,
-    only_build: bool,
     input: Option<PathBuf>,
 }
 
@@ -77,9 +75,6 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
     let root = Workspace::load()?.root;
     let places = Places { fuzz: root.join("fuzz"), scratch: root.join("target/fuzz") };
     let programs = build::build(&places)?;
-    if request.only_build {
-        return Ok(ExitCode::SUCCESS);
-    }
     if let Some(input) = &request.input {
         let status = Command::new(programs.join(request.targets[0].name)).arg(input).status()?;
         return Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -102,9 +97,7 @@ pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
 }
 
 fn parse(words: &[&str]) -> Outcome<Request> {
-    let jobs = thread::available_parallelism().map_or(1, NonZero::get);
-    let mut request =
-        Request { targets: Vec::new(), seconds: 30, jobs, keep: false, only_build: false, input: None };
+    let mut request = Request { targets: Vec::new(), seconds: 30, jobs: 1, keep: false, input: None };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -112,7 +105,6 @@ fn parse(words: &[&str]) -> Outcome<Request> {
             "--seconds" => request.seconds = value()?.parse()?,
             "--jobs" => request.jobs = value()?.parse()?,
             "--keep" => request.keep = true,
-            "--build" => request.only_build = true,
             "--input" => request.input = Some(fs::canonicalize(value()?)?),
             name => {
                 let found = TARGETS.iter().find(|target| target.name == name);
