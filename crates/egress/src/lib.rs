@@ -19,6 +19,10 @@ mod machine;
 mod observer;
 mod packets;
 mod patience;
+#[cfg(target_os = "linux")]
+mod pipe;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_pipe.rs"]
 mod pipe;
 mod proxy;
 mod pump;

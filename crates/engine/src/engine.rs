@@ -562,15 +562,6 @@ impl Engine {
         self.audit.watched(name, step!("stop", lifecycle::stop(self, name, grace)).await)
     }
 
-    /// As [`Engine::stop`], of the very sandbox that was made.
-    ///
-    /// # Errors
-    /// As [`Engine::stop`] and [`Engine::start_made`].
-    pub async fn stop_made(&self, made: &SandboxInfo, grace: Duration) -> Result<SandboxInfo> {
-        let stopping = lifecycle::stop_made(self, &made.name, Some(made.uuid), grace);
-        self.audit.watched(&made.name, step!("stop", stopping).await)
-    }
-
     /// Removes a sandbox, running or not, and everything of it. One that a crash left half removed can be removed.
     ///
     /// # Errors
@@ -623,15 +614,7 @@ impl Engine {
         self.exec_in(name, None, command).await
     }
 
-    /// As [`Engine::exec`], in the very sandbox that was made.
-    ///
-    /// # Errors
-    /// As [`Engine::exec`] and [`Engine::start_made`].
-    pub async fn exec_made(&self, made: &SandboxInfo, command: &ExecSpec) -> Result<Process> {
-        self.exec_in(&made.name, Some(made.uuid), command).await
-    }
-
-    async fn exec_in(
+    pub(crate) async fn exec_in(
         &self,
         name: &SandboxName,
         made: Option<SandboxId>,

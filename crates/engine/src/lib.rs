@@ -34,6 +34,7 @@ mod inside;
 mod keeper;
 mod lifecycle;
 mod lock;
+mod made;
 pub mod memory;
 pub mod network;
 mod outside;

@@ -117,8 +117,13 @@ fn without_descriptors_connections_are_refused_with_the_reason_until_there_are_s
         prlimit(Some(keeper), Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) }).unwrap();
     assert_eq!(most.current, most.maximum);
     // The one is for the connection itself: nothing is left for the other side, or to write down why.
-    limit(Rlimit { current: Some(one_left(keeper)), maximum: Some(1024) });
-    assert_eq!(caller.ask(), "HTTP/1.1 403 Forbidden");
+    // Those of the connection before may still be open when they are counted, and free for the next then.
+    let answers = (0..20).map(|_| {
+        limit(Rlimit { current: Some(one_left(keeper)), maximum: Some(1024) });
+        caller.ask()
+    });
+    let refused = answers.into_iter().find(|answer| answer != "hello");
+    assert_eq!(refused.as_deref(), Some("HTTP/1.1 403 Forbidden"));
     limit(Rlimit { current: Some(1024), maximum: Some(1024) });
     assert_eq!(caller.ask(), "hello");
     drop(caller.ask);
