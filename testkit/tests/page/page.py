@@ -64,8 +64,10 @@ class Visit:
         self.page.on("websocket", lambda socket: self.asked_at(socket.url.replace("ws", "http", 1)))
 
     def heard(self, message):
-        # The browser's own words about an answer that was no success, such as the one that asks for the key.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        # The browser's own words about an answer that was no success, such as the one that asks for the key, and about a
+        # terminal that somebody left before it was there.
+        own = ("Failed to load resource", "closed before the connection is established")
+        if message.type in ("error", "warning") and not any(words in message.text for words in own):
             self.faults.append(f"console: {message.text}")
 
     def asked(self, request):
