@@ -118,7 +118,9 @@ fn without_descriptors_connections_are_refused_with_the_reason_until_there_are_s
     assert_eq!(most.current, most.maximum);
     // The one is for the connection itself: nothing is left for the other side, or to write down why.
     // Those of the connection before may still be open when they are counted, and free for the next then.
-    let answers = (0..20).map(|_| {
+    // Nothing tells when they are closed: it is tried again after a while.
+    let answers = (1..20_u64).map(|n| {
+        thread::sleep(std::time::Duration::from_millis(20 * n));
         limit(Rlimit { current: Some(one_left(keeper)), maximum: Some(1024) });
         caller.ask()
     });
