@@ -1,5 +1,6 @@
 //! Where there is no splice(2): bytes are copied. The same names as on Linux.
 
+use crate::pump::Fault;
 use std::{convert::Infallible, io};
 use tokio::{
     net::{TcpStream, UnixStream},
@@ -21,13 +22,6 @@ pub(crate) enum Carried {
     Much,
     Stuck(usize),
     Nothing,
-}
-
-/// Why one direction broke off.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    Reading(io::Error),
-    Writing(io::Error),
 }
 
 /// There is none.

@@ -3,6 +3,7 @@
 //! Writing to a socket that is closed raises SIGPIPE here, and no flag says otherwise: it is ignored in every Rust program
 //! and has to stay so.
 
+use crate::pump::Fault;
 use rustix::{
     io::{Errno, read},
     net::{RecvFlags, recv},
@@ -76,13 +77,6 @@ pub(crate) enum Carried {
     Stuck(usize),
     /// The kernel does not do this here.
     Nothing,
-}
-
-/// Why one direction broke off.
-#[derive(Debug)]
-pub(crate) enum Fault {
-    Reading(io::Error),
-    Writing(io::Error),
 }
 
 /// What was read of a socket.

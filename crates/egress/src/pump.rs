@@ -3,7 +3,7 @@
 use crate::{
     buffer::{self, Buffer},
     observer::{Counter, Ledger, Outcome},
-    pipe::{self, Carried, Fault, Pipe, Socket},
+    pipe::{self, Carried, Pipe, Socket},
 };
 use agentkernel_backend::ByteStream;
 use std::{any::Any, io, pin::pin};
@@ -25,6 +25,13 @@ impl Budgets {
     pub(crate) const fn new() -> Self {
         Self { buffers: Semaphore::const_new(buffer::MOST_WIDE), pipes: Semaphore::const_new(pipe::MOST) }
     }
+}
+
+/// Why one direction broke off.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Reading(io::Error),
+    Writing(io::Error),
 }
 
 /// Copies `seen`, which the sandbox said already, and then until both sides have finished, or one broke off. The end of one direction is passed on and leaves the other
