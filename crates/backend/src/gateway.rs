@@ -61,6 +61,11 @@ pub trait Uplink: Send + Sync {
     /// When the sandbox is gone, or the process is out of descriptors; the caller may try again.
     async fn accept(&self) -> io::Result<Flow>;
 
+    /// How many connections there can be at once, whatever a gateway would serve.
+    fn most_connections(&self) -> usize {
+        usize::MAX
+    }
+
     /// The next DNS datagram, at most 4,096 bytes. Cancel safe.
     ///
     /// # Errors

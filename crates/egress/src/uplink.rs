@@ -36,7 +36,7 @@ async fn accept(
     flows: &mut JoinSet<()>,
     ended: &watch::Sender<bool>,
 ) {
-    let most = shared.limits.flows.max(1);
+    let most = shared.limits.flows.min(uplink.most_connections()).max(1);
     let places = Arc::new(Semaphore::new(most));
     let mut patience = Patience::new();
     loop {

@@ -3,7 +3,7 @@
 use super::{
     frame::{put_address, take_address},
     ports::{KeeperPorts, Ports},
-    relay::{Relay, State},
+    relay::{MAX_FLOWS, Relay, State},
 };
 use agentkernel_backend::{Datagram, Ends, Flow, Packet, Uplink};
 use agentkernel_model::{Error, Result};
@@ -80,6 +80,11 @@ impl Uplink for LinkUplink {
         let stream = std::os::unix::net::UnixStream::from(fd);
         stream.set_nonblocking(true)?;
         Ok(Flow { original_dst, io: Box::new(UnixStream::from_std(stream)?) })
+    }
+
+    /// What the relay of the sandbox takes; the others wait there.
+    fn most_connections(&self) -> usize {
+        MAX_FLOWS
     }
 
     async fn receive(&self) -> io::Result<Datagram> {

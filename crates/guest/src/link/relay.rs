@@ -22,7 +22,7 @@ use std::{
 
 /// The most channels at once, and how many of them may be connections of the sandbox's network.
 const MAX_CHANNELS: usize = 1024;
-const MAX_FLOWS: usize = 512;
+pub(super) const MAX_FLOWS: usize = 512;
 /// Nothing more is read from this side's descriptors while so many bytes wait for the stream; conversations may go a
 /// little further, so that no stream keeps them out.
 const MAX_OUTGOING: usize = 256 * 1024;
