@@ -10,6 +10,18 @@ fn the_tree_is_sound() {
 }
 
 #[test]
+fn a_rule_that_may_be_made_no_more_can_be_taken_away() {
+    assert!(
+        Cli::try_parse_from(["agentkernel", "sandbox", "network", "b", "--remove", "deny PSOT a.test"])
+            .is_ok()
+    );
+    assert!(
+        Cli::try_parse_from(["agentkernel", "sandbox", "network", "b", "--deny", "PSOT a.test"]).is_err()
+    );
+    assert!(Cli::try_parse_from(["agentkernel", "sandbox", "network", "b", "--remove", "deny"]).is_err());
+}
+
+#[test]
 fn everything_of_the_issue_parses() {
     for line in [
         "run true",

@@ -38,7 +38,7 @@ pub(crate) struct Network {
     rules: RuleArgs,
 
     /// Take a rule away, as it is shown: 'allow TARGET' or 'deny TARGET' (repeatable)
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_parser = as_written)]
     remove: Vec<EgressRule>,
 
     /// Let nothing out but what a rule allows
@@ -56,6 +56,11 @@ pub(crate) struct Network {
     /// Answer with one JSON object
     #[arg(long)]
     pub(in crate::verbs) json: bool,
+}
+
+/// A rule that may be there: with a method that none may be made with any more, too.
+fn as_written(text: &str) -> Result<EgressRule> {
+    EgressRule::try_from(text.to_owned())
 }
 
 impl Network {
