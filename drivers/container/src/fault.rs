@@ -21,6 +21,12 @@ pub(crate) fn is_missing(error: &Engine) -> bool {
     }
 }
 
+/// Whether the container's process ended while the engine looked at it: Podman reads its cgroup in /proc. It says so no
+/// second time.
+pub(crate) fn is_of_a_process_that_ended(error: &Engine) -> bool {
+    matches!(error, Engine::DockerResponseServerError { message, .. } if message.contains("no such process"))
+}
+
 /// Whether the engine does not know what it was asked to do, and not only whom to.
 pub(crate) fn is_unknown_request(error: &Engine) -> bool {
     match error {

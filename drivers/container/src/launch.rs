@@ -17,7 +17,9 @@ use agentkernel_guest::{
 };
 use agentkernel_model::{Error, Kind, Result, id::SandboxId, policy, text::printable};
 use bollard::{
+    Docker,
     errors::Error as Unreadable,
+    models::ContainerInspectResponse,
     query_parameters::{RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder},
 };
 use futures_util::StreamExt as _;
@@ -136,12 +138,13 @@ pub(crate) enum Found {
 /// # Errors
 /// Those of an engine that cannot be asked.
 pub(crate) async fn find(engine: &Engine, id: SandboxId) -> Result<Found> {
-    let labels = match engine.docker.inspect_container(&plan::name(id), None).await {
+    let name = plan::name(id);
+    let labels = match look(&engine.docker, &name).await {
         Ok(seen) => seen.config.and_then(|config| config.labels).unwrap_or_default(),
         Err(e) if fault::is_missing(&e) => return Ok(Found::Nothing),
         // Podman has states that bollard does not know.
         Err(Unreadable::JsonDataError { .. }) => {
-            let (way, name) = (engine.way.clone(), plan::name(id));
+            let way = engine.way.clone();
             match tokio::task::spawn_blocking(move || facts::labels(&way, &name)).await {
                 Ok(Ok(Some(labels))) => labels,
                 // It went meanwhile.
@@ -156,6 +159,15 @@ pub(crate) async fn find(engine: &Engine, id: SandboxId) -> Result<Found> {
     let says = |label: &str, value: &str| labels.get(label).is_some_and(|found| found == value);
     let ours = says(plan::LABEL, &id.to_string()) && says(plan::OWNER_LABEL, &engine.owner);
     Ok(if ours { Found::Ours } else { Found::Foreign })
+}
+
+/// Once more where the container ended meanwhile.
+async fn look(docker: &Docker, name: &str) -> std::result::Result<ContainerInspectResponse, Unreadable> {
+    let seen = docker.inspect_container(name, None).await;
+    if seen.as_ref().is_err_and(fault::is_of_a_process_that_ended) {
+        return docker.inspect_container(name, None).await;
+    }
+    seen
 }
 
 /// The error for what cannot be done because somebody else's container has the name.
@@ -191,3 +203,7 @@ pub(crate) async fn removed(engine: &Engine, name: &str) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[path = "launch_tests.rs"]
+mod tests;
