@@ -19,8 +19,8 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// A TCP connection, or what went over UDP between two ends.
     fn connection(&self, connection: &Connection);
 
-    /// A question of DNS that was refused because no rule lets its name out.
-    fn refused_name(&self, name: &str);
+    /// A question of DNS that was refused: `rule` says so, or none lets its name out.
+    fn refused_name(&self, name: &str, rule: Option<&str>);
 
     /// A request of HTTP that the gateway read: in clear, in TLS that it opened, or as a proxy.
     fn request(&self, request: &Request);

@@ -46,7 +46,7 @@ impl Roads for Visit {
         }
         if let Resolution::Refuse(rule) = rules.resolve(&host) {
             if let Some(observer) = &self.shared.observer {
-                observer.refused_name(&host);
+                observer.refused_name(&host, rule.map(ToString::to_string).as_deref());
             }
             let reason = if rule.is_some() { Reason::Denied } else { Reason::NotListed };
             return Err(Refused { host: &host, rule, reason }.to_string());

@@ -237,8 +237,8 @@ impl Observer for Log {
         self.push(Entry::of_connection(connection));
     }
 
-    fn refused_name(&self, name: &str) {
-        self.push(Entry::of_name(name));
+    fn refused_name(&self, name: &str, rule: Option<&str>) {
+        self.push(Entry::of_name(name, rule));
     }
 
     fn request(&self, request: &Request) {

@@ -369,12 +369,13 @@ fn a_name_that_no_rule_lets_out_is_told_which_rule_it_was() {
     assert!(run.out().starts_with("HTTP/1.1 403 "), "{run}");
     let lines = lines(env.data().join("connections.jsonl"));
     let blocked = |kind: &str| {
-        lines.iter().any(|line| {
+        lines.iter().find(|line| {
             line["type"] == kind && line["verdict"] == "blocked" && line["name"] == "blocked.example.com"
         })
     };
-    assert!(blocked("refused_name"), "{lines:?}");
-    assert!(blocked("connection") || blocked("request"), "{lines:?}");
+    let name = blocked("refused_name").unwrap_or_else(|| panic!("{lines:?}"));
+    assert_eq!((&name["rule"], &name["reason"]), (&"deny *.example.com".into(), &"denied by a rule".into()));
+    assert!(blocked("connection").or(blocked("request")).is_some(), "{lines:?}");
 }
 
 #[test]

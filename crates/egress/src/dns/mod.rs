@@ -47,9 +47,10 @@ pub(crate) async fn respond(shared: &Shared, message: &[u8], transport: Transpor
         // What is no name of a host no rule is about: `otherwise` decides.
         None => rules.resolve("."),
     };
-    if matches!(resolution, Resolution::Refuse(_)) {
+    if let Resolution::Refuse(rule) = resolution {
         if let Some(observer) = &shared.observer {
-            observer.refused_name(name.as_deref().unwrap_or("."));
+            let rule = rule.map(ToString::to_string);
+            observer.refused_name(name.as_deref().unwrap_or("."), rule.as_deref());
         }
         return Some(query.sinkhole(SINKHOLE));
     }

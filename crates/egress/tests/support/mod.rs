@@ -124,7 +124,7 @@ impl Observer for Recorder {
         self.connections.lock().unwrap().push(connection.clone());
     }
 
-    fn refused_name(&self, _name: &str) {}
+    fn refused_name(&self, _name: &str, _rule: Option<&str>) {}
 
     fn request(&self, _request: &Request) {}
 

@@ -113,7 +113,9 @@ fn what_a_sandbox_chose_is_bounded() {
         secrets: (0..500).map(|n| format!("KEY_{n}").parse().unwrap()).collect(),
     };
     let mut journal = journal(data.path(), "box", Start::Anew);
-    for entry in [Entry::of_connection(&connection), Entry::of_request(&request), Entry::of_name(&nasty)] {
+    for entry in
+        [Entry::of_connection(&connection), Entry::of_request(&request), Entry::of_name(&nasty, Some(&nasty))]
+    {
         journal.append(&entry).unwrap();
     }
     assert!(lines(&data.path().join(NAME)).iter().all(|line| line.len() < 4096));
@@ -218,10 +220,10 @@ async fn what_is_told_is_written_at_the_latest_when_the_gateway_has_finished() {
     let data = tempdir().unwrap();
     let log = log(data.path());
     log.connection(&connection("a.example.com", Outcome::Closed));
-    log.refused_name("b.example.com");
+    log.refused_name("b.example.com", None);
     log.finished();
     assert_eq!(lines(&data.path().join(NAME)).len(), 2);
-    log.refused_name("c.example.com");
+    log.refused_name("c.example.com", None);
     drop(log);
     let page = read(&data.path().join(NAME), all()).unwrap();
     assert_eq!(
@@ -239,7 +241,7 @@ async fn a_flood_of_questions_pushes_nothing_out_and_does_not_fill_the_log_of_ev
     let log = log(data.path());
     log.connection(&connection("a.example.com", Outcome::Closed));
     for n in 0..60_000 {
-        log.refused_name(&format!("h{n}.example.com"));
+        log.refused_name(&format!("h{n}.example.com"), None);
     }
     log.connection(&connection("b.example.com", Outcome::Closed));
     log.finished();
@@ -322,7 +324,7 @@ fn a_sandbox_has_its_share_of_a_file_and_no_more() {
     let write = |journal: &mut Journal, entry: &Entry| {
         (0..2000).filter(|_| journal.append(entry).unwrap() == Fate::Written).count()
     };
-    let (light, heavy) = (Entry::of_name("a.example.com"), entry("a.example.com"));
+    let (light, heavy) = (Entry::of_name("a.example.com", None), entry("a.example.com"));
     let data = tempdir().unwrap();
     let path = data.path().join(NAME);
     let mut other = journal(data.path(), "other", Start::Anew).with_limit(limit);

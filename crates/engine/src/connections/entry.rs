@@ -170,10 +170,12 @@ impl Entry {
         }
     }
 
-    pub(super) fn of_name(name: &str) -> Self {
+    /// Refused by `rule`, or because there is none that lets it out.
+    pub(super) fn of_name(name: &str, rule: Option<&str>) -> Self {
+        let reason = if rule.is_some() { "denied by a rule" } else { "no rule lets it out" };
         let entry = Self::new(Kind::RefusedName, SystemTime::now());
-        Self { name: Some(cut(name, HOST)), reason: Some("no rule lets it out".to_owned()), ..entry }
-            .blocked_if(true)
+        let rule = rule.map(|rule| cut(rule, RULE));
+        Self { name: Some(cut(name, HOST)), rule, reason: Some(reason.to_owned()), ..entry }.blocked_if(true)
     }
 
     pub(super) fn of_request(request: &Request) -> Self {
@@ -208,9 +210,9 @@ impl Entry {
         Self { reason, ..Self::new(Kind::Shortage, SystemTime::now()) }
     }
 
-    /// `more` questions about a name that was told as refused before.
+    /// `more` questions about a name that was told as refused before, and why: other rules may hold since.
     pub(super) fn of_name_again(name: &str, more: u64) -> Self {
-        Self { more: Some(more), ..Self::of_name(name) }
+        Self { more: Some(more), reason: None, ..Self::of_name(name, None) }
     }
 
     /// Stands for `count` others.

@@ -4,7 +4,7 @@ use agentkernel_model::egress::Protocol;
 use std::time::SystemTime;
 
 fn name(name: &str) -> Entry {
-    Entry::of_name(name)
+    Entry::of_name(name, None)
 }
 
 fn connection(outcome: Outcome) -> Entry {
