@@ -1,4 +1,4 @@
-//! The lines of the promise, as they stand there: Quick Start, `run`, Auto-Detection, Templates, Maintenance, Configuration. Images of
+//! The lines of the promise, as they stand there: Quick Start, `run`, Auto-Detection, Templates, Maintenance, the vault, Configuration. Images of
 //! those names come from a registry on loopback; their programs say which image they are of and how they were called. What
 //! the programs themselves do is for `scripts/run-examples.sh`.
 
@@ -246,6 +246,20 @@ fn lines_of_maintenance_run_as_they_are_written() {
     assert_eq!(world.names(), [""; 0]);
     let images = world.env.agentkernel(&["images", "list", "--all", "--json"]).run().ok().json();
     assert_eq!(images, Value::Array(Vec::new()));
+    world.env.assert_nothing_left();
+}
+
+#[test]
+fn lines_of_the_vault_run_as_they_are_written() {
+    let world = World::new();
+    let set = world.ok("secret set ANTHROPIC_API_KEY sk-ant-...");
+    assert!(set.err().contains("list of processes") && !set.err().contains("sk-ant-..."), "{set}");
+    world.prints("secret get ANTHROPIC_API_KEY", "sk-ant-...");
+    let list = world.ok("secret list");
+    assert!(list.out().contains("ANTHROPIC_API_KEY") && list.out().contains("api.anthropic.com"), "{list}");
+    assert!(!list.out().contains("sk-ant-..."), "{list}");
+    world.ok("secret delete ANTHROPIC_API_KEY");
+    world.line("secret get ANTHROPIC_API_KEY").code(125).error_with_hint(&["ANTHROPIC_API_KEY"]);
     world.env.assert_nothing_left();
 }
 
