@@ -1,6 +1,6 @@
 //! What ends when.
 
-use crate::support::{Lab, loopback, soon};
+use crate::support::{Lab, loopback, soon, uplink_of};
 use agentkernel_backend::Gateway as _;
 use agentkernel_egress::{HostGateway, Limits, Outcome, Setup, Shortage};
 use agentkernel_model::egress::EgressRules;
@@ -106,6 +106,17 @@ async fn a_sandbox_that_has_all_its_connections_is_told_about_and_goes_on() {
     drop((first, outside));
     soon(listener.accept()).await.unwrap();
     assert_eq!(lab.seen.shortages().len(), 1, "it is told once in a while");
+}
+
+#[tokio::test]
+async fn a_way_with_fewer_places_is_told_about_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lab = Lab::loopback();
+    let (uplink, inside) = uplink_of(1);
+    lab.gateway.serve(uplink);
+    let _only = inside.connect(listener.local_addr().unwrap()).await;
+    soon(listener.accept()).await.unwrap();
+    assert_eq!(lab.seen.shortages(), [Shortage::Connections(1)]);
 }
 
 #[tokio::test]

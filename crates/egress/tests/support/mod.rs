@@ -23,6 +23,7 @@ pub(crate) struct MemoryUplink {
     replies: mpsc::Sender<(SocketAddr, Vec<u8>)>,
     packets: Mutex<mpsc::Receiver<Packet>>,
     rejected: mpsc::UnboundedSender<Ends>,
+    most: usize,
 }
 
 /// The test's end. Dropping it is the end of the sandbox.
@@ -35,6 +36,11 @@ pub(crate) struct Inside {
 }
 
 pub(crate) fn uplink() -> (Box<MemoryUplink>, Inside) {
+    uplink_of(usize::MAX)
+}
+
+/// With room for `most` connections at once.
+pub(crate) fn uplink_of(most: usize) -> (Box<MemoryUplink>, Inside) {
     // Flows wait for the gateway one at a time, as in a backlog of one, so that back-pressure is visible.
     let (flows, flows_out) = mpsc::channel(1);
     let (datagrams, datagrams_out) = mpsc::channel(64);
@@ -47,6 +53,7 @@ pub(crate) fn uplink() -> (Box<MemoryUplink>, Inside) {
         replies,
         packets: Mutex::new(packets_out),
         rejected,
+        most,
     };
     (Box::new(uplink), Inside { flows, datagrams, replies: replies_out, packets, rejected: rejected_out })
 }
@@ -59,6 +66,10 @@ fn gone() -> io::Error {
 impl Uplink for MemoryUplink {
     async fn accept(&self) -> io::Result<Flow> {
         self.flows.lock().await.recv().await.ok_or_else(gone)?
+    }
+
+    fn most_connections(&self) -> usize {
+        self.most
     }
 
     async fn receive(&self) -> io::Result<Datagram> {

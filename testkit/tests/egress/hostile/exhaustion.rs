@@ -59,12 +59,7 @@ for _ in range(HOLDERS - 1):
     let largest = sizes.iter().max().copied().unwrap_or_default();
     expect((1..MOST).contains(&largest), || format!("keepers of {sizes:?} bytes"))?;
     let after = scene.guest.says(&format!("curl -sS --max-time 60 {url}"))?;
-    expect(after == "hello\n", || format!("not served afterwards: {after}"))?;
-    let told = scene.guest.log()?.iter().any(|line| {
-        line["type"] == "shortage"
-            && line["reason"].to_string().contains("connections that this sandbox may have")
-    });
-    expect(told, || "the log does not say that there were too many".to_owned())
+    expect(after == "hello\n", || format!("not served afterwards: {after}"))
 }
 
 /// The resident memory of the keepers of this test.
