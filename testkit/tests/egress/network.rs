@@ -12,17 +12,19 @@ const MARK: &str = "AGENTKERNEL_EGRESS_NETWORK";
 ///
 /// The first two arguments are who runs the suite. An ordinary user is root of a user namespace until the last line, and
 /// has subordinate ids there as outside, which rootless engines want: the longest range of the namespace. The machine's
-/// newuidmap belongs to a root who has no id there, so it would run as the user; the namespace's root has copies.
+/// newuidmap belongs to a root who has no id there, so it would run as the user; the namespace's root has copies. The ids
+/// are the user's by name: rootlesskit asks by name and by number, and takes a range that answers to both twice.
 const SETUP: &str = "set -e
 uid=$1 gid=$2; shift 2
 if [ $uid != 0 ]; then
   mount -t tmpfs -o mode=755 tmpfs /mnt
-  for name in newuidmap newgidmap; do
-    program=$(command -v $name)
-    cp $program /mnt; chmod 4755 /mnt/$name; mount --bind /mnt/$name $program
+  for helper in newuidmap newgidmap; do
+    program=$(command -v $helper)
+    cp $program /mnt; chmod 4755 /mnt/$helper; mount --bind /mnt/$helper $program
   done
+  name=$(getent passwd $uid | cut -d: -f1)
   for kind in uid gid; do
-    awk -v user=$uid '$3 > most { most = $3; first = $1 }
+    awk -v user=${name:-$uid} '$3 > most { most = $3; first = $1 }
       END { if (first == 0) { first = 1; most -= 1 }; print user \":\" first \":\" most }' /proc/self/${kind}_map > /mnt/sub$kind
     mount --bind /mnt/sub$kind /etc/sub$kind
   done

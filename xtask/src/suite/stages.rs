@@ -165,7 +165,7 @@ pub(super) const STAGES: &[Stage] = &[
             package: TESTKIT,
             target: Target::Test("egress"),
             env: &[("AGENTKERNEL_BACKEND", "docker")],
-            halves: ROOT,
+            halves: BOTH,
         },
         limit: 15,
     },
