@@ -42,7 +42,8 @@ pub(crate) async fn serve(
     ended: watch::Receiver<bool>,
 ) {
     let Flow { original_dst, io } = flow;
-    // What the proxy is asked for is told by itself; the way to it is no connection to the outside.
+    // What the proxy is asked for is told by itself, and so are the connections that it makes; the way to it is none to the
+    // outside.
     let observer = shared.observer.clone().filter(|_| original_dst != proxy::ADDRESS);
     let mut ledger = Ledger::open(observer, original_dst, Protocol::Tcp);
     if original_dst.port() == dns::PORT {
@@ -105,7 +106,7 @@ impl Visit {
                 self.pass(traveller, None).await
             }
             Ruling::Deny(rule, reason) => self.refuse(traveller, rule, reason, None).await,
-            Ruling::Inspect => self.refuse(traveller, None, Reason::Unreadable, None).await,
+            Ruling::Inspect(_) => self.refuse(traveller, None, Reason::Unreadable, None).await,
         }
     }
 
@@ -180,24 +181,22 @@ impl Visit {
         if name.is_some() {
             traveller.ledger.name.clone_from(&name);
         }
+        // That of a refusal is written down with it.
+        if let Ruling::Allow(rule) | Ruling::Inspect(rule) = ruling {
+            traveller.ledger.rule = rule.map(ToString::to_string);
+        }
         match (ruling, hello, name) {
             (Ruling::Deny(rule, reason), hello, _) => self.refuse(traveller, rule, reason, Some(hello)).await,
-            (Ruling::Inspect, Hello::Tls(_), Some(name)) => {
+            (Ruling::Inspect(_), Hello::Tls(_), Some(name)) => {
                 drop(early);
                 self.open(traveller, name).await
             }
-            (ruling, Hello::Http(_), Some(name)) => {
-                if let Ruling::Allow(rule) = ruling {
-                    traveller.ledger.rule = rule.map(ToString::to_string);
-                }
+            (_, Hello::Http(_), Some(name)) => {
                 drop(early);
                 self.read_requests(traveller, name).await
             }
-            (Ruling::Allow(rule), _, _) => {
-                traveller.ledger.rule = rule.map(ToString::to_string);
-                self.pass(traveller, early).await
-            }
-            (Ruling::Inspect, hello, _) => {
+            (Ruling::Allow(_), _, _) => self.pass(traveller, early).await,
+            (Ruling::Inspect(_), hello, _) => {
                 self.refuse(traveller, None, Reason::Unreadable, Some(hello)).await
             }
         }

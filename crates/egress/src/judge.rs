@@ -6,7 +6,7 @@ use crate::{
     reason::Reason,
     refusal::Refused,
     ruleset::{Asking, Name, Ruling},
-    web::{Judge, Place, is_ambiguous},
+    web::{Denied, Judge, Place, is_ambiguous},
 };
 use agentkernel_trust::Bound;
 use std::{net::IpAddr, sync::Arc, time::Instant};
@@ -38,15 +38,15 @@ impl RuleJudge {
 }
 
 impl Judge for RuleJudge {
-    fn request(&self, place: &Place, method: &str, path: &str) -> Result<(), String> {
+    fn request(&self, place: &Place, method: &str, path: &str) -> Result<Option<String>, Denied> {
         let (rules, to) = (self.shared.rules(), self.shared.destination(place.address));
         let host = place.name.as_str();
         let names = self.shared.pins.names(place.address.ip(), Instant::now());
         let mut meant = names.iter().map(AsRef::as_ref).chain([host]);
         if meant.any(|name| rules.reads_paths_of(name)) && is_ambiguous(path) {
-            return Err(format!(
-                "a path of {host} has to mean what it shows: no '..', '//', '\\' or their escapes"
-            ));
+            let why =
+                format!("a path of {host} has to mean what it shows: no '..', '//', '\\' or their escapes");
+            return Err(Denied { rule: None, why });
         }
         let (names, asking) = (names.iter().map(AsRef::as_ref), Some(Asking { method, path }));
         let ruling = if host.parse::<IpAddr>().is_ok() {
@@ -56,11 +56,11 @@ impl Judge for RuleJudge {
             rules.rule_named(&to, name, names, asking)
         };
         match ruling {
-            Ruling::Allow(_) => Ok(()),
-            Ruling::Inspect => Err(Refused { host, rule: None, reason: Reason::Unreadable }.to_string()),
+            Ruling::Allow(rule) => Ok(rule.map(ToString::to_string)),
+            Ruling::Inspect(_) => Err(Refused { host, rule: None, reason: Reason::Unreadable }.into()),
             Ruling::Deny(rule, reason) => {
                 let about = format!("{method} {host}{path}");
-                Err(Refused { host: &about, rule, reason }.to_string())
+                Err(Refused { host: &about, rule, reason }.into())
             }
         }
     }

@@ -44,7 +44,9 @@ pub struct Request {
     pub path: String,
     /// What the other side answered; `None` where it was not asked, or did not answer.
     pub status: Option<u16>,
-    /// The rule that refused it.
+    /// The rule that decided, as it is written; `None` where none was about it, or it was not asked for one.
+    pub rule: Option<String>,
+    /// Why it, or its answer, was not passed on. Where there is a status, or a secret went along, it went out before.
     pub refused: Option<String>,
     /// The secrets that went with it.
     pub secrets: Vec<SecretName>,

@@ -225,7 +225,7 @@ fn judge<'a>(
     }
     match rules.rule_unnamed(to, names.iter().map(AsRef::as_ref)) {
         Ruling::Allow(rule) => (rule, None),
-        Ruling::Inspect => (None, Some(Reason::Unreadable)),
+        Ruling::Inspect(_) => (None, Some(Reason::Unreadable)),
         Ruling::Deny(rule, reason) => (rule, Some(reason)),
     }
 }

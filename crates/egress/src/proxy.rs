@@ -9,10 +9,10 @@ use crate::{
     reason::Reason,
     refusal::Refused,
     ruleset::{Name, Resolution, Ruling},
-    web::{Place, Roads},
+    web::{Denied, Place, Roads, Way},
 };
 use agentkernel_backend::{ByteStream, gateway::RESOLVER};
-use agentkernel_model::egress::Protocol;
+use agentkernel_model::egress::{EgressRule, Protocol};
 use async_trait::async_trait;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,7 +30,7 @@ pub(crate) async fn serve(visit: &Visit, io: Box<dyn ByteStream>, ledger: &Ledge
 
 #[async_trait]
 impl Roads for Visit {
-    async fn find(&self, host: &str, port: u16) -> Result<Place, String> {
+    async fn find(&self, host: &str, port: u16) -> Result<Way, Denied> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let rules = self.shared.rules();
         if let Ok(ip) = host.parse::<IpAddr>() {
@@ -38,10 +38,10 @@ impl Roads for Visit {
             return match rules.rule(&to, None, None) {
                 // What is inside of a tunnel may say a name that is let through there.
                 Ruling::Deny(..) if rules.needs_name(&to) && self.leads_somewhere(&to) => {
-                    Ok(place(host, &to))
+                    Ok(way(host, &to, None))
                 }
-                Ruling::Deny(rule, reason) => Err(Refused { host: &host, rule, reason }.to_string()),
-                Ruling::Allow(_) | Ruling::Inspect => Ok(place(host, &to)),
+                Ruling::Deny(rule, reason) => Err(Refused { host: &host, rule, reason }.into()),
+                Ruling::Allow(rule) | Ruling::Inspect(rule) => Ok(way(host, &to, rule)),
             };
         }
         if let Resolution::Refuse(rule) = rules.resolve(&host) {
@@ -49,23 +49,27 @@ impl Roads for Visit {
                 observer.refused_name(&host, rule.map(ToString::to_string).as_deref());
             }
             let reason = if rule.is_some() { Reason::Denied } else { Reason::NotListed };
-            return Err(Refused { host: &host, rule, reason }.to_string());
+            return Err(Refused { host: &host, rule, reason }.into());
         }
         let mut refused = None;
         for ip in dns::resolve(&self.shared, &host).await {
             let to = self.shared.destination(SocketAddr::new(ip, port));
             match rules.rule(&to, Some(Name { text: &host, pinned: true }), None) {
-                Ruling::Allow(_) | Ruling::Inspect => return Ok(place(host, &to)),
+                Ruling::Allow(rule) | Ruling::Inspect(rule) => return Ok(way(host, &to, rule)),
                 Ruling::Deny(rule, reason) => {
-                    refused.get_or_insert_with(|| Refused { host: &host, rule, reason }.to_string());
+                    refused.get_or_insert_with(|| Denied::from(Refused { host: &host, rule, reason }));
                 }
             }
         }
-        Err(refused.unwrap_or_else(|| format!("{host} has no address")))
+        Err(refused.unwrap_or_else(|| Denied { rule: None, why: format!("{host} has no address") }))
+    }
+
+    fn ledger(&self, place: &Place) -> Ledger {
+        Ledger::open(self.shared.observer.clone(), place.address, Protocol::Tcp)
     }
 
     async fn tunnel(&self, place: Place, io: Box<dyn ByteStream>) {
-        let mut ledger = Ledger::open(self.shared.observer.clone(), place.address, Protocol::Tcp);
+        let mut ledger = self.ledger(&place);
         ledger.outcome = self.travel(io, place.address, &mut ledger).await;
     }
 }
@@ -77,6 +81,6 @@ impl Visit {
     }
 }
 
-const fn place(name: String, to: &Destination) -> Place {
-    Place { name, address: to.address }
+fn way(name: String, to: &Destination, rule: Option<&EgressRule>) -> Way {
+    Way { place: Place { name, address: to.address }, rule: rule.map(ToString::to_string) }
 }

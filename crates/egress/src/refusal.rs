@@ -1,6 +1,10 @@
 //! How a sandbox is told that something is blocked.
 
-use crate::{hello::Hello, reason::Reason, web::Web};
+use crate::{
+    hello::Hello,
+    reason::Reason,
+    web::{Denied, Web},
+};
 use agentkernel_backend::ByteStream;
 use agentkernel_model::egress::EgressRule;
 use std::fmt;
@@ -26,6 +30,12 @@ impl fmt::Display for Refused<'_> {
                 write!(f, "it is {reason}; who runs this sandbox can let it through with --allow")
             }
         }
+    }
+}
+
+impl From<Refused<'_>> for Denied {
+    fn from(refused: Refused<'_>) -> Self {
+        Self { rule: refused.rule.map(ToString::to_string), why: refused.to_string() }
     }
 }
 

@@ -34,8 +34,8 @@ pub(crate) struct Asking<'a> {
 pub(crate) enum Ruling<'a> {
     /// Let through; the rule is `None` where none was about it.
     Allow(Option<&'a EgressRule>),
-    /// Let through as HTTP whose requests are asked about one by one.
-    Inspect,
+    /// Let through as HTTP whose requests are asked about one by one; the rule is the one by which some may pass.
+    Inspect(Option<&'a EgressRule>),
     Deny(Option<&'a EgressRule>, Reason),
 }
 
@@ -119,7 +119,7 @@ impl Ruleset {
         if to.reason == Some(Reason::Short) {
             return Ruling::Deny(None, Reason::Short);
         }
-        let (mut reads_requests, mut may_pass) = (false, false);
+        let (mut reads_requests, mut may_pass) = (false, None);
         let mut ruling = None;
         for rule in self.about(to) {
             let decides = match rule.target() {
@@ -133,7 +133,9 @@ impl Ruleset {
                         }
                         (Some(_), None) => {
                             reads_requests = true;
-                            may_pass |= matches!(self.of_name(rule, to), Ruling::Allow(_));
+                            if let Ruling::Allow(rule) = self.of_name(rule, to) {
+                                may_pass = may_pass.or(rule);
+                            }
                             None
                         }
                     }
@@ -149,8 +151,8 @@ impl Ruleset {
         let bound = name.is_some_and(|name| name.pinned && self.secrets_of(name.text).next().is_some());
         let ruling = ruling.unwrap_or_else(|| self.by_default(to, bound));
         match ruling {
-            Ruling::Allow(_) if asking.is_none() && (reads_requests || bound) => Ruling::Inspect,
-            Ruling::Deny(..) if may_pass => Ruling::Inspect,
+            Ruling::Allow(rule) if asking.is_none() && (reads_requests || bound) => Ruling::Inspect(rule),
+            Ruling::Deny(..) if may_pass.is_some() => Ruling::Inspect(may_pass),
             ruling => ruling,
         }
     }
@@ -166,7 +168,7 @@ impl Ruleset {
         for text in names {
             match self.rule(to, Some(Name { text, pinned: true }), None) {
                 // Nobody could read its requests.
-                Ruling::Inspect => return Ruling::Deny(None, Reason::Unreadable),
+                Ruling::Inspect(_) => return Ruling::Deny(None, Reason::Unreadable),
                 deny @ Ruling::Deny(Some(_), Reason::Denied) => return deny,
                 allow @ Ruling::Allow(_) => allowed = Some(allow),
                 Ruling::Deny(..) => {}
@@ -203,7 +205,7 @@ impl Ruleset {
     ) -> Ruling<'_> {
         for text in names {
             match self.rule(to, Some(Name { text, pinned: true }), asking) {
-                Ruling::Inspect => return Ruling::Deny(None, Reason::Unreadable),
+                Ruling::Inspect(_) => return Ruling::Deny(None, Reason::Unreadable),
                 deny @ Ruling::Deny(Some(_), Reason::Denied) => return deny,
                 Ruling::Allow(_) | Ruling::Deny(..) => {}
             }

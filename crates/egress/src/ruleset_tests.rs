@@ -28,7 +28,7 @@ fn claimed(text: &str) -> Option<Name<'_>> {
 fn word(ruling: Ruling<'_>) -> String {
     match ruling {
         Ruling::Allow(_) => "allow".to_owned(),
-        Ruling::Inspect => "inspect".to_owned(),
+        Ruling::Inspect(_) => "inspect".to_owned(),
         Ruling::Deny(_, reason) => format!("{reason:?}"),
     }
 }
@@ -288,4 +288,20 @@ fn a_name_is_asked_about_for_a_rule_of_udp() {
     assert_eq!(resolved(&rules, "a.example.com"), "refused");
     let public = ruleset(&["deny udp:a.example.com"], Otherwise::Public, &[]);
     assert_eq!(resolved(&public, "a.example.com"), "asked");
+}
+
+#[test]
+fn what_is_opened_is_opened_by_a_rule() {
+    let of = |rules: &[&str], otherwise, secrets: &[&str]| {
+        let rules = ruleset(rules, otherwise, secrets);
+        match rules.rule(&to(PUBLIC), pinned("api.x.com"), None) {
+            Ruling::Inspect(rule) => rule.map(ToString::to_string),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (two, open) = (["allow GET api.x.com", "allow POST api.x.com"], "allow api.x.com");
+    assert_eq!(of(&two, Otherwise::Deny, &[]).as_deref(), Some(two[0]), "some requests pass by it");
+    assert_eq!(of(&["deny POST api.x.com", open], Otherwise::Deny, &[]).as_deref(), Some(open));
+    assert_eq!(of(&[open], Otherwise::Deny, &["KEY=hidden-value:api.x.com"]).as_deref(), Some(open));
+    assert_eq!(of(&["deny POST api.x.com"], Otherwise::Public, &[]), None, "no rule lets it through");
 }

@@ -397,6 +397,36 @@ fn a_proxy_tells_the_rule_as_the_gateway_on_the_way_does() {
     let connect = lines.iter().find(|line| line["method"] == "CONNECT").unwrap();
     assert!(connect["reason"].to_string().contains("the rule 'deny *.example.com' says so"), "{connect}");
     assert_eq!(connect.get("address"), None, "nobody looked for it");
+    assert_eq!(connect["rule"], "deny *.example.com");
+    env.assert_nothing_left();
+}
+
+#[test]
+fn a_request_in_clear_through_the_proxy_is_a_connection_with_its_bytes() {
+    let Some(address) = own_address() else { return };
+    let env = TestEnv::new();
+    let listener = TcpListener::bind((address, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while !lines.next().unwrap().unwrap().is_empty() {}
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello").unwrap();
+    });
+    let (rule, url) = (format!("{address}:{port}"), format!("http://{address}:{port}/x"));
+    let curl = ["curl", "-sS", "--proxy", "192.0.2.53:3128", &url];
+    let run = env.agentkernel(&["run", "-i", "host", "--allow", &rule, "--"]).args(curl).run();
+    assert_eq!(run.out(), "hello", "{run}");
+    server.join().unwrap();
+    let lines = lines(env.data().join("connections.jsonl"));
+    let rule = format!("allow {address}/32:{port}");
+    for kind in ["connection", "request"] {
+        let line = lines.iter().find(|line| line["type"] == kind).unwrap_or_else(|| panic!("{lines:?}"));
+        let told = (&line["verdict"], &line["address"], &line["rule"]);
+        assert_eq!(told, (&json!("allowed"), &json!(address), &json!(rule)), "{line}");
+        let moved = ["sent", "received"].map(|key| line[key].as_u64().unwrap_or_default() > 30);
+        assert_eq!(moved, [kind == "connection"; 2], "{line}");
+    }
     env.assert_nothing_left();
 }
 

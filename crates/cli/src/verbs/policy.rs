@@ -187,7 +187,9 @@ fn details(entry: &AuditEntry) -> String {
     if let (Some(_), Some(address)) = (entry.text("name"), entry.text("address")) {
         parts.push(format!("at {address}"));
     }
-    parts.extend(entry.text("rule").map(|rule| format!("rule '{rule}'")));
+    // The sentence of a refusal names the rule.
+    let told = |rule: &&str| entry.text("reason").is_some_and(|reason| reason.contains(*rule));
+    parts.extend(entry.text("rule").filter(|rule| !told(rule)).map(|rule| format!("rule '{rule}'")));
     parts.extend(entry.text("reason").map(str::to_owned));
     if let Some(Value::Array(names)) = entry.fields().get("secrets") {
         let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();

@@ -24,10 +24,23 @@ impl Account {
             method: request.method().to_string(),
             path: if is_connect { String::new() } else { request.uri().path().to_owned() },
             status: None,
+            rule: None,
             refused: None,
             secrets: Vec::new(),
         };
         Self { judge: Arc::clone(judge), record: Some(record) }
+    }
+
+    /// `rule` decided.
+    pub(super) fn decided(&mut self, rule: Option<String>) {
+        if let Some(record) = &mut self.record {
+            record.rule = rule;
+        }
+    }
+
+    /// The rule that decided.
+    pub(super) fn rule(&self) -> Option<&str> {
+        self.record.as_ref()?.rule.as_deref()
     }
 
     pub(super) fn refused(&mut self, why: &str) {

@@ -6,6 +6,7 @@ mod account;
 mod ahead;
 mod answer;
 mod authority;
+mod book;
 mod check;
 mod filled;
 mod headers;
@@ -74,6 +75,23 @@ pub(crate) struct Place {
     pub(crate) address: SocketAddr,
 }
 
+/// A no.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied {
+    /// The rule that says so, as it is written; `None` where it is for want of one, or for another reason.
+    pub(crate) rule: Option<String>,
+    /// A sentence without a full stop.
+    pub(crate) why: String,
+}
+
+/// Where a request to a proxy may go.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) place: Place,
+    /// The rule that lets it go there, as it is written; `None` where there is none.
+    pub(crate) rule: Option<String>,
+}
+
 /// How long is waited for whom.
 #[derive(Debug, Clone, Copy)]
 struct Timeouts {
@@ -96,11 +114,12 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 /// Says of each request whether it goes out.
 pub(crate) trait Judge: Send + Sync {
-    /// `path` is without its query.
+    /// The rule that lets it out, as it is written; `None` where none was about it. `path` is without its query.
     ///
     /// # Errors
-    /// The rule that forbids it, as people read it.
-    fn request(&self, place: &Place, method: &str, path: &str) -> Result<(), String>;
+    /// Why it does not go out.
+    fn request(&self, place: &Place, method: &str, path: &str)
+    -> std::result::Result<Option<String>, Denied>;
 
     /// What is to be sent to the verified other side; over TLS only.
     fn secrets(&self, place: &Place) -> Vec<Bound>;
@@ -113,8 +132,11 @@ pub(crate) trait Judge: Send + Sync {
 #[async_trait]
 pub(crate) trait Roads: Send + Sync {
     /// # Errors
-    /// The rule that forbids it, or that the name leads nowhere, as people read it.
-    async fn find(&self, host: &str, port: u16) -> Result<Place, String>;
+    /// What forbids it, or that the name leads nowhere.
+    async fn find(&self, host: &str, port: u16) -> std::result::Result<Way, Denied>;
+
+    /// For a connection that is made to `place`.
+    fn ledger(&self, place: &Place) -> Ledger;
 
     /// Takes the stream behind a CONNECT, to its end.
     async fn tunnel(&self, place: Place, io: Box<dyn ByteStream>);
@@ -249,7 +271,7 @@ impl Web {
         visit: &Visit,
     ) -> Session {
         let (dialer, shared) = (Arc::clone(&self.dialer), visit.shared.clone());
-        Session { dialer, judge, place, scheme, protocol, slot: Mutex::new(slot), shared }
+        Session { dialer, judge, roads: None, place, scheme, protocol, slot: Mutex::new(slot), shared }
     }
 
     async fn serve<I>(&self, client: I, session: Session, visit: Visit) -> Outcome
@@ -286,7 +308,10 @@ impl Visit {
 
     /// Streams behind an upgrade are still there when HTTP has ended.
     async fn end(self, served: std::result::Result<(), io::ErrorKind>) -> Outcome {
+        self.shared.fate.ended(served.map_or_else(Outcome::Broken, |()| Outcome::Closed));
         self.tunnels.join().await;
+        // What they connected to is told before the end of the connection is.
+        self.legs.end().await;
         match (served, self.shared.fate.unreachable()) {
             (Err(kind), _) => Outcome::Broken(kind),
             (Ok(()), Some(kind)) => Outcome::Unreachable(kind),

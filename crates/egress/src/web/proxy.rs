@@ -1,7 +1,7 @@
 //! Requests to the gateway as a proxy: they lead to many places, over one connection of the client.
 
 use super::{
-    Judge, Place, Roads,
+    Denied, Judge, Place, Roads, Way,
     account::Account,
     answer::{self, Answer},
     host,
@@ -35,19 +35,19 @@ impl Proxy {
         let busy = self.shared.activity.begin();
         match (request.method(), request.uri().scheme(), request.uri().authority().cloned()) {
             (&Method::CONNECT, None, Some(authority)) => self.connect(request, &authority, busy).await,
-            (&Method::CONNECT, ..) => self.refuse(&request, None, "CONNECT names a host and a port"),
+            (&Method::CONNECT, ..) => self.refuse(&request, None, none("CONNECT names a host and a port")),
             (_, Some(scheme), Some(authority)) if *scheme == Scheme::HTTP => {
                 self.pass(request, &authority).await
             }
             (_, Some(scheme), Some(_)) if *scheme == Scheme::HTTPS => self.refuse(
                 &request,
                 None,
-                "a proxy is asked for https with CONNECT, and not with a whole URL",
+                none("a proxy is asked for https with CONNECT, and not with a whole URL"),
             ),
             _ => self.refuse(
                 &request,
                 None,
-                "this is a proxy: ask it with CONNECT, or with a whole URL of http",
+                none("this is a proxy: ask it with CONNECT, or with a whole URL of http"),
             ),
         }
     }
@@ -59,13 +59,16 @@ impl Proxy {
         busy: super::sides::Busy,
     ) -> Response<Answer> {
         let Some(port) = authority.port_u16().filter(|_| !authority.as_str().contains('@')) else {
-            return self.refuse(&request, None, "CONNECT names a host and a port");
+            return self.refuse(&request, None, none("CONNECT names a host and a port"));
         };
-        let place = match self.roads.find(host::host(authority), port).await {
-            Ok(place) => place,
-            Err(rule) => return self.refuse(&request, Some((authority, port)), &rule),
+        let Way { place, rule } = match self.roads.find(host::host(authority), port).await {
+            Ok(way) => way,
+            Err(denied) => return self.refuse(&request, Some((authority, port)), denied),
         };
-        Account::open(&self.judge, &place, &request).answered(StatusCode::OK);
+        let mut account = Account::open(&self.judge, &place, &request);
+        account.decided(rule);
+        account.answered(StatusCode::OK);
+        drop(account);
         let (client, roads) = (hyper::upgrade::on(&mut request), Arc::clone(&self.roads));
         self.shared.tunnels.spawn(async move {
             // Fails where the client is gone before it could be told.
@@ -83,9 +86,10 @@ impl Proxy {
             None => 80,
             Some(port) => port.as_u16(),
         };
-        let place = match self.roads.find(host::host(authority), port).await {
-            Ok(place) => place,
-            Err(rule) => return self.refuse(&request, Some((authority, port)), &rule),
+        // Which rule lets the request out is judged when it is read whole.
+        let Way { place, .. } = match self.roads.find(host::host(authority), port).await {
+            Ok(way) => way,
+            Err(denied) => return self.refuse(&request, Some((authority, port)), denied),
         };
         if authority.as_str().contains('@') || !host::is_meant_for(&request, &place) {
             let why = format!("the request names {} and another host", place.name);
@@ -111,6 +115,7 @@ impl Proxy {
         let session = Arc::new(Session {
             dialer: Arc::clone(&self.dialer),
             judge: Arc::clone(&self.judge),
+            roads: Some(Arc::clone(&self.roads)),
             place,
             scheme: Scheme::HTTP,
             protocol: Protocol::Http1,
@@ -126,13 +131,20 @@ impl Proxy {
         &self,
         request: &Request<Incoming>,
         meant: Option<(&Authority, u16)>,
-        why: &str,
+        denied: Denied,
     ) -> Response<Answer> {
         let (name, port) = meant.map_or(("", 0), |(authority, port)| (host::host(authority), port));
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let nowhere = Place { name: name.to_ascii_lowercase(), address };
-        Account::open(&self.judge, &nowhere, request).refused(why);
+        let mut account = Account::open(&self.judge, &nowhere, request);
+        account.decided(denied.rule);
+        account.refused(&denied.why);
         let status = if meant.is_some() { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
-        answer::refusal(status, why)
+        answer::refusal(status, &denied.why)
     }
+}
+
+/// For want of sense: no rule says so.
+fn none(why: &str) -> Denied {
+    Denied { rule: None, why: why.to_owned() }
 }

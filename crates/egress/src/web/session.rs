@@ -1,9 +1,10 @@
 //! Requests to one place, over connections that are kept.
 
 use super::{
-    Judge, Place,
+    Denied, Judge, Place, Roads,
     account::Account,
     answer::{self, Answer},
+    book::Book,
     check::{self, Refused},
     headers, host,
     inject::{self, Injected},
@@ -13,6 +14,7 @@ use super::{
     upload::Upload,
     upstream::{Dialer, Failure, Leg, Protocol},
 };
+use crate::observer::Outcome;
 use agentkernel_model::secret::SecretName;
 use hyper::{
     Request, Response, StatusCode, Uri,
@@ -34,6 +36,8 @@ use tokio::sync::Mutex;
 pub(super) struct Session {
     pub(super) dialer: Arc<Dialer>,
     pub(super) judge: Arc<dyn Judge>,
+    /// Where the client's own connection is none to the place, those that are made for it are accounted for here.
+    pub(super) roads: Option<Arc<dyn Roads>>,
     pub(super) place: Place,
     pub(super) scheme: Scheme,
     pub(super) protocol: Protocol,
@@ -65,6 +69,7 @@ pub(super) enum Slot {
 pub(super) struct Fate {
     reached: AtomicBool,
     failed: StdMutex<Option<io::ErrorKind>>,
+    end: StdMutex<Option<Outcome>>,
 }
 
 impl Fate {
@@ -74,6 +79,16 @@ impl Fate {
 
     pub(super) fn failed(&self, kind: io::ErrorKind) {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(kind);
+    }
+
+    /// The client's connection has ended.
+    pub(super) fn ended(&self, outcome: Outcome) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    }
+
+    /// How the client's connection ended; it was cut where nobody said.
+    pub(super) fn end(&self) -> Outcome {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Outcome::Cut)
     }
 
     /// The failure, where there was nothing else.
@@ -87,10 +102,14 @@ impl Session {
     /// Checks, judges and sends `request`; tells the judge what came of it.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         let busy = self.shared.activity.begin();
-        let account = Account::open(&self.judge, &self.place, &request);
+        let mut account = Account::open(&self.judge, &self.place, &request);
         let refused = check::check(&request, &self.place, self.protocol).err().or_else(|| {
-            let judged = self.judged(&request);
-            judged.err().map(|rule| Refused::new(StatusCode::FORBIDDEN, rule))
+            let (rule, why) = match self.judged(&request) {
+                Ok(rule) => (rule, None),
+                Err(Denied { rule, why }) => (rule, Some(why)),
+            };
+            account.decided(rule);
+            why.map(|why| Refused::new(StatusCode::FORBIDDEN, why))
         });
         match refused {
             Some(refused) => refuse(account, &refused),
@@ -99,11 +118,13 @@ impl Session {
     }
 
     /// By its method, and by any that it asks the service to take it for.
-    fn judged(&self, request: &Request<Incoming>) -> Result<(), String> {
+    fn judged(&self, request: &Request<Incoming>) -> Result<Option<String>, Denied> {
         let path = request.uri().path();
-        self.judge.request(&self.place, request.method().as_str(), path)?;
-        headers::other_methods(request.headers())
-            .try_for_each(|method| self.judge.request(&self.place, &method, path))
+        let rule = self.judge.request(&self.place, request.method().as_str(), path)?;
+        for method in headers::other_methods(request.headers()) {
+            self.judge.request(&self.place, &method, path)?;
+        }
+        Ok(rule)
     }
 
     async fn pass(
@@ -190,7 +211,7 @@ impl Session {
         account: &mut Account,
     ) -> Result<Response<Incoming>, Failure> {
         loop {
-            let (mut leg, is_kept) = self.leg().await?;
+            let (mut leg, is_kept) = self.leg(account.rule()).await?;
             account.sent(secrets);
             let again = if is_kept { outgoing::repeatable(&request) } else { None };
             let mut error = match leg.send(request).await {
@@ -207,8 +228,8 @@ impl Session {
         }
     }
 
-    /// And whether it was used before.
-    async fn leg(&self) -> Result<(Leg, bool), Failure> {
+    /// And whether it was used before. One that is made is accounted for by `rule`.
+    async fn leg(&self, rule: Option<&str>) -> Result<(Leg, bool), Failure> {
         let mut slot = self.slot.lock().await;
         match std::mem::replace(&mut *slot, Slot::Empty) {
             Slot::Failed(failure) => return Err(failure),
@@ -223,8 +244,14 @@ impl Session {
             Slot::Empty => {}
         }
         // Others wait for this one connection rather than make their own.
+        let book = self.roads.as_ref().map(|roads| {
+            let mut ledger = roads.ledger(&self.place);
+            ledger.name = Some(self.place.name.clone());
+            ledger.rule = rule.map(str::to_owned);
+            Book::open(ledger, Arc::clone(&self.shared.fate))
+        });
         let (leg, _) =
-            self.dialer.reach(&self.place, &self.scheme, &[self.protocol], &self.shared.legs).await?;
+            self.dialer.reach(&self.place, &self.scheme, &[self.protocol], &self.shared.legs, book).await?;
         self.shared.fate.reached();
         if let Leg::Http2(sender) = &leg {
             *slot = Slot::Waiting(Leg::Http2(sender.clone()));

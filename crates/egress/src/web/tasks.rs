@@ -26,6 +26,12 @@ impl Tasks {
         let next = || poll_fn(|cx| self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_join_next(cx));
         while next().await.is_some() {}
     }
+
+    /// Ends those that run, and waits until they are gone with all that they held.
+    pub(super) async fn end(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.join().await;
+    }
 }
 
 impl Spawner {

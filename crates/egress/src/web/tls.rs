@@ -73,7 +73,7 @@ impl Web {
             return Err(Outcome::Broken(io::ErrorKind::Unsupported));
         };
         let seat = self.seats.among(&mut offer).await.map_err(Outcome::Broken)?;
-        let reached = self.dialer.reach(&place, &Scheme::HTTPS, &offer, &visit.shared.legs).await;
+        let reached = self.dialer.reach(&place, &Scheme::HTTPS, &offer, &visit.shared.legs, None).await;
         let (slot, protocol) = match reached {
             Ok((leg, protocol)) => {
                 visit.shared.fate.reached();

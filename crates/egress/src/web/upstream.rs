@@ -1,6 +1,13 @@
 //! The way to the other side of a place, verified where it is TLS.
 
-use super::{Place, Timeouts, ahead::Ahead, filled::Filled, tasks::Spawner, upload::Upload};
+use super::{
+    Place, Timeouts,
+    ahead::Ahead,
+    book::{Book, Booked},
+    filled::Filled,
+    tasks::Spawner,
+    upload::Upload,
+};
 use agentkernel_model::{Error, Result};
 use hyper::{
     Request, Response, StatusCode,
@@ -112,17 +119,27 @@ impl Dialer {
         Self { roots, provider, tls: OnceCell::new(), timeouts, wide_reads }
     }
 
-    /// Connects to `place` for the first of `offer` that it speaks.
+    /// Connects to `place` for the first of `offer` that it speaks; in clear it is accounted for in `book`.
     pub(super) async fn reach(
         &self,
         place: &Place,
         scheme: &Scheme,
         offer: &[Protocol],
         tasks: &Spawner,
+        book: Option<Book>,
     ) -> std::result::Result<(Leg, Protocol), Failure> {
-        let stream = self.dial(place).await?;
+        let stream = match self.dial(place).await {
+            Ok(stream) => stream,
+            Err(failure) => {
+                if let Some(book) = book {
+                    book.unreachable(failure.kind);
+                }
+                return Err(failure);
+            }
+        };
         if *scheme != Scheme::HTTPS {
             let protocol = offer.first().copied().unwrap_or(Protocol::Http1);
+            let stream = Booked::new(stream, book);
             return Ok((speak(stream, super::LONGEST_HEAD, protocol, place, tasks).await?, protocol));
         }
         let stream = self.secure(stream, place, offer).await?;

@@ -190,6 +190,39 @@ async fn a_tunnel_of_the_proxy_is_judged_as_a_connection_is() {
 }
 
 #[tokio::test]
+async fn a_request_in_clear_is_told_with_its_rule_and_its_connection_whichever_way_it_goes() {
+    let (resolver, _) = resolver().await;
+    let (server, _heard) = server().await;
+    let address = format!("allow 127.0.0.1/32:{}", server.port());
+    for proxy in [false, true] {
+        let rules = rules(&["allow GET *.good.org", &address], Otherwise::Deny);
+        let mut lab = Lab::new(rules, vec![resolver], |_| {});
+        lab.inside.ask(&question("a.good.org")).await;
+        let host = format!("a.good.org:{}", server.port());
+        let (to, url) = if proxy { (PROXY, format!("http://{host}/")) } else { (server, "/".to_owned()) };
+        let mut stream = lab.inside.connect(to).await;
+        let get = format!("GET {url} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        stream.write_all(get.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hello") {
+            answer.push(soon(stream.read_u8()).await.unwrap());
+        }
+        drop(stream);
+        let seen = lab.seen.clone();
+        let connections = lab.end().await;
+        let requests = seen.requests();
+        assert_eq!((connections.len(), requests.len()), (1, 1), "{proxy}: {connections:?} {requests:?}");
+        assert_eq!(requests[0].rule.as_deref(), Some("allow GET *.good.org"), "{proxy}");
+        let rule = if proxy { "allow GET *.good.org" } else { &address };
+        let [connection] = connections.as_slice() else { panic!("{connections:?}") };
+        assert_eq!(connection.rule.as_deref(), Some(rule), "{proxy}");
+        assert_eq!(connection.name.as_deref(), Some("a.good.org"), "{proxy}");
+        assert_eq!((connection.destination, connection.outcome), (server, Outcome::Closed), "{proxy}");
+        assert!(connection.sent > 40 && connection.received > 40, "{connection:?}");
+    }
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_not_waited_for_forever() {
     let (lab, _) = lab().await;
     let stream = lab.inside.connect("192.0.2.1:443".parse().unwrap()).await;

@@ -117,12 +117,17 @@ impl Inside {
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     connections: StdMutex<Vec<Connection>>,
+    requests: StdMutex<Vec<Request>>,
     shortages: StdMutex<Vec<Shortage>>,
 }
 
 impl Recorder {
     pub(crate) fn all(&self) -> Vec<Connection> {
         self.connections.lock().unwrap().clone()
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
     }
 
     pub(crate) fn shortages(&self) -> Vec<Shortage> {
@@ -137,7 +142,9 @@ impl Observer for Recorder {
 
     fn refused_name(&self, _name: &str, _rule: Option<&str>) {}
 
-    fn request(&self, _request: &Request) {}
+    fn request(&self, request: &Request) {
+        self.requests.lock().unwrap().push(request.clone());
+    }
 
     fn shortage(&self, shortage: Shortage) {
         self.shortages.lock().unwrap().push(shortage);

@@ -76,6 +76,7 @@ fn a_line_says_everything_and_follows_the_one_before() {
         method: "POST".to_owned(),
         path: "/v1".to_owned(),
         status: Some(201),
+        rule: None,
         refused: None,
         secrets: vec!["KEY".parse::<SecretName>().unwrap()],
     };
@@ -109,6 +110,7 @@ fn what_a_sandbox_chose_is_bounded() {
         method: nasty.clone(),
         path: nasty.clone(),
         status: None,
+        rule: Some(nasty.clone()),
         refused: Some(nasty.clone()),
         secrets: (0..500).map(|n| format!("KEY_{n}").parse().unwrap()).collect(),
     };

@@ -188,6 +188,7 @@ impl Entry {
         };
         let secrets = request.secrets.iter().map(ToString::to_string).take_while(fits).collect();
         let entry = Self {
+            rule: request.rule.as_deref().map(|rule| cut(rule, RULE)),
             // A sentence, which names the rule where one decided.
             reason: request.refused.as_deref().map(|why| cut(why, RULE)),
             method: Some(cut(&request.method, METHOD)),

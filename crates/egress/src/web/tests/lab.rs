@@ -21,6 +21,8 @@ pub(super) const SECRET: &str = "sk-hidden/value+0123456789";
 pub(super) struct Rules {
     pub(super) secrets: Vec<Bound>,
     pub(super) seen: StdMutex<Vec<Request>>,
+    /// Of connections that were made for requests to a proxy.
+    pub(super) ends: Arc<Ends>,
 }
 
 impl Rules {
@@ -42,12 +44,24 @@ impl Rules {
     }
 }
 
+fn denied(rule: &str) -> Denied {
+    Denied { rule: Some(rule.to_owned()), why: format!("the rule '{rule}' says so") }
+}
+
 impl Judge for Rules {
-    fn request(&self, _place: &Place, method: &str, path: &str) -> std::result::Result<(), String> {
+    fn request(
+        &self,
+        _place: &Place,
+        method: &str,
+        path: &str,
+    ) -> std::result::Result<Option<String>, Denied> {
         if method == "DELETE" {
-            return Err("deny DELETE api.x.com".to_owned());
+            return Err(denied("deny DELETE api.x.com"));
         }
-        if path.starts_with("/forbidden") { Err("deny api.x.com/forbidden".to_owned()) } else { Ok(()) }
+        if path.starts_with("/forbidden") {
+            return Err(denied("deny api.x.com/forbidden"));
+        }
+        Ok(Some("allow api.x.com".to_owned()))
     }
 
     fn secrets(&self, _place: &Place) -> Vec<Bound> {
@@ -70,11 +84,17 @@ pub(super) struct Flow {
 }
 
 #[derive(Debug, Default)]
-struct Ends(StdMutex<Option<crate::Connection>>);
+pub(super) struct Ends(StdMutex<Vec<crate::Connection>>);
+
+impl Ends {
+    pub(super) fn all(&self) -> Vec<crate::Connection> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl crate::Observer for Ends {
     fn connection(&self, connection: &crate::Connection) {
-        *self.0.lock().unwrap() = Some(connection.clone());
+        self.0.lock().unwrap().push(connection.clone());
     }
     fn refused_name(&self, _name: &str, _rule: Option<&str>) {}
     fn request(&self, _request: &Request) {}
@@ -92,7 +112,7 @@ where
         let ledger = Arc::new(Ledger::open(Some(ends.clone()), ([127, 0, 0, 1], 1).into(), Protocol::Tcp));
         let outcome = start(Box::new(gateway), Arc::clone(&ledger)).await;
         drop(ledger);
-        let connection = ends.0.lock().unwrap().take().unwrap();
+        let connection = ends.all().remove(0);
         (outcome, connection.sent, connection.received)
     });
     Flow { client, outcome }

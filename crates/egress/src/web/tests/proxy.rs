@@ -7,15 +7,21 @@ use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 struct Map {
     address: SocketAddr,
     tunnelled: tokio::sync::mpsc::UnboundedSender<(Place, String)>,
+    ends: Arc<Ends>,
 }
 
 #[async_trait]
 impl Roads for Map {
-    async fn find(&self, host: &str, port: u16) -> std::result::Result<Place, String> {
+    async fn find(&self, host: &str, port: u16) -> std::result::Result<Way, Denied> {
         if !host.ends_with(".x.com") {
-            return Err(format!("no rule lets out {host}:{port}"));
+            return Err(Denied { rule: None, why: format!("no rule lets out {host}:{port}") });
         }
-        Ok(Place { name: host.to_ascii_lowercase(), address: self.address })
+        let place = Place { name: host.to_ascii_lowercase(), address: self.address };
+        Ok(Way { place, rule: Some("allow *.x.com".to_owned()) })
+    }
+
+    fn ledger(&self, place: &Place) -> Ledger {
+        Ledger::open(Some(self.ends.clone()), place.address, agentkernel_model::egress::Protocol::Tcp)
     }
 
     async fn tunnel(&self, place: Place, mut io: Box<dyn ByteStream>) {
@@ -30,7 +36,7 @@ type Tunnelled = tokio::sync::mpsc::UnboundedReceiver<(Place, String)>;
 fn proxied(address: SocketAddr, rules: &Arc<Rules>) -> (Flow, Tunnelled) {
     let (tunnelled, tunnels) = tokio::sync::mpsc::unbounded_channel();
     let (web, rules) = (web(), Arc::clone(rules));
-    let roads = Arc::new(Map { address, tunnelled });
+    let roads = Arc::new(Map { address, tunnelled, ends: rules.ends.clone() });
     (flow(move |io, ledger| async move { web.proxy(io, roads, rules, &ledger).await }), tunnels)
 }
 
@@ -57,6 +63,7 @@ async fn connect_leads_to_a_stream() {
     assert_eq!(outcome, Outcome::Closed);
     assert!(sent > 60 && received >= got.len() as u64);
     assert_eq!(rules.only(), ("CONNECT".into(), String::new(), Some(200), None));
+    assert_eq!(rules.seen()[0].rule.as_deref(), Some("allow *.x.com"));
 }
 
 #[tokio::test]
@@ -120,4 +127,44 @@ async fn whole_urls_lead_to_their_hosts_over_one_connection_of_the_client() {
     let hosts: Vec<_> = rules.seen().into_iter().map(|request| (request.host, request.path)).collect();
     let wanted = [("api.x.com", "/1"), ("api.x.com", "/2"), ("other.x.com", "/3")];
     assert!(hosts.iter().map(|(host, path)| (host.as_str(), path.as_str())).eq(wanted), "{hosts:?}");
+    assert!(rules.seen().iter().all(|request| request.rule.as_deref() == Some("allow api.x.com")));
+    // Each connection that was made for them is told with what went over it.
+    let told = rules.ends.all();
+    let head =
+        |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n").len() as u64;
+    let wanted = [
+        ("api.x.com", head("/1", "api.x.com") * 2, ok.len() as u64 * 2),
+        ("other.x.com", head("/3", "other.x.com"), ok.len() as u64),
+    ];
+    assert_eq!(told.len(), wanted.len(), "{told:?}");
+    for (connection, (name, sent, received)) in told.iter().zip(wanted) {
+        assert_eq!(connection.name.as_deref(), Some(name));
+        assert_eq!((connection.sent, connection.received), (sent, received), "{name}");
+        assert_eq!((connection.destination, connection.outcome), (address, Outcome::Closed), "{name}");
+        assert_eq!(connection.rule.as_deref(), Some("allow api.x.com"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_for_a_whole_url_that_does_not_come_about_or_ends_early_is_told_too() {
+    let rules = Arc::new(Rules::default());
+    let (mut flow, _tunnels) = proxied(nowhere(), &rules);
+    let get = b"GET http://api.x.com/ HTTP/1.1\r\nHost: api.x.com\r\n\r\n";
+    flow.client.write_all(get).await.unwrap();
+    read_until(&mut flow.client, "HTTP/1.1 502 ").await;
+    drop(flow.client);
+    soon(flow.outcome).await.unwrap();
+    let told = rules.ends.all();
+    assert!(matches!(told[0].outcome, Outcome::Unreachable(_)) && told.len() == 1, "{told:?}");
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rules = Arc::new(Rules::default());
+    let (mut flow, _tunnels) = proxied(listener.local_addr().unwrap(), &rules);
+    flow.client.write_all(get).await.unwrap();
+    let (mut server, _) = soon(listener.accept()).await.unwrap();
+    read_until(&mut server, "\r\n\r\n").await;
+    flow.outcome.abort();
+    assert_eq!(read_all(&mut server).await, "");
+    let told = rules.ends.all();
+    assert!(told[0].outcome == Outcome::Cut && told[0].sent > 0 && told.len() == 1, "{told:?}");
 }
