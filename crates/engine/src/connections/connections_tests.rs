@@ -97,6 +97,40 @@ fn a_line_says_everything_and_follows_the_one_before() {
     assert_eq!(entry::hash(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
+fn request(status: Option<u16>, refused: Option<&str>, secrets: &[&str]) -> Entry {
+    Entry::of_request(&Request {
+        at: SystemTime::UNIX_EPOCH,
+        host: "b.example.com".to_owned(),
+        address: "93.184.215.14:443".parse().unwrap(),
+        method: "GET".to_owned(),
+        path: "/".to_owned(),
+        status,
+        rule: Some("allow b.example.com".to_owned()),
+        refused: refused.map(str::to_owned),
+        secrets: secrets.iter().map(|name| name.parse().unwrap()).collect(),
+    })
+}
+
+#[test]
+fn a_request_that_went_out_is_none_that_was_blocked_whatever_became_of_its_answer() {
+    let why = Some("it answers in an encoding that was not asked for");
+    for (entry, verdict, weight) in [
+        (request(Some(200), why, &["KEY"]), "allowed", entry::Weight::Heavy),
+        (request(Some(101), why, &[]), "allowed", entry::Weight::Heavy),
+        (request(None, why, &["KEY"]), "allowed", entry::Weight::Heavy),
+        (request(None, None, &[]), "allowed", entry::Weight::Heavy),
+        (request(None, why, &[]), "blocked", entry::Weight::Light),
+    ] {
+        assert_eq!((entry.weight(), entry.blocked().is_some()), (weight, verdict == "blocked"), "{entry:?}");
+        let line = entry::line(&entry, "box", &entry::Link::first()).unwrap();
+        let line = AuditEntry::parse(&line).unwrap();
+        assert_eq!(line.text("verdict"), Some(verdict), "{entry:?}");
+        assert_eq!(line.text("rule"), Some("allow b.example.com"), "{entry:?}");
+    }
+    let line = entry::line(&request(Some(200), why, &["KEY"]), "box", &entry::Link::first()).unwrap();
+    assert_eq!(AuditEntry::parse(&line).unwrap().text("reason"), why, "and the reason beside it");
+}
+
 #[test]
 fn what_a_sandbox_chose_is_bounded() {
     let data = tempdir().unwrap();

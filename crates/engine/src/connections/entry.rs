@@ -197,7 +197,9 @@ impl Entry {
             secrets,
             ..Self::new(Kind::Request, request.at)
         };
-        let is_blocked = request.refused.is_some();
+        // What went out did, whatever became of its answer.
+        let went_out = request.status.is_some() || !request.secrets.is_empty();
+        let is_blocked = request.refused.is_some() && !went_out;
         let mut entry = entry.at(Some(&request.host), request.address).blocked_if(is_blocked);
         if is_blocked && request.address.ip().is_unspecified() {
             // Refused by its name: nobody looked for its address.
