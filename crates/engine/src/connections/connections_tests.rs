@@ -509,6 +509,30 @@ fn a_part_of_a_line_that_stayed_is_no_line_and_a_line_that_became_one_is_missed(
     assert_eq!((broken.line, broken.what), (3, "lines before it are missing"));
 }
 
+#[test]
+fn what_a_crash_left_of_a_line_breaks_no_chain() {
+    for (head, part) in
+        [(None, "{\"timestamp\":\"2026-"), (Some(1), "{\"timestamp\":\"2026-"), (Some(2), "{")]
+    {
+        let data = tempdir().unwrap();
+        let path = data.path().join(NAME);
+        let mut before = journal(data.path(), "box", Start::WhereItEnds);
+        for n in 1..=2 {
+            before.append(&entry("a.example.com")).unwrap();
+            if head == Some(n) {
+                before.note_end(&mut 0).unwrap();
+            }
+        }
+        fs::write(&path, fs::read_to_string(&path).unwrap() + part).unwrap();
+        let mut later = journal(data.path(), "box", Start::WhereItEnds);
+        later.append(&entry("b.example.com")).unwrap();
+        later.note_end(&mut 0).unwrap();
+        let ends = Ends::default().of_named(SandboxId::new(), &path).unwrap();
+        let found = verify(&path, &ends).unwrap();
+        assert_eq!((found.broken, found.parts, found.lines), (None, 1, 3), "{head:?} {part}");
+    }
+}
+
 /// What a check finds after `change` to a log of two lines, whose end is an event.
 fn found_by_end(change: impl Fn(&Path, &str)) -> Option<&'static str> {
     let data = tempdir().unwrap();

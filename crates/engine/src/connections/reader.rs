@@ -1,6 +1,6 @@
 //! Reading the log of connections, the newest lines first.
 
-use super::entry::Link;
+use super::{entry::Link, verify::is_part};
 use crate::audit::{
     AuditEntry, AuditPage,
     reader::{self, Part},
@@ -43,11 +43,15 @@ pub(super) fn page(parts: &[Part], wanted: Wanted) -> Result<AuditPage> {
     Ok(AuditPage { entries, broken })
 }
 
-/// The last line and its place, to go on from. One that is damaged is no place: a check finds it in any case.
+/// The last line and its place, to go on from. One that is damaged is no place: a check finds it in any case. The beginning
+/// of one, which a crash leaves, is no line: the chain goes on without it, as a check does.
 pub(super) fn last(path: &Path) -> Result<Option<(Link, Vec<u8>)>> {
     for part in reader::both(path)? {
         let mut found = None;
         let flow = reader::lines(&part.file, part.len, |line| {
+            if line.is_some_and(is_part) {
+                return ControlFlow::Continue(());
+            }
             found = Some(line.unwrap_or_default().to_vec());
             ControlFlow::Break(())
         });

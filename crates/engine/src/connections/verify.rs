@@ -174,7 +174,7 @@ pub(super) fn check(path: &Path, ends: &Ends, limit: u64) -> Result<Verified> {
 
 /// Whether `line` is the beginning of one, which was to be taken back and could not. A line of a chain that was cut to one is
 /// missed by the line behind it, and by what is known of the end.
-fn is_part(line: &[u8]) -> bool {
+pub(super) fn is_part(line: &[u8]) -> bool {
     const BEGINNING: &[u8] = b"{\"timestamp\":\"";
     let begins = line.starts_with(BEGINNING) || BEGINNING.starts_with(line);
     begins && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_err_and(|e| e.is_eof())
