@@ -19,6 +19,9 @@ pub trait Observer: Send + Sync + fmt::Debug {
     /// A TCP connection, or what went over UDP between two ends.
     fn connection(&self, connection: &Connection);
 
+    /// A question of DNS that was asked outside, with this name in it.
+    fn asked_name(&self, name: &str);
+
     /// A question of DNS that was refused: `rule` says so, or none lets its name out.
     fn refused_name(&self, name: &str, rule: Option<&str>);
 

@@ -1,4 +1,4 @@
-//! What sandboxes did outside: one line of JSON for each connection, request and refused name.
+//! What sandboxes did outside: one line of JSON for each connection, request and name that was asked for.
 //!
 //! A named sandbox has a file in its own directory, which goes with it; those of `run` and of warm sandboxes share one
 //! beside the log of events, by their uuid. The lines of one sandbox are a chain: each holds the SHA-256 of the one before
@@ -235,6 +235,10 @@ async fn serve(log: Weak<Log>, wake: Arc<Notify>) {
 impl Observer for Log {
     fn connection(&self, connection: &Connection) {
         self.push(Entry::of_connection(connection));
+    }
+
+    fn asked_name(&self, name: &str) {
+        self.push(Entry::of_asked_name(name));
     }
 
     fn refused_name(&self, name: &str, rule: Option<&str>) {

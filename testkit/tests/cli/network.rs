@@ -379,6 +379,21 @@ fn a_name_that_no_rule_lets_out_is_told_which_rule_it_was() {
 }
 
 #[test]
+fn a_name_that_leaves_this_machine_stands_in_the_log() {
+    let env = TestEnv::new();
+    // Whether anybody answers does not matter.
+    let ask = ["timeout", "5", "getent", "ahostsv4", "data.example.com"];
+    env.agentkernel(&["run", "-i", "host", "--"]).args(ask).run();
+    let lines = lines(env.data().join("connections.jsonl"));
+    let first = lines.iter().find(|line| line["type"] == "name").unwrap_or_else(|| panic!("{lines:?}"));
+    assert_eq!((&first["name"], &first["verdict"]), (&json!("data.example.com"), &json!("allowed")));
+    assert!(lines.iter().filter(|line| **line != *first).all(|line| line["more"].is_u64()), "{lines:?}");
+    let table = env.agentkernel(&["policy", "log"]).run().ok().out();
+    assert!(table.contains("data.example.com") && table.contains("asked about outside"), "{table}");
+    env.assert_nothing_left();
+}
+
+#[test]
 fn a_proxy_tells_the_rule_as_the_gateway_on_the_way_does() {
     let env = TestEnv::new();
     let ask = |proxy: bool, url: &str| {

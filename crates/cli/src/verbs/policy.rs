@@ -17,7 +17,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 #[command(after_help = VERBS)]
 pub(crate) enum Verb {
-    /// Show what a sandbox did outside: connections, requests, and what was blocked
+    /// Show what a sandbox did outside: connections, requests, names, and what was blocked
     Log(Log),
 }
 
@@ -167,6 +167,14 @@ fn target(entry: &AuditEntry) -> String {
     }
 }
 
+/// A question about a name, or so many `more`.
+fn asked(what: &str, more: Option<u64>) -> String {
+    match more {
+        Some(more) => format!("{what} {more} more times within a minute"),
+        None => what.to_owned(),
+    }
+}
+
 /// What has no column of its own.
 fn details(entry: &AuditEntry) -> String {
     let number = |key| entry.fields().get(key).and_then(Value::as_u64);
@@ -177,10 +185,8 @@ fn details(entry: &AuditEntry) -> String {
             let status = number("status").map(|status| format!(" {status}")).unwrap_or_default();
             parts.push(format!("{}{status}", request.trim_end()));
         }
-        "refused_name" => parts.push(match number("more") {
-            Some(more) => format!("name asked for {more} more times within a minute"),
-            None => "name asked for".to_owned(),
-        }),
+        "name" => parts.push(asked("name asked about outside", number("more"))),
+        "refused_name" => parts.push(asked("name asked for", number("more"))),
         "lost" => parts.push(format!("{} lines were not written", number("lost").unwrap_or_default())),
         _ => {}
     }

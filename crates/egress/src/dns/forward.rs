@@ -30,10 +30,15 @@ impl Forwarder {
     ///
     /// `failed` is told why resolvers were not asked.
     pub(super) async fn answer(&self, query: &Query, failed: impl Fn(&io::Error)) -> Option<Vec<u8>> {
-        if query.asks_for_ipv6() && !(self.has_ipv6_road)() {
+        if !self.asks_outside(query) {
             return Some(query.reply(Rcode::NoError));
         }
         timeout(PATIENCE, self.ask(query, failed)).await.ok().flatten()
+    }
+
+    /// Whether `query` leaves this machine to be answered.
+    pub(super) fn asks_outside(&self, query: &Query) -> bool {
+        !query.asks_for_ipv6() || (self.has_ipv6_road)()
     }
 
     /// The first good answer, else the last failure that a resolver owned up to.

@@ -142,6 +142,27 @@ impl Query {
         (!name.is_empty()).then_some(name)
     }
 
+    /// The name for people, in lower case: what is none of a host's has its other bytes as `\DDD` (RFC 1035, section 5.1).
+    pub(crate) fn shown(&self) -> String {
+        let mut shown = String::new();
+        let mut rest = self.message.get(HEADER..self.name_end).unwrap_or_default();
+        while let Some((length, after)) = rest.split_first().filter(|(length, _)| **length > 0) {
+            let Some((label, after)) = after.split_at_checked(usize::from(*length)) else { break };
+            if !shown.is_empty() {
+                shown.push('.');
+            }
+            for byte in label {
+                match byte {
+                    b'.' | b'\\' => shown.extend(['\\', char::from(*byte)]),
+                    b if b.is_ascii_graphic() => shown.push(char::from(b.to_ascii_lowercase())),
+                    b => shown += &format!("\\{b:03}"),
+                }
+            }
+            rest = after;
+        }
+        if shown.is_empty() { ".".to_owned() } else { shown }
+    }
+
     fn asks_for_ipv4(&self) -> bool {
         (self.kind(), self.class()) == (TYPE_A, CLASS_IN)
     }

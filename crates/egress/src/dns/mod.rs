@@ -2,7 +2,7 @@
 //!
 //! The addresses in an answer are passed on as they are, and remembered as [`pins`]: a rule that allows a name allows it
 //! at those. A name that leads to a private address (DNS rebinding) gains nothing: each connection is decided by its
-//! address when it is made. A name that no rule lets out never leaves this machine.
+//! address when it is made. A name that no rule lets out never leaves this machine, and one that does is told.
 
 mod answer;
 pub(crate) mod forward;
@@ -50,14 +50,14 @@ pub(crate) async fn respond(shared: &Shared, message: &[u8], transport: Transpor
     if let Resolution::Refuse(rule) = resolution {
         if let Some(observer) = &shared.observer {
             let rule = rule.map(ToString::to_string);
-            observer.refused_name(name.as_deref().unwrap_or("."), rule.as_deref());
+            observer.refused_name(&query.shown(), rule.as_deref());
         }
         return Some(query.sinkhole(SINKHOLE));
     }
     if query.asks_for_service() && rules.knows_names() {
         return Some(query.reply(Rcode::NoError));
     }
-    let answer = shared.forwarder.answer(&query, |e| shared.check(e)).await;
+    let answer = forward(shared, &query).await;
     if let (Some(name), Some(answer)) = (&name, &answer) {
         learn(shared, name, answer);
     }
@@ -74,11 +74,19 @@ pub(crate) async fn resolve(shared: &Shared, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for kind in [Kind::V4, Kind::V6] {
         let Some(query) = Query::about(name, kind) else { continue };
-        if let Some(answer) = shared.forwarder.answer(&query, |e| shared.check(e)).await {
+        if let Some(answer) = forward(shared, &query).await {
             found.extend(learn(shared, name, &answer));
         }
     }
     found
+}
+
+/// Asks outside, which is told: a name can carry anything.
+async fn forward(shared: &Shared, query: &Query) -> Option<Vec<u8>> {
+    if let Some(observer) = shared.observer.as_ref().filter(|_| shared.forwarder.asks_outside(query)) {
+        observer.asked_name(&query.shown());
+    }
+    shared.forwarder.answer(query, |e| shared.check(e)).await
 }
 
 fn learn(shared: &Shared, name: &str, answer: &[u8]) -> Vec<IpAddr> {

@@ -124,6 +124,7 @@ async fn a_name_that_nothing_lets_out_is_not_asked_about_and_leads_to_an_explana
     let answer = lab.inside.ask(&question("secret-data.evil.com")).await;
     assert_eq!(answer[answer.len() - 4..], [192, 0, 2, 54]);
     assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 0, "the name left this machine");
+    assert!(lab.seen.names().is_empty());
     let sink: SocketAddr = "192.0.2.54:80".parse().unwrap();
     let told = exchange(lab.inside.connect(sink).await, &get("secret-data.evil.com")).await;
     let told = String::from_utf8(told).unwrap();
@@ -187,6 +188,19 @@ async fn a_tunnel_of_the_proxy_is_judged_as_a_connection_is() {
     let answer = exchange(tunnel, &get("a.good.org")).await;
     assert!(String::from_utf8(answer).unwrap().ends_with("hello"));
     assert!(heard.try_recv().is_ok());
+}
+
+#[tokio::test]
+async fn a_name_that_leaves_this_machine_is_told() {
+    let (mut lab, asked) = lab().await;
+    lab.inside.ask(&question("data.good.org")).await;
+    assert_eq!(lab.seen.names(), ["data.good.org"]);
+    // A question that the proxy asks.
+    let connect = b"CONNECT more.good.org:7 HTTP/1.1\r\nHost: more.good.org:7\r\n\r\n";
+    exchange(lab.inside.connect(PROXY).await, connect).await;
+    let names = lab.seen.names();
+    assert!(names[1..].iter().all(|name| name == "more.good.org"), "{names:?}");
+    assert_eq!(names.len(), asked.load(std::sync::atomic::Ordering::SeqCst), "every question is told");
 }
 
 #[tokio::test]

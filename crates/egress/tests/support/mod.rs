@@ -118,12 +118,18 @@ impl Inside {
 pub(crate) struct Recorder {
     connections: StdMutex<Vec<Connection>>,
     requests: StdMutex<Vec<Request>>,
+    names: StdMutex<Vec<String>>,
     shortages: StdMutex<Vec<Shortage>>,
 }
 
 impl Recorder {
     pub(crate) fn all(&self) -> Vec<Connection> {
         self.connections.lock().unwrap().clone()
+    }
+
+    /// That were asked about outside.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.names.lock().unwrap().clone()
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -138,6 +144,10 @@ impl Recorder {
 impl Observer for Recorder {
     fn connection(&self, connection: &Connection) {
         self.connections.lock().unwrap().push(connection.clone());
+    }
+
+    fn asked_name(&self, name: &str) {
+        self.names.lock().unwrap().push(name.to_owned());
     }
 
     fn refused_name(&self, _name: &str, _rule: Option<&str>) {}

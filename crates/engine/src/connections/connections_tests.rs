@@ -376,10 +376,14 @@ fn a_sandbox_has_its_share_of_a_file_and_no_more() {
     assert_eq!(flood.append(&light).unwrap(), Fate::Written);
     assert_eq!(verify(&path, &Ends::default()).unwrap().broken.map(|broken| broken.what), None);
 
+    assert_eq!(flood.append(&Entry::of_asked_name("a.example.com")).unwrap(), Fate::Written);
+
     let own = tempdir().unwrap();
     let mut own = journal(own.path(), "box", Start::WhereItEnds).with_limit(limit);
     let blocked = write(&mut own, &light);
     assert!((40..200).contains(&blocked), "{blocked}");
+    let names = write(&mut own, &Entry::of_asked_name("a.example.com"));
+    assert!((40..200).contains(&names), "a share of its own: {names}");
     assert_eq!(write(&mut own, &heavy), 2000, "a file of its own is for what went out");
 }
 

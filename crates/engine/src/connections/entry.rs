@@ -27,6 +27,8 @@ const SECRETS: usize = 512;
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Connection,
+    /// A name that was asked about outside.
+    Name,
     RefusedName,
     Request,
     /// The gateway ran out of something.
@@ -47,6 +49,8 @@ enum Verdict {
 pub(super) enum Weight {
     /// Something went out, or was to.
     Heavy,
+    /// A question of DNS went out: a sandbox has any number of those for little, and they can carry anything.
+    Name,
     /// The gateway said no, or answered itself: a sandbox has any number of those for nothing.
     Light,
 }
@@ -92,7 +96,7 @@ pub(super) struct Entry {
     duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lost: Option<u64>,
-    /// Of a refused name: so many more questions about it, which have no lines of their own.
+    /// Of a name: so many more questions about it, which have no lines of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     more: Option<u64>,
     #[serde(skip)]
@@ -178,6 +182,13 @@ impl Entry {
         Self { name: Some(cut(name, HOST)), rule, reason: Some(reason.to_owned()), ..entry }.blocked_if(true)
     }
 
+    /// Asked about outside.
+    pub(super) fn of_asked_name(name: &str) -> Self {
+        let entry = Self::new(Kind::Name, SystemTime::now());
+        let entry = Self { name: Some(cut(name, HOST)), ..entry }.blocked_if(false);
+        Self { weight: Weight::Name, ..entry }
+    }
+
     pub(super) fn of_request(request: &Request) -> Self {
         let mut room = SECRETS;
         let fits = |name: &String| {
@@ -213,19 +224,24 @@ impl Entry {
         Self { reason, ..Self::new(Kind::Shortage, SystemTime::now()) }
     }
 
-    /// `more` questions about a name that was told as refused before, and why: other rules may hold since.
-    pub(super) fn of_name_again(name: &str, more: u64) -> Self {
-        Self { more: Some(more), reason: None, ..Self::of_name(name, None) }
+    /// `more` questions about a name that was told before, with this weight, and why: other rules may hold since.
+    pub(super) fn of_name_again(name: &str, more: u64, weight: Weight) -> Self {
+        let entry = match weight {
+            Weight::Name => Self::of_asked_name(name),
+            Weight::Heavy | Weight::Light => Self::of_name(name, None),
+        };
+        Self { more: Some(more), reason: None, ..entry }
     }
 
     /// Stands for `count` others.
     pub(super) fn lost(count: u64, weight: Weight) -> Self {
-        let verdict = match weight {
-            Weight::Heavy => Verdict::Allowed,
-            Weight::Light => Verdict::Blocked,
+        let (verdict, reason) = match weight {
+            Weight::Heavy => (Verdict::Allowed, None),
+            Weight::Name => (Verdict::Allowed, Some("names that were asked about".to_owned())),
+            Weight::Light => (Verdict::Blocked, None),
         };
         let entry = Self::new(Kind::Lost, SystemTime::now());
-        Self { lost: Some(count), verdict: Some(verdict), weight, ..entry }
+        Self { lost: Some(count), verdict: Some(verdict), reason, weight, ..entry }
     }
 
     pub(super) const fn weight(&self) -> Weight {
@@ -247,9 +263,9 @@ impl Entry {
         matches!(self.kind, Kind::Shortage)
     }
 
-    /// The name that was asked for, where that was refused.
-    pub(super) fn refused_name(&self) -> Option<&str> {
-        self.name.as_deref().filter(|_| self.kind == Kind::RefusedName)
+    /// The name, where it was asked for and nothing else.
+    pub(super) fn asked_name(&self) -> Option<&str> {
+        self.name.as_deref().filter(|_| matches!(self.kind, Kind::Name | Kind::RefusedName))
     }
 
     /// The destination, when it was blocked.

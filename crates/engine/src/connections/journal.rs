@@ -38,6 +38,7 @@ pub(super) enum Fate {
 struct Spent {
     file: Option<FileId>,
     heavy: u64,
+    names: u64,
     light: u64,
 }
 
@@ -102,10 +103,10 @@ impl Journal {
         let (spent, share) = match (entry.weight(), self.start) {
             // The file is its own: what goes out may push out what went.
             (Weight::Heavy, Start::WhereItEnds) => return Ok(true),
-            (Weight::Light, Start::WhereItEnds) | (Weight::Heavy, Start::Anew) => {
+            (Weight::Name | Weight::Light, Start::WhereItEnds) | (Weight::Heavy, Start::Anew) => {
                 (self.spent.of(entry), self.limit / 5)
             }
-            (Weight::Light, Start::Anew) => (self.spent.of(entry), self.limit / 40),
+            (Weight::Name | Weight::Light, Start::Anew) => (self.spent.of(entry), self.limit / 40),
         };
         Ok(spent + bytes <= share || log::current(&self.path)? != self.spent.file)
     }
@@ -143,6 +144,7 @@ impl Spent {
     fn of(&self, entry: &Entry) -> u64 {
         match entry.weight() {
             Weight::Heavy => self.heavy,
+            Weight::Name => self.names,
             Weight::Light => self.light,
         }
     }
@@ -153,6 +155,7 @@ impl Spent {
         }
         match entry.weight() {
             Weight::Heavy => self.heavy += bytes,
+            Weight::Name => self.names += bytes,
             Weight::Light => self.light += bytes,
         }
     }

@@ -9,20 +9,19 @@ use std::{
 
 /// Entries of each weight that wait; what comes when so many do is counted and forgotten.
 pub(super) const WAITING: usize = 1024;
-/// Light entries of one second; more are counted and forgotten.
+/// Entries of one second and one weight that is not heavy; more are counted and forgotten.
 pub(super) const LIGHT_A_SECOND: u32 = 100;
-/// For so long a name that was refused is counted instead of told again, and so is what found no place.
+/// For so long a name is counted instead of told again, and so is what found no place.
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
-/// Names whose questions are counted; others are told one by one.
+/// Names of each weight whose questions are counted; others are told one by one.
 pub(super) const NAMES: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Entry>,
     heavy: Account,
+    asked: Account,
     light: Account,
-    second: Option<Second>,
-    names: BTreeMap<String, Asked>,
     /// When the first that waits is tried again, if nothing else happens.
     again: Option<Instant>,
 }
@@ -35,16 +34,18 @@ struct Account {
     lost: u64,
     /// When that is told.
     due: Option<Instant>,
+    second: Option<Second>,
+    names: BTreeMap<String, Asked>,
 }
 
-/// How many light entries a second had.
+/// How many entries a second had.
 #[derive(Debug)]
 struct Second {
     ends: Instant,
     count: u32,
 }
 
-/// Questions about a refused name after the one that was told.
+/// Questions about a name after the one that was told.
 #[derive(Debug)]
 struct Asked {
     until: Instant,
@@ -63,23 +64,28 @@ pub(super) enum Until {
 impl Queue {
     /// Never waits. `entry` has its place, or is counted.
     pub(super) fn push(&mut self, entry: Entry, now: Instant) {
-        if let Some(name) = entry.refused_name()
-            && let Some(asked) = self.names.get_mut(name)
+        let weight = entry.weight();
+        let account = self.account(weight);
+        if let Some(name) = entry.asked_name()
+            && let Some(asked) = account.names.get_mut(name)
             && now < asked.until
         {
             asked.more += 1;
             return;
         }
-        let weight = entry.weight();
-        let is_too_much =
-            self.account(weight).waiting >= WAITING || (weight == Weight::Light && !self.has_room(now));
-        if is_too_much {
+        if account.waiting >= WAITING || (weight != Weight::Heavy && !account.has_room(now)) {
             return self.lose(&entry, now);
         }
-        if let Some(name) = entry.refused_name().map(str::to_owned) {
-            self.count_from_now(name, now);
+        if let Some(name) = entry.asked_name()
+            && let Some(more) = account.count_from_now(name, now, weight)
+        {
+            self.wait(Entry::of_name_again(name, more, weight));
         }
-        self.account(weight).waiting += 1;
+        self.wait(entry);
+    }
+
+    fn wait(&mut self, entry: Entry) {
+        self.account(entry.weight()).waiting += 1;
         self.waiting.push_back(entry);
     }
 
@@ -116,18 +122,49 @@ impl Queue {
             // Nothing goes before the one that waits.
             return self.again;
         }
-        let names = self.names.values().filter(|asked| asked.more > 0).map(|asked| asked.until);
-        names.chain(self.heavy.due).chain(self.light.due).min()
+        let due = |(account, weight): (&Account, Weight)| {
+            let is_news = move |asked: &&Asked| asked.is_news(weight);
+            let names = account.names.values().filter(is_news).map(|asked| asked.until);
+            names.chain(account.due).min()
+        };
+        [(&self.heavy, Weight::Heavy), (&self.asked, Weight::Name), (&self.light, Weight::Light)]
+            .into_iter()
+            .filter_map(due)
+            .min()
     }
 
     fn account(&mut self, weight: Weight) -> &mut Account {
         match weight {
             Weight::Heavy => &mut self.heavy,
+            Weight::Name => &mut self.asked,
             Weight::Light => &mut self.light,
         }
     }
 
-    /// Whether this second has room for one more light entry, which takes it.
+    fn accounts(&mut self) -> [(&mut Account, Weight); 3] {
+        [(&mut self.heavy, Weight::Heavy), (&mut self.asked, Weight::Name), (&mut self.light, Weight::Light)]
+    }
+
+    fn counted(&mut self, until: Until) -> Option<Entry> {
+        self.accounts().into_iter().find_map(|(account, weight)| {
+            let is_due = |asked: &Asked| asked.is_news(weight) && until.is_after(asked.until);
+            let name = account.names.iter().find(|(_, asked)| is_due(asked)).map(|(name, _)| name.clone())?;
+            let asked = account.names.remove(&name)?;
+            Some(Entry::of_name_again(&name, asked.more, weight))
+        })
+    }
+
+    fn lost(&mut self, until: Until) -> Option<Entry> {
+        self.accounts().into_iter().find_map(|(account, weight)| {
+            account.due.filter(|due| until.is_after(*due))?;
+            account.due = None;
+            Some(Entry::lost(std::mem::take(&mut account.lost), weight))
+        })
+    }
+}
+
+impl Account {
+    /// Whether this second has room for one more entry, which takes it.
     fn has_room(&mut self, now: Instant) -> bool {
         let second = self.second.get_or_insert(Second { ends: now, count: 0 });
         if now >= second.ends {
@@ -138,37 +175,27 @@ impl Queue {
         has
     }
 
-    /// The question about `name` is told; more are counted, where there is room.
-    fn count_from_now(&mut self, name: String, now: Instant) {
-        // One with a count stays until that was told. This one's count, when it has one, begins anew: what it had is
-        // told by an entry of its own before.
-        if let Some(before) = self.names.remove(&name).filter(|asked| asked.more > 0) {
-            self.light.waiting += 1;
-            self.waiting.push_back(Entry::of_name_again(&name, before.more));
-        }
+    /// The question about `name` is told; more are counted, where there is room. What it had is to be told before.
+    fn count_from_now(&mut self, name: &str, now: Instant, weight: Weight) -> Option<u64> {
+        // One with a count stays until that was told. This one's count, when it has one, begins anew.
+        let before = self.names.remove(name).filter(|asked| asked.is_news(weight));
         if self.names.len() >= NAMES {
-            self.names.retain(|_, asked| asked.more > 0 || now < asked.until);
+            self.names.retain(|_, asked| asked.is_news(weight) || now < asked.until);
         }
         if self.names.len() < NAMES {
-            self.names.insert(name, Asked { until: now + MINUTE, more: 0 });
+            self.names.insert(name.to_owned(), Asked { until: now + MINUTE, more: 0 });
         }
+        before.map(|asked| asked.more)
     }
+}
 
-    fn counted(&mut self, until: Until) -> Option<Entry> {
-        let is_due = |asked: &Asked| asked.more > 0 && until.is_after(asked.until);
-        let name = self.names.iter().find(|(_, asked)| is_due(asked)).map(|(name, _)| name.clone())?;
-        let asked = self.names.remove(&name)?;
-        Some(Entry::of_name_again(&name, asked.more))
-    }
-
-    fn lost(&mut self, until: Until) -> Option<Entry> {
-        [(&mut self.heavy, Weight::Heavy), (&mut self.light, Weight::Light)].into_iter().find_map(
-            |(account, weight)| {
-                account.due.filter(|due| until.is_after(*due))?;
-                account.due = None;
-                Some(Entry::lost(std::mem::take(&mut account.lost), weight))
-            },
-        )
+impl Asked {
+    /// Whether the count is told. Whoever looks up a name asks for both kinds of addresses, which is no more than one look.
+    const fn is_news(&self, weight: Weight) -> bool {
+        match weight {
+            Weight::Name => self.more > 1,
+            Weight::Heavy | Weight::Light => self.more > 0,
+        }
     }
 }
 

@@ -97,7 +97,7 @@ fn a_name_that_is_asked_for_again_is_counted_for_a_minute() {
     assert_eq!(counts(&drained(&mut queue, Until::Now(now))), [1], "the first one at once");
     assert_eq!(queue.due(), Some(now + MINUTE));
     let later = drained(&mut queue, Until::Now(now + MINUTE));
-    assert_eq!((counts(&later), later[0].refused_name()), (vec![999], Some("a.example.com")));
+    assert_eq!((counts(&later), later[0].asked_name()), (vec![999], Some("a.example.com")));
     // Asked for late, before anybody looked: both are told.
     queue.push(name("a.example.com"), now + MINUTE);
     queue.push(name("a.example.com"), now + MINUTE);
@@ -112,9 +112,9 @@ fn names_that_are_counted_are_bounded() {
     for n in 0..2 * NAMES {
         queue.push(name(&n.to_string()), now + Duration::from_millis(n as u64 * 20));
     }
-    assert_eq!(queue.names.len(), NAMES);
+    assert_eq!(queue.light.names.len(), NAMES);
     queue.push(name("late"), now + 2 * MINUTE);
-    assert_eq!(queue.names.len(), 1, "those whose minute is over make room");
+    assert_eq!(queue.light.names.len(), 1, "those whose minute is over make room");
 }
 
 #[test]
@@ -126,4 +126,38 @@ fn what_waits_for_room_is_not_tried_all_the_time() {
     let first = queue.next(Until::Now(later)).unwrap();
     queue.not_written(first, later);
     assert_eq!(queue.due(), Some(later + MINUTE), "what is counted cannot be written before it");
+}
+
+#[test]
+fn names_that_left_have_room_of_their_own() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    for n in 0..1000 {
+        queue.push(name(&format!("h{n}.example.com")), now);
+        queue.push(connection(Outcome::Closed), now);
+    }
+    for n in 0..300 {
+        queue.push(Entry::of_asked_name(&format!("data{n}.example.com")), now);
+    }
+    let entries = drained(&mut queue, Until::TheEnd);
+    let of = |weight| entries.iter().filter(move |entry| entry.weight() == weight);
+    assert_eq!(of(Weight::Heavy).count(), 1000, "connections are not crowded out");
+    let asked: Vec<u64> = of(Weight::Name).map(Entry::lines).collect();
+    assert_eq!((asked.len(), asked[100]), (LIGHT_A_SECOND as usize + 1, 200), "nor are they, by others");
+}
+
+#[test]
+fn a_name_that_left_is_told_once_a_minute() {
+    let (mut queue, now) = (Queue::default(), Instant::now());
+    // IPv4 and IPv6.
+    for _ in 0..2 {
+        queue.push(Entry::of_asked_name("a.example.com"), now);
+    }
+    assert_eq!((counts(&drained(&mut queue, Until::TheEnd)), queue.due()), (vec![1], None));
+    queue.push(name("a.example.com"), now);
+    assert_eq!(counts(&drained(&mut queue, Until::Now(now))), [1], "one that is refused since is told");
+    for _ in 0..7 {
+        queue.push(Entry::of_asked_name("a.example.com"), now);
+    }
+    assert_eq!(queue.due(), Some(now + MINUTE));
+    assert_eq!(counts(&drained(&mut queue, Until::Now(now + MINUTE))), [8]);
 }

@@ -96,6 +96,7 @@ impl crate::Observer for Ends {
     fn connection(&self, connection: &crate::Connection) {
         self.0.lock().unwrap().push(connection.clone());
     }
+    fn asked_name(&self, _name: &str) {}
     fn refused_name(&self, _name: &str, _rule: Option<&str>) {}
     fn request(&self, _request: &Request) {}
 }
