@@ -144,6 +144,26 @@ impl Guest<'_> {
             Some(word) => Err(format!("no refusal with '{word}' in the log:\n{}", lines(&log))),
         }
     }
+
+    /// Ends the sandbox; fails unless its log has a line of each of `wanted`: fields, and what they say. Of a reason that is a
+    /// part of it.
+    pub(crate) fn told(&self, wanted: &[&[(&str, &str)]]) -> Result<(), String> {
+        let log = self.log()?;
+        let missing =
+            |fields: &&&[(&str, &str)]| !log.iter().any(|line| fields.iter().all(|field| says(line, *field)));
+        match wanted.iter().find(missing) {
+            None => Ok(()),
+            Some(fields) => Err(format!("no line with {fields:?} in the log:\n{}", lines(&log))),
+        }
+    }
+}
+
+fn says(line: &Value, (field, what): (&str, &str)) -> bool {
+    match &line[field] {
+        Value::String(text) if field == "reason" => text.contains(what),
+        Value::String(text) => text == what,
+        other => other.to_string() == what,
+    }
 }
 
 fn lines(log: &[Value]) -> String {

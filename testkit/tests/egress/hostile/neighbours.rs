@@ -40,5 +40,8 @@ fn authority(world: &World) -> Result<(), String> {
     let url = scene.api.url(API, "/");
     let script = format!("cat > /tmp/other.crt <<'END'\n{theirs}END\ncurl -sS --cacert /tmp/other.crt {url}");
     let ran = scene.guest.sh(&script);
-    expect(ran.code == Some(60), || ran.to_string())
+    expect(ran.code == Some(60), || ran.to_string())?;
+    scene.api_saw(0)?;
+    // It is the client that hangs up, so that nothing was blocked: the connection says how it ended.
+    scene.guest.told(&[&[("type", "connection"), ("name", API), ("reason", "broken off: ")]])
 }

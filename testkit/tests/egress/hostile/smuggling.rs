@@ -1,7 +1,7 @@
 //! Requests that two readers count differently. Whatever the gateway makes of one, the server must never see a request that
 //! was hidden in another, and the secret only with requests that the gateway has read.
 
-use super::{Scene, VALUE, World};
+use super::{API, EVIL, Scene, VALUE, World};
 use crate::{Test, bench::expect};
 
 pub(super) const fn tests() -> [Test; 3] {
@@ -63,12 +63,21 @@ def one(name, message):
 each(one, messages(API.encode()).items())"
     );
     scene.attack(&script)?;
-    arrived_whole(&scene)
+    arrived_whole(&scene)?;
+    // What hides behind a good end, and heads that cannot be read, of which the connection tells.
+    let other = format!("this connection is for {API}");
+    scene.guest.told(&[
+        &[("type", "request"), ("verdict", "blocked"), ("path", "/smuggled"), ("reason", &other)],
+        &[("type", "connection"), ("reason", "broken off: what came is no HTTP or TLS that can be read")],
+    ])
 }
 
 fn arrived_whole(scene: &Scene<'_>) -> Result<(), String> {
     let record = scene.api.record();
-    for seen in record.requests() {
+    let all = record.requests();
+    // Some are good as they are, up to what hides in them.
+    expect(!all.is_empty(), || "nothing arrived at all".to_owned())?;
+    for seen in all {
         let whole =
             seen.path == "/outer" && seen.header("x-hidden").is_empty() && seen.header("host").len() <= 1;
         expect(whole, || format!("smuggled: {seen:?}"))?;
@@ -99,7 +108,10 @@ each(one, messages(host).items())",
     scene.attack(&script)?;
     let seen = plain.record().requests();
     let smuggled = seen.iter().find(|seen| seen.path != "/outer");
-    expect(smuggled.is_none() && !seen.is_empty(), || format!("{smuggled:?} of {}", seen.len()))
+    expect(smuggled.is_none() && !seen.is_empty(), || format!("{smuggled:?} of {}", seen.len()))?;
+    // What cannot be read is written down nowhere here: it goes to nobody, and the way to the proxy is no connection to the
+    // outside. What hides behind a good end is a request of its own.
+    scene.guest.told(&[&[("type", "request"), ("verdict", "blocked"), ("name", EVIL), ("path", "/smuggled")]])
 }
 
 /// A rule about a path is about what the server understands.
