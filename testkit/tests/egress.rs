@@ -28,6 +28,7 @@ mod egress {
     pub(crate) mod hostile;
     pub(crate) mod image;
     pub(crate) mod network;
+    pub(crate) mod rules;
     pub(crate) mod search;
     pub(crate) mod seed;
     pub(crate) mod ssh;
@@ -35,7 +36,7 @@ mod egress {
     pub(crate) mod world;
 }
 
-use egress::{bundle, clients, hostile, image::Image, network, seed, ssh, udp, world::World};
+use egress::{bundle, clients, hostile, image::Image, network, rules, seed, ssh, udp, world::World};
 use engine::Shared;
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{process::ExitCode, sync::Arc};
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     };
     let is_in_engine = engine::variable(&name).is_some();
     arguments.test_threads.get_or_insert(if is_in_engine { AT_A_TIME_IN_ENGINE } else { AT_A_TIME });
-    let tests = tests(is_in_engine).into_iter();
+    let tests = tests().into_iter();
     let trial = |(title, test): Test| {
         let (name, shared) = (name.clone(), shared.clone());
         Trial::test(title, move || run(&name, shared.as_deref(), (title, test)))
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
 }
 
 /// Those that say something here.
-fn tests(is_in_engine: bool) -> Vec<Test> {
+fn tests() -> Vec<Test> {
     let is_root = rustix::process::geteuid().is_root();
     let mut tests: Vec<Test> = seed::tests().to_vec();
     if !is_root {
@@ -99,6 +100,7 @@ fn tests(is_in_engine: bool) -> Vec<Test> {
         tests.retain(|(title, _)| !title.starts_with("seed/value-not-in-process-1"));
     }
     tests.extend(bundle::tests());
+    tests.extend(rules::tests());
     if engine::is_elsewhere() {
         // Mounts are refused there, and rules about UDP: `cli_docker` sees to that.
         tests.retain(|(title, _)| !title.starts_with("bundle/") || !title.contains("-a-mount"));
@@ -108,10 +110,7 @@ fn tests(is_in_engine: bool) -> Vec<Test> {
     tests.extend(udp::tests());
     tests.extend(hostile::tests());
     tests.extend(clients::tests());
-    if is_root && !is_in_engine {
-        // Some of what they need is root's alone.
-        tests.extend(ssh::tests());
-    }
+    tests.extend(ssh::tests());
     tests
 }
 

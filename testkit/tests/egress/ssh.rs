@@ -33,7 +33,8 @@ fn git(world: &World) -> Result<(), String> {
     expect(ran.code == Some(0) && ran.out() == "hello\n", || format!("{ran}\nsshd: {}", server.log()))?;
     let refused = world.sandbox("other", &["--only-listed", "--allow", "git.test:443"])?;
     let ran = refused.sh(&script);
-    expect(ran.code != Some(0) && !ran.out().contains("hello"), || ran.to_string())
+    expect(ran.code != Some(0) && !ran.out().contains("hello"), || ran.to_string())?;
+    refused.refused(&["10.77.0.22"])
 }
 
 fn login() -> Result<String, String> {
