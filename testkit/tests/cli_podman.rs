@@ -24,6 +24,8 @@ mod cli_podman {
     mod faults;
     #[path = "../cli_docker/lost.rs"]
     mod lost;
+    #[path = "../cli_docker/secrets.rs"]
+    mod secrets;
     #[path = "../cli_docker/site.rs"]
     #[expect(dead_code, reason = "the tests of Docker use the rest")]
     pub(crate) mod site;

@@ -1,11 +1,12 @@
-//! Secrets of sandboxes on Docker: the same inside as elsewhere, and nothing in the engine.
+//! Secrets of sandboxes on an engine: the same inside as elsewhere, and nothing in the engine.
 
 use super::site::{IMAGE, Site};
+use crate::ENGINE;
 use std::process::Command;
 
 const VALUE: &str = "sk-hidden-0123456789";
 
-/// What of the engine has the value: its description of containers, and files on its disk.
+/// What of the engine has the value: its description of containers, and files on its disk, its logs among them.
 fn held_by_engine(site: &Site) -> String {
     for id in site.containers() {
         let described = site.api().json("GET", &format!("/containers/{id}/json"), None).unwrap().to_string();
@@ -29,7 +30,7 @@ fn placeholders_and_files_are_inside_and_no_value_is_in_the_engine() {
     let other = [&flags[..], &["-u", "1000:1000", "-p", "moderate", "--", "sh", "-c", look]].concat();
     site.run(&other).run().ok().prints(expected.replace("400 0", "400 1000"));
 
-    let create = [&["sandbox", "create", "box", "-B", "docker", "-i", IMAGE], &flags[..]].concat();
+    let create = [&["sandbox", "create", "box", "-B", ENGINE.name, "-i", IMAGE], &flags[..]].concat();
     site.agentkernel(&create).run().ok();
     for _ in 0..2 {
         site.agentkernel(&["sandbox", "start", "box"]).run().ok();
