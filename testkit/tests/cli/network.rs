@@ -382,7 +382,7 @@ fn a_name_that_no_rule_lets_out_is_told_which_rule_it_was() {
 fn a_name_that_leaves_this_machine_stands_in_the_log() {
     let env = TestEnv::new();
     // Whether anybody answers does not matter.
-    let ask = ["timeout", "5", "getent", "ahostsv4", "data.example.com"];
+    let ask = ["timeout", "5", "getent", "ahostsv4", "data.example.com."];
     env.agentkernel(&["run", "-i", "host", "--"]).args(ask).run();
     let lines = lines(env.data().join("connections.jsonl"));
     let first = lines.iter().find(|line| line["type"] == "name").unwrap_or_else(|| panic!("{lines:?}"));
