@@ -22,7 +22,7 @@ FIRST, SECOND = ('{}', {}), ('{}', {})
 assert status(say(*SECOND, get('second.test'))) == '403'
 s = socket.create_connection(FIRST)
 def asked():
-    s.sendall(get('first.test').replace(b'Connection: close\\r\\n', b''))
+    s.settimeout(15); s.sendall(get('first.test').replace(b'Connection: close\\r\\n', b''))
     return status(drain(s))
 assert asked() == '200'
 print('ready', flush=True)
