@@ -160,3 +160,28 @@ async fn each_request_of_a_pipeline_is_judged() {
     let status: Vec<&str> = got.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(status, ["200", "403", "200"]);
 }
+
+/// No request is told of it: the connection is what the log has.
+#[tokio::test]
+async fn a_head_that_cannot_be_read_breaks_the_connection_off() {
+    let heads = [
+        format!("{HOST}Transfer-Encoding : chunked\r\n"),
+        format!("{HOST}X-A: b\0c\r\nContent-Length: 0\r\n"),
+    ];
+    for head in heads {
+        let (address, record, task) = recorder().await;
+        let rules = Arc::new(Rules::default());
+        let mut flow = plain(&web(), place(address), &rules);
+        flow.client.write_all(format!("POST / HTTP/1.1\r\n{head}\r\n").as_bytes()).await.unwrap();
+        let got = read_all(&mut flow.client).await;
+        assert!(got.starts_with("HTTP/1.1 400 "), "{head}: {got}");
+        drop(flow.client);
+        assert_eq!(
+            soon(flow.outcome).await.unwrap().0,
+            Outcome::Broken(io::ErrorKind::InvalidData),
+            "{head}"
+        );
+        assert!(rules.seen().is_empty() && record.lock().unwrap().is_empty(), "{head}");
+        task.abort();
+    }
+}
