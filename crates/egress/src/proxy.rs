@@ -32,6 +32,11 @@ pub(crate) async fn serve(visit: &Visit, io: Box<dyn ByteStream>, ledger: &Ledge
 impl Roads for Visit {
     async fn find(&self, host: &str, port: u16) -> Result<Way, Denied> {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        if port == dns::PORT {
+            // To a name server the lines of a request are a message that it does not understand; the body can be a question.
+            let why = format!("{host} is blocked: port {port} is for DNS, which is the gateway's to ask");
+            return Err(Denied { rule: None, why });
+        }
         let rules = self.shared.rules();
         if let Ok(ip) = host.parse::<IpAddr>() {
             let to = self.shared.destination(SocketAddr::new(ip, port));

