@@ -11,6 +11,8 @@ use tokio::{
 const MAX: usize = 64 * 1024;
 /// The version of a record's first byte: handshake (RFC 8446, section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
+/// The major version of all records, those of SSL 3 too.
+const TLS_MAJOR: u8 = 3;
 const MAX_HEADERS: usize = 100;
 /// A greeting in more pieces is not read on: each piece has it parsed anew.
 const MAX_PIECES: usize = 256;
@@ -69,6 +71,9 @@ pub(crate) fn classify(seen: &[u8]) -> Option<Hello> {
     match seen {
         [] => None,
         [TLS_HANDSHAKE, ..] => tls(seen),
+        // Other records of TLS: some servers read on behind them, to a ClientHello whose name nobody has seen.
+        [20..=24, TLS_MAJOR, ..] => Some(Hello::Unreadable),
+        [20..=24] => None,
         // RFC 4253, section 4.2: both sides say their version at once.
         [b'S', b'S', b'H', b'-', ..] => Some(Hello::Other),
         [b'S'] | [b'S', b'S'] | [b'S', b'S', b'H'] => None,

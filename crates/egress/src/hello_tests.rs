@@ -38,7 +38,7 @@ fn a_greeting_is_told_from_its_first_whole_part_on() {
 
 #[test]
 fn other_protocols_do_not_wait() {
-    for bytes in [&b"SSH-2.0-x"[..], b"\x00\x01", b"*1\r\n", b"\x10\x00"] {
+    for bytes in [&b"SSH-2.0-x"[..], b"\x00\x01", b"*1\r\n", b"\x10\x00", b"\x15\x00"] {
         assert_eq!(classify(bytes), Some(Hello::Other), "{bytes:?}");
     }
 }
@@ -55,11 +55,23 @@ fn what_others_may_read_a_name_in_is_never_another_protocol() {
         b"GET\r\n",
         b"\x16\x03\x01\x00\x05hello",
         b"\x80\x2e\x01\x00\x02",
+        b"\x14\x03\x03\x00\x01\x01",
+        b"\x15\x03\x01\x00\x02\x01\x5a",
+        b"\x17\x03\x03\x00\x01x",
+        b"\x18\x03",
         b"GET / HTTP/1.1\r\nHo st: a\r\n\r\n",
         many.as_bytes(),
     ] {
         assert_eq!(classify(bytes), Some(Hello::Unreadable), "{bytes:?}");
     }
+}
+
+#[test]
+fn a_greeting_behind_another_record_is_not_passed_over() {
+    let alert = [21, 3, 1, 0, 2, 1, 90];
+    assert_eq!(classify(&alert[..1]), None);
+    let bytes = [&alert[..], &client_hello("evil.com")].concat();
+    assert_eq!(classify(&bytes), Some(Hello::Unreadable));
 }
 
 #[tokio::test]
