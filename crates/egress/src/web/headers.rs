@@ -32,15 +32,34 @@ const OTHER_PATH: [HeaderName; 2] =
 
 /// The methods that a service could take a request for, beside its own.
 pub(super) fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = String> + use<'_> {
-    let values = OTHER_METHOD.into_iter().flat_map(|name| headers.get_all(name));
-    values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_uppercase())
+    let named = headers.iter().filter(|(name, _)| OTHER_METHOD.iter().any(|other| is_read_as(name, other)));
+    named.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_uppercase())
 }
 
 /// Takes out what only a proxy in front of a service has to say: another path than the one that was judged.
 pub(super) fn strip_other_paths(headers: &mut HeaderMap) {
-    for name in &OTHER_PATH {
+    take_out(headers, &OTHER_PATH);
+}
+
+/// Takes out whatever a service can read as one of `names`.
+pub(super) fn take_out<'a>(
+    headers: &mut HeaderMap,
+    names: impl IntoIterator<Item = &'a HeaderName, IntoIter: Clone>,
+) {
+    let names = names.into_iter();
+    let found: Vec<HeaderName> =
+        headers.keys().filter(|key| names.clone().any(|name| is_read_as(key, name))).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
+}
+
+/// Servers that give headers to programs as variables (CGI, WSGI) write what is no letter and no digit as `_`: to a program,
+/// `X_Key` is `X-Key`.
+pub(super) fn is_read_as(one: &HeaderName, other: &HeaderName) -> bool {
+    let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
+    let sign = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
+    one.map(sign).eq(other.map(sign))
 }
 
 /// Takes out what belongs to the connection it came over, also what its Connection header names. Framing is written
@@ -49,9 +68,8 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     let trailers = tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     let named: Vec<HeaderName> =
         tokens(headers, &header::CONNECTION).filter_map(|token| token.parse().ok()).collect();
-    for name in named.iter().chain(&OF_ONE_CONNECTION).chain([&header::TE, &header::CONTENT_LENGTH]) {
-        headers.remove(name);
-    }
+    let framing = [&header::TE, &header::CONTENT_LENGTH];
+    take_out(headers, named.iter().chain(&OF_ONE_CONNECTION).chain(framing));
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -77,7 +95,7 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Takes out what must not stand behind a body (RFC 9110, section 6.5.1): it could be taken for a header.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
     strip(trailers);
-    for name in [
+    let kept_out = [
         header::HOST,
         header::TE,
         header::TRAILER,
@@ -89,9 +107,8 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
         header::CONTENT_ENCODING,
         header::CONTENT_TYPE,
         header::CONTENT_RANGE,
-    ] {
-        trailers.remove(name);
-    }
+    ];
+    take_out(trailers, &kept_out);
 }
 
 /// Members of a list (RFC 9110, section 5.6.1), over all lines of that name.

@@ -38,6 +38,27 @@ fn what_belongs_to_a_connection_ends_with_it() {
 }
 
 #[test]
+fn a_name_is_what_programs_behind_a_server_read_in_it() {
+    let mut map = headers(&[
+        ("x_http_method_override", "delete"),
+        ("X-HTTP_Method", "PUT"),
+        ("x.method.override", "PATCH"),
+        ("x_httpmethod", "GET"),
+        ("x_original_url", "/a"),
+        ("X-Rewrite_Url", "/b"),
+        ("content_length", "5"),
+        ("transfer_encoding", "chunked"),
+    ]);
+    let mut methods: Vec<String> = other_methods(&map).collect();
+    methods.sort_unstable();
+    assert_eq!(methods, ["DELETE", "PATCH", "PUT"]);
+    strip_other_paths(&mut map);
+    assert!(!names(&map).iter().any(|name| name.contains("url")), "{map:?}");
+    strip(&mut map);
+    assert_eq!(names(&map), ["x-http_method", "x.method.override", "x_http_method_override", "x_httpmethod"]);
+}
+
+#[test]
 fn a_protocol_that_is_not_http_again_may_be_changed_to() {
     let wish = |protocol: &str| {
         upgrade(&headers(&[("connection", "Keep-Alive, Upgrade"), ("upgrade", protocol)]))
@@ -53,8 +74,13 @@ fn a_protocol_that_is_not_http_again_may_be_changed_to() {
 
 #[test]
 fn trailers_are_no_headers() {
-    let mut map =
-        headers(&[("authorization", "x"), ("host", "x"), ("content-length", "1"), ("grpc-status", "0")]);
+    let mut map = headers(&[
+        ("authorization", "x"),
+        ("host", "x"),
+        ("content-length", "1"),
+        ("content_type", "x"),
+        ("grpc-status", "0"),
+    ]);
     clean_trailers(&mut map);
     assert_eq!(names(&map), ["grpc-status"]);
 }

@@ -1,6 +1,6 @@
 //! Secrets on their way into a request.
 
-use super::redact::Needles;
+use super::{headers, redact::Needles};
 use agentkernel_model::secret::SecretName;
 use agentkernel_trust::Bound;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -40,11 +40,12 @@ pub(super) fn inject(headers: &mut HeaderMap, mut secrets: Vec<Bound>) -> Result
     for bound in &secrets {
         let unsound = |_| format!("secret '{}' cannot be sent in its header", bound.name());
         let carrier: HeaderName = bound.header().name().as_str().parse().map_err(|_| unsound(()))?;
-        if carriers.contains(&carrier) {
+        if carriers.iter().any(|other| headers::is_read_as(other, &carrier)) {
             continue;
         }
         let text = bound.header().value(bound.secret()).map_err(|_| unsound(()))?;
-        // Removes every one that is there.
+        // A service that reads another spelling of it could take the client's.
+        headers::take_out(headers, [&carrier]);
         headers.insert(carrier.clone(), sensitive(text.clone()).map_err(|_| unsound(()))?);
         names.push(bound.name().clone());
         carriers.push(carrier);

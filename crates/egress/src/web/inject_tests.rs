@@ -36,6 +36,16 @@ fn what_the_client_wrote_is_replaced_and_nothing_is_shown() {
 }
 
 #[test]
+fn another_spelling_of_the_header_goes_too() {
+    let mut map = headers(&[("x_api_key", "mine"), ("x-api_key", "mine"), ("x-other", "stays")]);
+    inject(&mut map, bound(&["ANTHROPIC_API_KEY=hidden-value:api.anthropic.com"])).unwrap().unwrap();
+    let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accept-encoding", "x-api-key", "x-other"]);
+    assert_eq!(map["x-api-key"], "hidden-value");
+}
+
+#[test]
 fn the_placeholder_goes_from_any_header() {
     let basic = format!("Basic {}", STANDARD.encode("me:ak-proxy-managed"));
     let mut map = headers(&[

@@ -33,9 +33,7 @@ impl Upload {
         headers::clean_trailers(trailers);
         let placeholders = trailers.iter().filter(|(_, value)| inject::has_placeholder(value.as_bytes()));
         let named: Vec<HeaderName> = placeholders.map(|(name, _)| name.clone()).collect();
-        for name in named.iter().chain(&self.kept_out) {
-            trailers.remove(name);
-        }
+        headers::take_out(trailers, named.iter().chain(&self.kept_out));
     }
 }
 
