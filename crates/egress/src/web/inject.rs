@@ -18,6 +18,7 @@ pub(crate) const PLACEHOLDER: &str = "ak-proxy-managed";
 
 /// What was put into a request.
 pub(super) struct Injected {
+    /// Empty where it goes out in clear.
     pub(super) names: Vec<SecretName>,
     /// The headers that carry them.
     pub(super) headers: Vec<HeaderName>,
@@ -51,12 +52,31 @@ pub(super) fn inject(headers: &mut HeaderMap, mut secrets: Vec<Bound>) -> Result
         carriers.push(carrier);
         sent.push((bound.secret().reveal(), text));
     }
-    // What could be read only in part, or not at all, could not be searched.
+    ask_for_whole_text(headers);
+    let needles = Needles::new(sent.iter().map(|(secret, text)| (*secret, text.as_slice())));
+    Ok(Some(Injected { names, headers: carriers, needles: Arc::new(needles) }))
+}
+
+/// For a request in clear: nothing is put into it, and its answer is searched for the `secrets` of its host, which that host
+/// may have been sent over TLS.
+pub(super) fn watch(headers: &mut HeaderMap, secrets: &[Bound]) -> Option<Injected> {
+    if secrets.is_empty() {
+        return None;
+    }
+    ask_for_whole_text(headers);
+    let sent: Vec<_> = secrets
+        .iter()
+        .map(|bound| (bound.secret().reveal(), bound.header().value(bound.secret()).unwrap_or_default()))
+        .collect();
+    let needles = Needles::new(sent.iter().map(|(secret, text)| (*secret, text.as_slice())));
+    Some(Injected { names: Vec::new(), headers: Vec::new(), needles: Arc::new(needles) })
+}
+
+/// What could be read only in part, or not at all, could not be searched.
+fn ask_for_whole_text(headers: &mut HeaderMap) {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"));
     headers.remove(header::RANGE);
     headers.remove(header::IF_RANGE);
-    let needles = Needles::new(sent.iter().map(|(secret, text)| (*secret, text.as_slice())));
-    Ok(Some(Injected { names, headers: carriers, needles: Arc::new(needles) }))
 }
 
 /// The memory behind it is wiped with the last one who holds it, and HPACK does not keep it in a table.

@@ -30,8 +30,8 @@ const OF_ENCODED_BYTES: [HeaderName; 5] = [
 /// An answer on its way.
 pub(super) enum Answered {
     Passed(Response<Answer>),
-    /// It has to be searched, and cannot be.
-    Unreadable,
+    /// It is in an encoding, which this says, that has to be taken off here and cannot be.
+    Unreadable(&'static str),
 }
 
 /// `response` as one of this gateway's own, with the secrets that went with its request taken out.
@@ -46,6 +46,10 @@ pub(super) fn answer(
     parts.extensions.clear();
     let describes = is_head || parts.status == StatusCode::NOT_MODIFIED;
     let length = parts.headers.get(header::CONTENT_LENGTH).filter(|_| describes).cloned();
+    // Only `chunked` was taken off, and its header goes with this connection: nothing would say what the body is in.
+    if is_coded(&parts.headers) && !body.is_end_stream() {
+        return Answered::Unreadable("a transfer encoding that was not asked for");
+    }
     clean(&mut parts.headers);
     let needles = injected.map(|injected| &injected.needles).filter(|needles| !needles.is_empty());
     let Some(needles) = needles else {
@@ -60,7 +64,11 @@ pub(super) fn answer(
     if body.is_end_stream() {
         return Answered::Passed(Response::from_parts(parts, Answer::passing(body, busy)));
     }
-    let Some(encoding) = encoding else { return Answered::Unreadable };
+    let Some(encoding) = encoding else {
+        return Answered::Unreadable(
+            "an encoding that was not asked for, which cannot be searched for secrets",
+        );
+    };
     for name in &OF_ENCODED_BYTES {
         parts.headers.remove(name);
     }
@@ -121,6 +129,15 @@ fn clean(map: &mut HeaderMap) {
     map.remove(header::TE);
     // Another way to the host, which would not lead through this gateway.
     map.remove(header::ALT_SVC);
+}
+
+/// Whether a transfer encoding other than `chunked` is on it.
+fn is_coded(map: &HeaderMap) -> bool {
+    let mut codings = headers::tokens(map, &header::TRANSFER_ENCODING)
+        .filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let is_known = codings.next().is_none_or(|coding| coding.eq_ignore_ascii_case("chunked"));
+    let is_text = map.get_all(header::TRANSFER_ENCODING).iter().all(|value| value.to_str().is_ok());
+    !(is_known && is_text && codings.next().is_none())
 }
 
 /// `None` where it is one that was not asked for.

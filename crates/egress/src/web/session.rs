@@ -137,8 +137,7 @@ impl Session {
             (self.protocol == Protocol::Http1).then(|| headers::upgrade(request.headers())).flatten();
         let client = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
         let is_head = request.method() == hyper::Method::HEAD;
-        // Certificates were verified where there is TLS: `reach` makes no connection otherwise.
-        let secrets = if self.scheme == Scheme::HTTPS { self.judge.secrets(&self.place) } else { Vec::new() };
+        let secrets = self.judge.secrets(&self.place);
         let (request, injected) = match self.prepare(request, upgrade, secrets) {
             Ok(prepared) => prepared,
             Err(why) => return refuse(account, &Refused::new(StatusCode::BAD_GATEWAY, why)),
@@ -174,10 +173,15 @@ impl Session {
         // Was dealt with: reading the body is what tells the client to go on.
         map.remove(header::EXPECT);
         map.remove(header::HOST);
-        let injected = inject::inject(map, secrets)?;
+        // Certificates were verified where there is TLS: `reach` makes no connection otherwise.
+        let injected = if self.scheme == Scheme::HTTPS {
+            inject::inject(map, secrets)?
+        } else {
+            inject::watch(map, &secrets)
+        };
         let authority = host::authority(&self.place, &self.scheme);
         let mut path = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        if injected.is_some() {
+        if injected.as_ref().is_some_and(|injected| !injected.names.is_empty()) {
             path = inject::without_placeholders(path);
         }
         let unsound = |_| "the request cannot be written".to_owned();
@@ -283,10 +287,8 @@ impl Session {
             }
             _ => match outgoing::answer(response, injected.as_ref(), is_head, busy) {
                 Answered::Passed(answer) => answer,
-                Answered::Unreadable => {
-                    let why = format!(
-                        "{name} answers in an encoding that was not asked for, which cannot be searched for secrets"
-                    );
+                Answered::Unreadable(encoding) => {
+                    let why = format!("{name} answers in {encoding}");
                     refuse(account, &Refused::new(StatusCode::BAD_GATEWAY, why))
                 }
             },

@@ -110,7 +110,12 @@ async fn whole_urls_lead_to_their_hosts_over_one_connection_of_the_client() {
     let (mut first, _) = soon(listener.accept()).await.unwrap();
     for path in ["/1", "/2"] {
         let arrived = read_until(&mut first, "\r\n\r\n").await;
-        assert_eq!(arrived, format!("GET {path} HTTP/1.1\r\nhost: api.x.com:{port}\r\n\r\n"));
+        assert_eq!(
+            arrived,
+            format!(
+                "GET {path} HTTP/1.1\r\naccept-encoding: gzip, identity\r\nhost: api.x.com:{port}\r\n\r\n"
+            )
+        );
         first.write_all(ok).await.unwrap();
         read_until(&mut flow.client, "hi").await;
         let next = if path == "/1" { ask("api.x.com", "/2") } else { ask("other.x.com", "/3") };
@@ -118,7 +123,10 @@ async fn whole_urls_lead_to_their_hosts_over_one_connection_of_the_client() {
     }
     let (mut second, _) = soon(listener.accept()).await.unwrap();
     let arrived = read_until(&mut second, "\r\n\r\n").await;
-    assert_eq!(arrived, format!("GET /3 HTTP/1.1\r\nhost: other.x.com:{port}\r\n\r\n"));
+    assert_eq!(
+        arrived,
+        format!("GET /3 HTTP/1.1\r\naccept-encoding: gzip, identity\r\nhost: other.x.com:{port}\r\n\r\n")
+    );
     second.write_all(ok).await.unwrap();
     read_until(&mut flow.client, "hi").await;
     assert_eq!(read_all(&mut first).await, "", "the connection to the place before ends");

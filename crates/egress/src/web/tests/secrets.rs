@@ -83,6 +83,27 @@ async fn no_secret_goes_out_in_clear() {
 }
 
 #[tokio::test]
+async fn an_answer_in_clear_does_not_repeat_it_either() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nx-echo: sk-hidden/value+0123456789\r\ncontent-length: 33\r\n\r\n\
+                          plain: sk-hidden/value+0123456789";
+    assert!(ANSWER.ends_with(SECRET));
+    let (address, read) = raw_server("\r\n\r\n", ANSWER).await;
+    let rules = Rules::with_secret();
+    let mut flow = plain(&web(), place(address), &rules);
+    let request = GET.replace("Connection", "Accept-Encoding: br\r\nRange: bytes=0-3\r\nConnection");
+    flow.client.write_all(request.as_bytes()).await.unwrap();
+    let got = read_all(&mut flow.client).await;
+    let arrived = soon(read).await.unwrap();
+    assert!(got.contains("x-echo: [redacted]\r\n") && got.contains("plain: [redacted]"), "{got}");
+    assert!(!got.contains("hidden"), "{got}");
+    assert!(
+        arrived.contains("accept-encoding: gzip, identity\r\n") && !arrived.contains("range"),
+        "{arrived}"
+    );
+    assert!(!arrived.contains(SECRET) && rules.seen()[0].secrets.is_empty(), "{arrived}");
+}
+
+#[tokio::test]
 async fn no_secret_goes_where_the_request_is_not_meant_for() {
     for host in ["evil.com", "api.x.com\r\nHost: evil.com"] {
         let request = GET.replace("api.x.com", host);
@@ -139,6 +160,13 @@ async fn what_cannot_be_searched_is_not_passed_on() {
     for coding in ["br", "gzip, gzip", "deflate", "zstd"] {
         let (got, _, rules) = exchange(GET, answer(&format!("content-encoding: {coding}\r\n"), b"xx")).await;
         assert!(got.starts_with("HTTP/1.1 502 ") && got.contains("was not asked for"), "{coding}: {got}");
+        assert!(rules.seen()[0].refused.is_some());
+    }
+    for coding in ["gzip, chunked", "gzip", "br, identity, chunked"] {
+        let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n");
+        let (got, _, rules) = exchange(GET, [head.as_bytes(), b"2\r\nxx\r\n0\r\n\r\n"].concat()).await;
+        assert!(got.starts_with("HTTP/1.1 502 "), "{coding}: {got}");
+        assert!(!got.contains("xx"), "{coding}: {got}");
         assert!(rules.seen()[0].refused.is_some());
     }
     // Broken gzip breaks off: the last chunk is missing.
