@@ -34,13 +34,12 @@ use agentkernel_model::{Error, Result};
 use agentkernel_trust::Bound;
 use async_trait::async_trait;
 use authority::Authority;
-use bytes::Bytes;
 use hyper::{http::uri::Scheme, service::service_fn};
 use proxy::Proxy;
 use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
 use seats::{Seat, Seats};
 use session::{Fate, Session, Shared, Slot};
-use sides::{Activity, Counted, Heads, Patient, Tally};
+use sides::{Activity, Heads, Patient, Tally};
 use std::{
     convert::Infallible,
     io,
@@ -50,9 +49,8 @@ use std::{
 };
 use tasks::Tasks;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     sync::{Mutex, Semaphore},
-    time::timeout,
 };
 use upstream::{Dialer, Protocol};
 
@@ -63,8 +61,6 @@ const LONGEST_HEAD: usize = 64 * 1024;
 const LONGEST_HEAD_H2: u32 = 16 * 1024;
 /// Sides of connections that read ahead at once: 17 MiB, and as much again in HTTP. Whoever comes later reads as TLS wants to.
 const MOST_WIDE_READS: usize = 64;
-/// How HTTP/2 begins where it was not agreed on (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Where a connection goes, decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +191,7 @@ impl Web {
         made.as_ref().map_err(|text| Error::internal(text.clone()))
     }
 
-    /// HTTP/1 or HTTP/2 in clear to `place`, until the sandbox is done.
+    /// HTTP/1 in clear to `place`, until the sandbox is done.
     pub(crate) async fn plain(
         &self,
         client: Box<dyn ByteStream>,
@@ -204,24 +200,13 @@ impl Web {
         ledger: &Ledger,
     ) -> Outcome {
         let tally = Tally::new(ledger);
-        let mut client = tally.count(client);
+        let client = tally.count(client);
         let mut visit = Visit::new();
         match self.seats.read().await {
             Ok(seat) => visit.seats.push(seat),
             Err(kind) => return Outcome::Broken(kind),
         }
-        let protocol = match timeout(self.timeouts.head, recognize(&mut client)).await {
-            Ok(Ok(protocol)) => protocol,
-            Ok(Err(e)) => return Outcome::Broken(e.kind()),
-            Err(_) => return Outcome::Broken(io::ErrorKind::TimedOut),
-        };
-        if protocol == Protocol::Http2 {
-            match self.seats.http2().await {
-                Ok(seat) => visit.seats.push(seat),
-                Err(kind) => return Outcome::Broken(kind),
-            }
-        }
-        let session = self.session(place, judge, Scheme::HTTP, protocol, Slot::Empty, &visit);
+        let session = self.session(place, judge, Scheme::HTTP, Protocol::Http1, Slot::Empty, &visit);
         self.serve(client, session, visit).await
     }
 
@@ -318,22 +303,6 @@ impl Visit {
             (Ok(()), None) => Outcome::Closed,
         }
     }
-}
-
-/// Reads as much as it takes to know; it is read again.
-async fn recognize(client: &mut Counted<Box<dyn ByteStream>>) -> io::Result<Protocol> {
-    let mut seen = Vec::with_capacity(PREFACE.len());
-    let mut buffer = [0; PREFACE.len()];
-    while seen.len() < PREFACE.len() && PREFACE.starts_with(&seen) {
-        let rest = buffer.get_mut(..PREFACE.len() - seen.len()).unwrap_or_default();
-        match client.read(rest).await? {
-            0 => break,
-            count => seen.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-        }
-    }
-    let protocol = if seen == PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-    client.unread(Bytes::from(seen));
-    Ok(protocol)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::Timeouts;
 use crate::observer::Ledger;
-use bytes::Bytes;
 use std::{
     io,
     pin::Pin,
@@ -35,7 +34,7 @@ impl<'a> Tally<'a> {
     }
 
     pub(super) fn count<S>(&self, io: S) -> Counted<S> {
-        Counted { io, replay: Bytes::new(), counts: Arc::clone(&self.counts) }
+        Counted { io, counts: Arc::clone(&self.counts) }
     }
 }
 
@@ -46,19 +45,10 @@ impl Drop for Tally<'_> {
     }
 }
 
-/// Counts, and gives back what was read to see what it is.
+/// Counts what passes.
 pub(super) struct Counted<S> {
     io: S,
-    replay: Bytes,
     counts: Arc<Counts>,
-}
-
-impl<S> Counted<S> {
-    /// `bytes` are read again, before anything else.
-    pub(super) fn unread(&mut self, bytes: Bytes) {
-        self.counts.sent.fetch_sub(bytes.len(), Ordering::Relaxed);
-        self.replay = bytes;
-    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -68,12 +58,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.replay.is_empty() {
-            std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        } else {
-            let count = self.replay.len().min(buf.remaining());
-            buf.put_slice(&self.replay.split_to(count));
-        }
+        std::task::ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         self.counts.sent.fetch_add(buf.filled().len() - before, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }

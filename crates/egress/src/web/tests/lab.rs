@@ -7,9 +7,10 @@ use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::ServerName};
 use std::sync::Mutex as StdMutex;
 use tokio::{
-    io::{AsyncWriteExt as _, DuplexStream},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+    time::timeout,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 

@@ -1,7 +1,11 @@
 //! Clients that are slow, silent or too much.
 
 use super::{super::*, lab::*};
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, time::Instant};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    time::{Instant, timeout},
+};
 
 const SHORT: Timeouts = Timeouts {
     handshake: Duration::from_millis(200),
@@ -34,7 +38,10 @@ async fn a_head_that_does_not_become_whole_ends_the_connection() {
             }
         }
         let (outcome, ..) = soon(flow.outcome).await.unwrap();
-        assert_eq!(outcome, Outcome::Broken(io::ErrorKind::TimedOut), "{start}");
+        // Silence before any request is the end of a client that has no more to ask.
+        let expected =
+            if start.is_empty() { Outcome::Closed } else { Outcome::Broken(io::ErrorKind::TimedOut) };
+        assert_eq!(outcome, expected, "{start}");
         assert!(began.elapsed() < Duration::from_secs(2));
     }
 }

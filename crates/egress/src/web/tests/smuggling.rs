@@ -2,7 +2,12 @@
 //! gateway's own, and as many as were judged.
 
 use super::{super::*, lab::*};
-use tokio::{io::AsyncWriteExt as _, net::TcpListener, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinHandle,
+    time::timeout,
+};
 
 /// Takes any number of connections, reads everything and answers each head that it sees with an empty 200.
 async fn recorder() -> (SocketAddr, Arc<std::sync::Mutex<Vec<u8>>>, JoinHandle<()>) {
