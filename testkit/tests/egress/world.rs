@@ -162,7 +162,7 @@ fn says(line: &Value, (field, what): (&str, &str)) -> bool {
     match &line[field] {
         Value::String(text) if field == "reason" => text.contains(what),
         Value::String(text) => text == what,
-        other => other.to_string() == what,
+        other => *other.to_string() == *what,
     }
 }
 
