@@ -142,8 +142,9 @@ impl Query {
         (!name.is_empty()).then_some(name)
     }
 
-    /// The name for people, in lower case: what is none of a host's has its other bytes as `\DDD` (RFC 1035, section 5.1).
-    pub(crate) fn shown(&self) -> String {
+    /// The name for people, as it was spelled: the case of letters goes to the other side too, and can say something. What is
+    /// none of a host's has its other bytes as `\DDD` (RFC 1035, section 5.1).
+    pub(crate) fn spelled(&self) -> String {
         let mut shown = String::new();
         let mut rest = self.message.get(HEADER..self.name_end).unwrap_or_default();
         while let Some((length, after)) = rest.split_first().filter(|(length, _)| **length > 0) {
@@ -154,7 +155,7 @@ impl Query {
             for byte in label {
                 match byte {
                     b'.' | b'\\' => shown.extend(['\\', char::from(*byte)]),
-                    b if b.is_ascii_graphic() => shown.push(char::from(b.to_ascii_lowercase())),
+                    b if b.is_ascii_graphic() => shown.push(char::from(*b)),
                     b => shown += &format!("\\{b:03}"),
                 }
             }

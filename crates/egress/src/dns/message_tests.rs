@@ -251,9 +251,9 @@ fn any_name_is_shown() {
         let mut message = vec![1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         message.extend_from_slice(name);
         message.extend_from_slice(&[0, 0, 1, 0, 1]);
-        Query::parse(&message).unwrap().shown()
+        Query::parse(&message).unwrap().spelled()
     };
-    assert_eq!(shown(b"\x03wWw\x07example"), "www.example");
-    assert_eq!(shown(b"\x05a.\\ \xff\x01B"), r"a\.\\\032\255.b");
+    assert_eq!(shown(b"\x03wWw\x07example"), "wWw.example");
+    assert_eq!(shown(b"\x05a.\\ \xff\x01B"), r"a\.\\\032\255.B");
     assert_eq!(shown(b""), ".");
 }

@@ -50,7 +50,8 @@ pub(crate) async fn respond(shared: &Shared, message: &[u8], transport: Transpor
     if let Resolution::Refuse(rule) = resolution {
         if let Some(observer) = &shared.observer {
             let rule = rule.map(ToString::to_string);
-            observer.refused_name(&query.shown(), rule.as_deref());
+            // It goes no further: the case of its letters says nothing to anybody.
+            observer.refused_name(&query.spelled().to_ascii_lowercase(), rule.as_deref());
         }
         return Some(query.sinkhole(SINKHOLE));
     }
@@ -84,7 +85,7 @@ pub(crate) async fn resolve(shared: &Shared, name: &str) -> Vec<IpAddr> {
 /// Asks outside, which is told: a name can carry anything.
 async fn forward(shared: &Shared, query: &Query) -> Option<Vec<u8>> {
     if let Some(observer) = shared.observer.as_ref().filter(|_| shared.forwarder.asks_outside(query)) {
-        observer.asked_name(&query.shown());
+        observer.asked_name(&query.spelled());
     }
     shared.forwarder.answer(query, |e| shared.check(e)).await
 }

@@ -4,6 +4,7 @@ use hyper::{
     HeaderMap,
     header::{self, HeaderName, HeaderValue},
 };
+use std::collections::HashSet;
 
 /// RFC 9110, section 7.6.1, with what older proxies and HTTP/2 upgrades use.
 const OF_ONE_CONNECTION: [HeaderName; 9] = [
@@ -42,13 +43,11 @@ pub(super) fn strip_other_paths(headers: &mut HeaderMap) {
 }
 
 /// Takes out whatever a service can read as one of `names`.
-pub(super) fn take_out<'a>(
-    headers: &mut HeaderMap,
-    names: impl IntoIterator<Item = &'a HeaderName, IntoIter: Clone>,
-) {
-    let names = names.into_iter();
-    let found: Vec<HeaderName> =
-        headers.keys().filter(|key| names.clone().any(|name| is_read_as(key, name))).cloned().collect();
+pub(super) fn take_out<'a>(headers: &mut HeaderMap, names: impl IntoIterator<Item = &'a HeaderName>) {
+    // Each is looked up once: a Connection header can name thousands.
+    let names: HashSet<Vec<u8>> = names.into_iter().map(|name| signs(name).collect()).collect();
+    let is_one = |key: &&HeaderName| names.contains(&signs(key).collect::<Vec<_>>());
+    let found: Vec<HeaderName> = headers.keys().filter(is_one).cloned().collect();
     for name in found {
         headers.remove(name);
     }
@@ -57,9 +56,11 @@ pub(super) fn take_out<'a>(
 /// Servers that give headers to programs as variables (CGI, WSGI) write what is no letter and no digit as `_`: to a program,
 /// `X_Key` is `X-Key`.
 pub(super) fn is_read_as(one: &HeaderName, other: &HeaderName) -> bool {
-    let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
-    let sign = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'_' };
-    one.map(sign).eq(other.map(sign))
+    signs(one).eq(signs(other))
+}
+
+fn signs(name: &HeaderName) -> impl Iterator<Item = u8> + '_ {
+    name.as_str().bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'_' })
 }
 
 /// Takes out what belongs to the connection it came over, also what its Connection header names. Framing is written

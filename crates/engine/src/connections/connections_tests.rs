@@ -587,3 +587,14 @@ fn what_is_missing_at_the_end_is_seen_by_the_log_of_events() {
         Some("all lines of a sandbox are missing")
     );
 }
+
+#[test]
+fn a_name_of_any_bytes_is_whole() {
+    let label = |byte: &str| byte.repeat(63);
+    // As long as a question can be, of bytes that take most.
+    let name =
+        [label("\\255"), label("\\255"), label("\\255"), format!("{}data", "\\255".repeat(57))].join(".");
+    for entry in [Entry::of_asked_name(&name), Entry::of_name(&name, None)] {
+        assert_eq!(entry.asked_name(), Some(name.as_str()));
+    }
+}

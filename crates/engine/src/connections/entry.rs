@@ -16,6 +16,8 @@ use std::{
 
 /// JSON bytes of a name of a host: DNS has none longer than 255 (RFC 1035, 2.3.4).
 const HOST: usize = 256;
+/// JSON bytes of a name in a question, where any byte can stand: as `\DDD` it has four, and its backslash two.
+const QUESTION: usize = 255 * 5;
 const RULE: usize = 512;
 const REASON: usize = 256;
 const METHOD: usize = 64;
@@ -179,13 +181,14 @@ impl Entry {
         let reason = if rule.is_some() { "denied by a rule" } else { "no rule lets it out" };
         let entry = Self::new(Kind::RefusedName, SystemTime::now());
         let rule = rule.map(|rule| cut(rule, RULE));
-        Self { name: Some(cut(name, HOST)), rule, reason: Some(reason.to_owned()), ..entry }.blocked_if(true)
+        Self { name: Some(cut(name, QUESTION)), rule, reason: Some(reason.to_owned()), ..entry }
+            .blocked_if(true)
     }
 
     /// Asked about outside.
     pub(super) fn of_asked_name(name: &str) -> Self {
         let entry = Self::new(Kind::Name, SystemTime::now());
-        let entry = Self { name: Some(cut(name, HOST)), ..entry }.blocked_if(false);
+        let entry = Self { name: Some(cut(name, QUESTION)), ..entry }.blocked_if(false);
         Self { weight: Weight::Name, ..entry }
     }
 

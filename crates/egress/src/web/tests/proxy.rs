@@ -138,8 +138,11 @@ async fn whole_urls_lead_to_their_hosts_over_one_connection_of_the_client() {
     assert!(rules.seen().iter().all(|request| request.rule.as_deref() == Some("allow api.x.com")));
     // Each connection that was made for them is told with what went over it.
     let told = rules.ends.all();
-    let head =
-        |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n").len() as u64;
+    let head = |path: &str, host: &str| {
+        let head =
+            format!("GET {path} HTTP/1.1\r\naccept-encoding: gzip, identity\r\nhost: {host}:{port}\r\n\r\n");
+        head.len() as u64
+    };
     let wanted = [
         ("api.x.com", head("/1", "api.x.com") * 2, ok.len() as u64 * 2),
         ("other.x.com", head("/3", "other.x.com"), ok.len() as u64),
