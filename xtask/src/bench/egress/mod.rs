@@ -116,6 +116,7 @@ pub(super) fn run(words: &[&str]) -> Outcome<ExitCode> {
         setting.add("binary", format!("{}, of whatever commit", binary.display()));
     }
     setting.add("as", half.as_str().to_owned());
+    setting.add("congestion control", congestion_control());
     setting.add("load before", load());
     let results = stage.path().join("results.json");
     command.current_dir(&home).stdin(Stdio::null()).stdout(File::create(&results)?);
@@ -134,6 +135,12 @@ pub(super) fn run(words: &[&str]) -> Outcome<ExitCode> {
         report::write_page(&workspace, report::EGRESS, &tables)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Of whoever does not choose one, as the servers and the clients do not: it can be what slows them down most.
+fn congestion_control() -> String {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// The load of the machine, in the kernel's words.
