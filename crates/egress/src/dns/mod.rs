@@ -105,6 +105,7 @@ pub(crate) fn read(bytes: &[u8]) {
     let _ = answer::addresses(bytes);
     if let Ok(query) = Query::parse(bytes) {
         let _ = query.udp_answer(query.sinkhole(SINKHOLE));
+        let _ = query.spelled();
         if let Some(name) = query.name() {
             assert!(
                 Query::about(&name, Kind::V4).and_then(|own| own.name()).as_deref() == Some(name.as_str())
