@@ -18,6 +18,16 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The program `name` of the whole workspace, unoptimised; `words` are more for cargo.
+///
+/// A test of any crate stands beside it: only with one does cargo switch on what tests want of dependencies (tokio's
+/// `test-util`), and then all that the program is made of was compiled with the tests already.
+pub(crate) fn beside_tests(name: &str, words: &[&str]) -> Outcome<PathBuf> {
+    let mut building = vec!["build", "--workspace", "--test", "trust", "--bin", name];
+    building.extend(words);
+    build(&building, name)
+}
+
 /// Runs `cargo WORDS` and returns the executable of the target `name`.
 pub(crate) fn build(words: &[&str], name: &str) -> Outcome<PathBuf> {
     let output = cargo()

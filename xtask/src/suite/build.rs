@@ -1,7 +1,12 @@
 //! Builds test programs and the binary under test, and stages copies that an ordinary user can run.
 
 use super::stages::Target;
-use crate::{Outcome, cargo::build, person::Stage, workspace::Package};
+use crate::{
+    Outcome,
+    cargo::{beside_tests, build},
+    person::Stage,
+    workspace::Package,
+};
 use std::path::PathBuf;
 
 /// What was built so far; each thing is built once.
@@ -16,7 +21,7 @@ pub(super) struct Programs {
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) test: PathBuf,
-    /// The binary as it ships, but not optimised.
+    /// The binary as it ships, but not optimised and with what tests want of its dependencies.
     pub(super) agentkernel: PathBuf,
     /// The same with the switches that take one defence away.
     pub(super) mutations: PathBuf,
@@ -28,14 +33,14 @@ impl Programs {
         let mutations = match &self.mutations {
             Some(path) => path.clone(),
             None => {
-                let words = ["build", "-p", "agentkernel", "--features", "mutations"];
-                stage.program(&build(&words, "agentkernel")?, "agentkernel-mutations")?
+                let built = beside_tests("agentkernel", &["--features", "agentkernel/mutations"])?;
+                stage.program(&built, "agentkernel-mutations")?
             }
         };
         self.mutations = Some(mutations.clone());
         let agentkernel = match &self.agentkernel {
             Some(path) => path.clone(),
-            None => stage.program(&build(&["build", "-p", "agentkernel"], "agentkernel")?, "agentkernel")?,
+            None => stage.program(&beside_tests("agentkernel", &[])?, "agentkernel")?,
         };
         self.agentkernel = Some(agentkernel.clone());
         Ok(Built { test: self.test(stage, package, target)?, agentkernel, mutations })

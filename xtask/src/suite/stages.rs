@@ -227,13 +227,13 @@ pub(super) const STAGES: &[Stage] = &[
     },
     Stage {
         name: "mcp-clients",
-        work: Work::Program { package: TESTKIT, target: Target::Test("mcp_clients"), env: &[], halves: BOTH },
+        work: Work::Program { package: TESTKIT, target: Target::Test("mcp_clients"), env: &[], halves: USER },
         limit: 10,
     },
     // Apple's program, as its documents describe it: a stand-in.
     Stage {
         name: "cli-apple",
-        work: Work::Program { package: TESTKIT, target: Target::Test("cli_apple"), env: &[], halves: BOTH },
+        work: Work::Program { package: TESTKIT, target: Target::Test("cli_apple"), env: &[], halves: USER },
         limit: 10,
     },
     Stage {

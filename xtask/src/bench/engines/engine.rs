@@ -1,6 +1,6 @@
 //! The engines that are measured: started by the testkit for as long as they are needed, or one that is named.
 
-use crate::{Outcome, bench::command::quiet, cargo::build, fixtures::PROGRAM, suite::on_path};
+use crate::{Outcome, bench::command::quiet, cargo::beside_tests, fixtures::PROGRAM, suite::on_path};
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -56,7 +56,7 @@ impl Engine {
         if let Some(address) = address {
             return Ok(Self { sort, address: address.to_owned(), own: None });
         }
-        let program = build(&["build", "--package", "agentkernel-testkit", "--bin", PROGRAM], PROGRAM)?;
+        let program = beside_tests(PROGRAM, &[])?;
         let mut command = Command::new(program);
         command.args(["engine", sort.name()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut own = command.spawn()?;
