@@ -5,6 +5,9 @@
 //! namespace: traffic comes out of an [`Uplink`](agentkernel_backend::Uplink).
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod through;
+
 mod buffer;
 mod destination;
 mod dns;

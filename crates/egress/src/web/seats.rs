@@ -55,7 +55,7 @@ impl Seats {
         self.wait(&self.proxied).await
     }
 
-    pub(super) async fn http2(&self) -> Result<Seat, io::ErrorKind> {
+    async fn http2(&self) -> Result<Seat, io::ErrorKind> {
         self.wait(&self.http2).await
     }
 
