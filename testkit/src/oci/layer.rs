@@ -5,9 +5,10 @@ use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::BTreeSet,
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter, Read, Write},
     path::{Path, PathBuf},
+    process::Command,
 };
 use tar::{Builder, EntryType, Header};
 
@@ -143,6 +144,21 @@ impl LayerWriter {
     /// As [`Self::file`].
     pub fn symlink(&mut self, path: &str, target: &str) -> Result<()> {
         self.link(path, target, EntryType::Symlink)
+    }
+
+    /// This machine's busybox at `bin/busybox`, and beside it a link for each of its other names.
+    ///
+    /// # Errors
+    /// When it is not there, or as [`Self::file`].
+    pub fn busybox(&mut self) -> Result<()> {
+        let program = Path::new("/bin/busybox");
+        let content = fs::read(program).map_err(|e| failed("read", program, e))?;
+        self.file("bin/busybox", 0o755, &content)?;
+        let listed = Command::new(program).arg("--list").output().map_err(|e| failed("run", program, e))?;
+        for name in String::from_utf8_lossy(&listed.stdout).lines().filter(|name| *name != "busybox") {
+            self.symlink(&format!("bin/{name}"), "busybox")?;
+        }
+        Ok(())
     }
 
     /// A character device, as no honest image has one.

@@ -67,7 +67,7 @@ fn the_same_content_has_the_same_digests() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (write(dir.path().join("one")), write(dir.path().join("two")));
     assert_eq!((&one.digest, &one.diff_id), (&two.digest, &two.diff_id));
-    let bytes = std::fs::read(&one.path).unwrap();
+    let bytes = fs::read(&one.path).unwrap();
     assert_eq!(crate::oci::image::digest_of(&bytes), one.digest);
     assert_eq!(u64::try_from(bytes.len()).unwrap(), one.size);
     let mut archive = Vec::new();

@@ -24,12 +24,7 @@ impl Sample {
         let env = [("PATH".to_owned(), "/bin".to_owned())].to_vec();
         let config = ImageConfig { env, ..ImageConfig::default() };
         let mut sample = Self { layer, config, libraries: BTreeSet::new() };
-        let busybox = read("/bin/busybox")?;
-        sample.file("bin/busybox", 0o755, &busybox)?;
-        let applets = Command::new("/bin/busybox").arg("--list").output().map_err(|e| e.to_string())?;
-        for applet in String::from_utf8_lossy(&applets.stdout).lines().filter(|name| *name != "busybox") {
-            sample.link(&format!("bin/{applet}"), "busybox")?;
-        }
+        sample.layer.busybox().map_err(|e| e.to_string())?;
         let passwd = b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\n";
         sample.file("etc/passwd", 0o644, passwd)?;
         Ok(sample)

@@ -5,27 +5,14 @@ use agentkernel_testkit::{
     oci::{Image, ImageConfig, LayerWriter, Layout},
     registry::Registry,
 };
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    process::Command,
-};
-
-/// busybox with its applets in `/bin`.
-pub(super) fn applets(layer: &mut LayerWriter) {
-    layer.file("bin/busybox", 0o755, &fs::read("/bin/busybox").unwrap()).unwrap();
-    let applets = Command::new("/bin/busybox").arg("--list").output().unwrap();
-    for applet in String::from_utf8(applets.stdout).unwrap().lines().filter(|name| *name != "busybox") {
-        layer.symlink(&format!("bin/{applet}"), "busybox").unwrap();
-    }
-}
+use std::io::{BufRead as _, BufReader};
 
 /// busybox with its applets under the name of the image that detection wants for `sh`, and a second layer that hides a
 /// file of the first.
 fn busybox(env: &TestEnv, reference: &str) -> Image {
     let place = env.directory("layers");
     let mut base = LayerWriter::create(place.join("base")).unwrap();
-    applets(&mut base);
+    base.busybox().unwrap();
     base.file("etc/passwd", 0o644, b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/srv:/bin/sh\n").unwrap();
     base.file("etc/hidden", 0o644, b"x").unwrap();
     let base = base.finish().unwrap();

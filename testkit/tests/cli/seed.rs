@@ -2,7 +2,6 @@
 //! those names come from a registry on loopback; their programs say which image they are of and how they were called. What
 //! the programs themselves do is for `scripts/run-examples.sh`.
 
-use super::images::applets;
 use agentkernel_testkit::{
     TestEnv,
     env::{Finished, Invocation, product_binary},
@@ -33,7 +32,7 @@ const IMAGES: [(&str, &[&str]); 7] = [
 fn image(env: &TestEnv, number: usize, reference: &str, programs: &[&str]) -> Image {
     let place = env.directory("layers");
     let mut layer = LayerWriter::create(place.join(number.to_string())).unwrap();
-    applets(&mut layer);
+    layer.busybox().unwrap();
     for program in programs {
         let text = format!("#!/bin/sh\necho \"{reference}: {program} $*\"\n");
         layer.file(&format!("usr/bin/{program}"), 0o755, text.as_bytes()).unwrap();

@@ -9,7 +9,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 pub(crate) const IMAGE: &str = "tools:1";
@@ -71,11 +70,7 @@ impl Site {
     fn import(&self) {
         let place = self.env.directory("busybox");
         let mut layer = LayerWriter::create(place.join("base")).unwrap();
-        layer.file("bin/busybox", 0o755, &fs::read("/bin/busybox").unwrap()).unwrap();
-        let applets = Command::new("/bin/busybox").arg("--list").output().unwrap();
-        for applet in String::from_utf8(applets.stdout).unwrap().lines().filter(|name| *name != "busybox") {
-            layer.symlink(&format!("bin/{applet}"), "busybox").unwrap();
-        }
+        layer.busybox().unwrap();
         layer.directory("root", 0o755).unwrap();
         let path = vec![("PATH".to_owned(), "/bin".to_owned())];
         let config = ImageConfig { env: path, ..ImageConfig::default() };
