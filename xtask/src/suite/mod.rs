@@ -20,6 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+const USAGE: &str = "\
+cargo xtask test             every stage, as root and as an ordinary user
+cargo xtask test STAGE...    these
+cargo xtask test --list      the names of the stages
+";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     Passed,
@@ -34,6 +40,10 @@ struct Row {
 }
 
 pub(crate) fn run(words: &[&str]) -> Outcome<ExitCode> {
+    if words.iter().any(|word| matches!(*word, "help" | "--help" | "-h")) {
+        print!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    }
     if words == ["--list"] {
         for stage in STAGES {
             println!("{}", stage.name);
