@@ -28,7 +28,8 @@ impl Cidr {
         Self { base: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), prefix }
     }
 
-    /// The block of `prefix` bits that begins at `base`.
+    /// The block of `prefix` bits that begins at `base`. One of IPv4-mapped addresses is the block of IPv4 that it means
+    /// (RFC 4291, section 2.5.5.2): those are IPv4 to every kernel.
     ///
     /// # Errors
     /// `Invalid` when the prefix is longer than an address, or `base` has bits beyond it.
@@ -43,7 +44,21 @@ impl Cidr {
             return Err(Error::invalid(format!("{base}/{prefix} has bits beyond its prefix"))
                 .with_hint(format!("write {start}/{prefix}, or {base}/{width} for the one address")));
         }
-        Ok(Self { base, prefix })
+        Ok(Self { base, prefix }.unmapped())
+    }
+
+    /// The block of `prefix` bits that `ip` lies in; `None` when the prefix is longer than an address.
+    #[must_use]
+    pub fn around(ip: IpAddr, prefix: u8) -> Option<Self> {
+        let width: u8 = if ip.is_ipv4() { 32 } else { 128 };
+        (prefix <= width).then(|| Self { base: first(ip, prefix), prefix }.unmapped())
+    }
+
+    fn unmapped(self) -> Self {
+        match (self.base.to_canonical(), self.prefix.checked_sub(MAPPED)) {
+            (base @ IpAddr::V4(_), Some(prefix)) if self.base.is_ipv6() => Self { base, prefix },
+            _ => self,
+        }
     }
 
     /// Whether `ip` lies in the block. An IPv4 address is never in an IPv6 block.
@@ -52,6 +67,9 @@ impl Cidr {
         self.base.is_ipv4() == ip.is_ipv4() && first(ip, self.prefix) == self.base
     }
 }
+
+/// The bits before the IPv4 address in one that is mapped.
+const MAPPED: u8 = 96;
 
 /// `ip` with everything beyond `prefix` cleared.
 fn first(ip: IpAddr, prefix: u8) -> IpAddr {

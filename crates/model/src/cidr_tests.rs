@@ -29,6 +29,22 @@ fn contains_has_exact_edges() {
 }
 
 #[test]
+fn blocks_of_mapped_addresses_are_of_ipv4() {
+    for (mapped, meant) in [
+        ("::ffff:198.51.100.7", "198.51.100.7/32"),
+        ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        // Of both kinds.
+        ("::/80", "::/80"),
+        ("::198.51.100.7", "::198.51.100.7/128"),
+    ] {
+        assert_eq!(cidr(mapped).to_string(), cidr(meant).to_string(), "{mapped}");
+    }
+    assert_eq!(Cidr::around("::ffff:198.51.100.7".parse().unwrap(), 120), Some(cidr("198.51.100.0/24")));
+    assert_eq!(Cidr::around("10.1.2.3".parse().unwrap(), 33), None);
+}
+
+#[test]
 fn malformed_blocks_are_refused_with_a_hint() {
     for text in
         ["", "/", "10.0.0.0/", "10.0.0.0/33", "10.0.0.1/8", "::/129", "10.0.0.0/+8", "10.0.0.0/8/8", "a/8"]
