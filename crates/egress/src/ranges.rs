@@ -12,12 +12,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The first row that matches decides, so single addresses stand before their block.
 const SPECIAL: &[(Cidr, Reason)] = &[
     // Services of cloud platforms that hand credentials to whoever asks: AWS, Azure, GCP, OpenStack; Alibaba;
-    // Azure's WireServer, which is a public address by its number only; AWS and GCP over IPv6.
+    // Azure's WireServer, which is a public address by its number only; AWS and GCP over IPv6; the roles of tasks of
+    // AWS ECS; identities of pods of AWS EKS.
     (Cidr::v4(169, 254, 169, 254, 32), Reason::Metadata),
     (Cidr::v4(100, 100, 100, 200, 32), Reason::Metadata),
     (Cidr::v4(168, 63, 129, 16, 32), Reason::Metadata),
     (Cidr::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), Reason::Metadata),
     (Cidr::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128), Reason::Metadata),
+    (Cidr::v4(169, 254, 170, 2, 32), Reason::Metadata),
+    (Cidr::v4(169, 254, 170, 23, 32), Reason::Metadata),
+    (Cidr::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128), Reason::Metadata),
     // IPv4.
     (Cidr::v4(0, 0, 0, 0, 8), Reason::Unspecified), // RFC 791, RFC 1122
     (Cidr::v4(10, 0, 0, 0, 8), Reason::Private),    // RFC 1918
