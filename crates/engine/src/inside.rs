@@ -144,21 +144,23 @@ async fn trust(
 ) -> Result<()> {
     let authority = authority.unwrap_or_default();
     let system = system_bundle(files, shared).await?;
-    // An image without one: what this machine trusts, so that a client that is given a file knows others than us.
-    let known = match &system {
-        Some(bundle) => bundle.text.clone(),
-        None => bundle::of_this_machine().unwrap_or_default(),
-    };
-    let whole = bundle::with_authority(&bundle::certificates(&known), authority);
+    let mut known = system.as_ref().map(|bundle| bundle::certificates(&bundle.text)).unwrap_or_default();
+    if known.is_empty() {
+        // What this machine trusts, so that a client that is given a file knows others than us.
+        known = bundle::certificates(&bundle::of_this_machine().unwrap_or_default());
+    }
+    let whole = bundle::with_authority(&known, authority);
     archive.file(AUTHORITY, 0o644, User::ROOT, authority.as_bytes())?;
     archive.file(BUNDLE, 0o644, User::ROOT, &whole)?;
     archive.file(KEYSTORE, 0o644, User::ROOT, &keystore::write(&whole)?)?;
     match system {
         Some(Bundle { path, text, is_own: true }) if spec.policy.root == RootAccess::ReadWrite => {
-            match files.write(&path, 0o644, &bundle::with_authority(&text, authority)).await {
+            let text = bundle::with_authority(&text, authority);
+            // Whole or not at all: it may be the only list that the image has.
+            match files.store(&path, 0o644, &mut text.as_slice()).await {
                 // A file that the image shows read-only: the variables remain.
                 Err(error) if error.kind() == Kind::Denied => Ok(()),
-                other => other,
+                other => other.map(drop),
             }
         }
         _ => Ok(()),

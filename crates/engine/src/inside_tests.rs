@@ -145,4 +145,6 @@ fn of_a_bundle_only_certificates_are_shown_again() {
     );
     assert_eq!(bundle::certificates(text.as_bytes()), format!("{one}{one}").as_bytes());
     assert_eq!(bundle::certificates(b"KEY=value"), b"");
+    // The one of an earlier start is nobody's any more.
+    assert_eq!(bundle::certificates(&bundle::with_authority(one.as_bytes(), PEM)), one.as_bytes());
 }

@@ -38,7 +38,11 @@ fn linked(world: &World) -> Result<(), String> {
         world.bench.must(&["sandbox", "stop", "box"])?;
         world.bench.must(&["sandbox", "start", "box"])
     };
+    let known = || guest.says("grep -c 'BEGIN CERTIFICATE' $SSL_CERT_FILE");
+    let first = known()?;
     again()?;
+    again()?;
+    expect(known()? == first, || "the certificate of an earlier start is believed".to_owned())?;
     let said = guest.says(&format!("cat {OTHER}"))?;
     expect(said.starts_with(&format!("own\n# {OURS}")), || format!("the image's own has none: {said}"))?;
     guest.says(&format!("rm {OTHER} && ln -s /data/bundle.crt {OTHER}"))?;

@@ -10,10 +10,12 @@ const END: &[u8] = b"# agentkernel: end\n";
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const CERTIFICATE_END: &[u8] = b"-----END CERTIFICATE-----";
 
-/// The certificates in `text`, and nothing else that stands there: an image chooses which file that is.
+/// The certificates in `text` but the one that was added before, and nothing else that stands there: an image chooses which
+/// file that is.
 pub(super) fn certificates(text: &[u8]) -> Vec<u8> {
+    let text = without_ours(text);
     let mut all = Vec::with_capacity(text.len());
-    let mut rest = text;
+    let mut rest = text.as_slice();
     while let Some(begin) = find(rest, CERTIFICATE) {
         let Some(length) = find(&rest[begin..], CERTIFICATE_END) else { break };
         let end = begin + length + CERTIFICATE_END.len();
