@@ -490,6 +490,26 @@ async fn a_note_of_the_end_that_is_none_is_no_log_without_one() {
 }
 
 #[test]
+fn a_note_of_the_end_that_was_damaged_stops_no_log_and_is_told() {
+    let data = tempdir().unwrap();
+    let (path, id) = (data.path().join(NAME), SandboxId::new());
+    let write = |name: &str| {
+        let mut journal = journal(data.path(), "box", Start::WhereItEnds);
+        assert_eq!(journal.append(&entry(name)).unwrap(), Fate::Written);
+        journal.note_end(&mut 0).unwrap();
+    };
+    write("a.example.com");
+    fs::write(head_of(&path), "").unwrap();
+    write("b.example.com");
+    assert_eq!(lines(&path).len(), 2);
+    let error = Ends::default().of_named(id, &path).unwrap_err();
+    assert!(error.to_string().contains("may be missing") && error.hint().is_some(), "{error}");
+    fs::remove_file(path.with_extension("jsonl.head.damaged")).unwrap();
+    let ends = Ends::default().of_named(id, &path).unwrap();
+    assert_eq!(verify(&path, &ends).unwrap().broken, None);
+}
+
+#[test]
 fn a_part_of_a_line_that_stayed_is_no_line_and_a_line_that_became_one_is_missed() {
     let data = tempdir().unwrap();
     let path = data.path().join(NAME);

@@ -2,7 +2,7 @@
 //! missed while it runs, after its keeper was killed, and with the whole newest file.
 
 use super::entry::Link;
-use agentkernel_model::{Error, Result};
+use agentkernel_model::{Error, Kind, Result};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -13,6 +13,7 @@ use std::{
 
 /// The longest file that is one.
 const MAX: u64 = 4096;
+const DAMAGED: &str = ".head.damaged";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +51,29 @@ pub(super) fn write(log: &Path, head: &Head) -> Result<()> {
         fs::rename(&new, &kept)
     })();
     written.map_err(|e: io::Error| Error::io(format!("cannot write '{}'", kept.display()), e))
+}
+
+/// Puts one that cannot be read out of the way, so that the log goes on: an empty file is what some file systems leave of it
+/// when the power fails.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub(super) fn set_aside(log: &Path) -> Result<()> {
+    let (kept, damaged) = (place(log, ".head"), place(log, DAMAGED));
+    fs::rename(&kept, &damaged).map_err(|e| Error::io(format!("cannot rename '{}'", kept.display()), e))
+}
+
+/// # Errors
+/// When one was put out of the way: nobody can tell whether lines that were written before are missing.
+pub(super) fn check_none_set_aside(log: &Path) -> Result<()> {
+    let damaged = place(log, DAMAGED);
+    if damaged.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let what = format!("'{}' could not be read when the log beside it was written on", damaged.display());
+    Err(Error::new(Kind::Conflict, format!("{what}: lines before that may be missing")).with_hint(
+        "remove it once you know why: somebody changed it, or the power failed; then verify again",
+    ))
 }
 
 /// The one beside `log`, if there is one.

@@ -86,6 +86,7 @@ impl Ends {
     pub(crate) fn of_named(&self, id: SandboxId, path: &Path) -> Result<Self> {
         let id = id.to_string();
         let mut chain = self.0.get(&id).cloned();
+        head::check_none_set_aside(path)?;
         if let Some(head) = head::read(path)? {
             let chain = chain.get_or_insert(Chain { sandbox: head.sandbox, ends: Vec::new() });
             chain.ends.push((head.lines, head.last));
