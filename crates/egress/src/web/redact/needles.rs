@@ -144,10 +144,27 @@ fn add_forms(value: &[u8], list: &mut Vec<Zeroizing<Vec<u8>>>) {
         list.extend((0..3).map(|before| in_base64(value, before, alphabet)));
     }
     list.extend([b"\"\\".as_slice(), b"\"\\/"].map(|escaped| in_json(value, escaped)));
-    for (hex, space) in [(Hex::Upper, "%20"), (Hex::Lower, "%20"), (Hex::Upper, "+"), (Hex::Lower, "+")] {
-        list.push(percent_encoded(value, hex, space));
+    for bare in BARE {
+        for (hex, space) in [(Hex::Upper, "%20"), (Hex::Lower, "%20"), (Hex::Upper, "+"), (Hex::Lower, "+")] {
+            list.push(percent_encoded(value, bare, hex, space));
+        }
     }
 }
+
+/// What stays as it is beside letters and digits, by who encodes.
+const BARE: [&[u8]; 6] = [
+    // RFC 3986, section 2.3.
+    b"-._~",
+    // Forms (WHATWG URL), Java's URLEncoder.
+    b"-._*",
+    // Python's quote.
+    b"-._~/",
+    // JavaScript's encodeURIComponent, and its encodeURI.
+    b"-._~!*'()",
+    b"-._~!*'();,/?:@&=+$#",
+    // Go's PathEscape.
+    b"-._~$&+=:@",
+];
 
 /// The digits of base64 that `value` alone decides, where `before` bytes stand in front of it.
 fn in_base64(value: &[u8], before: usize, alphabet: &Alphabet) -> Zeroizing<Vec<u8>> {
@@ -177,15 +194,13 @@ enum Hex {
     Lower,
 }
 
-/// RFC 3986, section 2: everything but unreserved characters. `space` is `+` in forms (WHATWG URL).
-fn percent_encoded(value: &[u8], hex: Hex, space: &str) -> Zeroizing<Vec<u8>> {
+/// RFC 3986, section 2: everything but letters, digits and what is `bare`. `space` is `+` in forms (WHATWG URL).
+fn percent_encoded(value: &[u8], bare: &[u8], hex: Hex, space: &str) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(String::with_capacity(value.len() * 3));
     for byte in value {
         // Writing to a string does not fail.
         let _ = match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                text.write_char(char::from(*byte))
-            }
+            b if b.is_ascii_alphanumeric() || bare.contains(b) => text.write_char(char::from(*b)),
             b' ' => text.write_str(space),
             _ => match hex {
                 Hex::Upper => write!(text, "%{byte:02X}"),

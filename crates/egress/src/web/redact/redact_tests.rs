@@ -47,6 +47,22 @@ fn every_form_is_taken_out() {
 }
 
 #[test]
+fn percent_encoding_is_known_as_every_encoder_writes_it() {
+    // As AWS and Azure have them, and with what only some encoders leave as it is.
+    let needles = needles(&["ab/cd+ef==(g)*!~$&"]);
+    for encoded in [
+        "ab%2Fcd%2Bef%3D%3D%28g%29%2A%21~%24%26", // RFC 3986, section 2.3
+        "ab/cd%2Bef%3D%3D%28g%29%2A%21~%24%26",   // Python: quote
+        "ab%2Fcd%2Bef%3D%3D(g)*!~%24%26",         // JavaScript: encodeURIComponent
+        "ab/cd+ef==(g)*!~$&",                     // JavaScript: encodeURI
+        "ab%2Fcd%2Bef%3D%3D%28g%29*%21%7E%24%26", // forms
+        "ab%2Fcd+ef==%28g%29%2A%21~$&",           // Go: PathEscape
+    ] {
+        assert_eq!(text(&needles, &format!("k={encoded};")), "k=[redacted];", "{encoded}");
+    }
+}
+
+#[test]
 fn strings_of_json_are_searched() {
     let needles = needles(&[r#"ab/cd"ef\gh"#]);
     assert_eq!(text(&needles, r#"{"k":"ab/cd\"ef\\gh"}"#), r#"{"k":"[redacted]"}"#);
