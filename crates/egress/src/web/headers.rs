@@ -31,6 +31,20 @@ const OTHER_METHOD: [HeaderName; 3] = [
 const OTHER_PATH: [HeaderName; 2] =
     [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
 
+/// By which services take keys.
+const OF_KEYS: [HeaderName; 9] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("x-subscription-token"),
+    HeaderName::from_static("xi-api-key"),
+    // GitLab.
+    HeaderName::from_static("deploy-token"),
+    HeaderName::from_static("job-token"),
+    HeaderName::from_static("private-token"),
+];
+
 /// The methods that a service could take a request for, beside its own.
 pub(super) fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = String> + use<'_> {
     let named = headers.iter().filter(|(name, _)| OTHER_METHOD.iter().any(|other| is_read_as(name, other)));
@@ -40,6 +54,12 @@ pub(super) fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = String>
 /// Takes out what only a proxy in front of a service has to say: another path than the one that was judged.
 pub(super) fn strip_other_paths(headers: &mut HeaderMap) {
     take_out(headers, &OTHER_PATH);
+}
+
+/// Takes out what carries a key but is none of `carriers`.
+pub(super) fn strip_other_keys(headers: &mut HeaderMap, carriers: &[HeaderName]) {
+    let is_other = |name: &&HeaderName| !carriers.iter().any(|carrier| is_read_as(carrier, name));
+    take_out(headers, OF_KEYS.iter().filter(is_other));
 }
 
 /// Takes out whatever a service can read as one of `names`.
@@ -102,14 +122,13 @@ pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
         header::TRAILER,
         header::EXPECT,
         header::RANGE,
-        header::AUTHORIZATION,
         header::COOKIE,
         header::SET_COOKIE,
         header::CONTENT_ENCODING,
         header::CONTENT_TYPE,
         header::CONTENT_RANGE,
     ];
-    take_out(trailers, &kept_out);
+    take_out(trailers, kept_out.iter().chain(&OF_KEYS).chain(&OTHER_METHOD).chain(&OTHER_PATH));
 }
 
 /// Members of a list (RFC 9110, section 5.6.1), over all lines of that name.

@@ -1,6 +1,6 @@
 //! Secrets on their way into a request.
 
-use super::{headers, redact::Needles};
+use super::{headers, path::unescaped, redact::Needles};
 use agentkernel_model::secret::SecretName;
 use agentkernel_trust::Bound;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -22,8 +22,24 @@ pub(super) struct Injected {
     pub(super) names: Vec<SecretName>,
     /// The headers that carry them.
     pub(super) headers: Vec<HeaderName>,
+    /// One of them is the key of a well-known service, in the header that it wants. A key of the client's own beside it could
+    /// make the service take the request for another account's: whoever sends files there has them elsewhere.
+    pub(super) is_at_service: bool,
     /// What the answer must not repeat.
     pub(super) needles: Arc<Needles>,
+}
+
+/// Names in queries by which services take keys: Google's, GitLab's.
+const OF_KEYS: [&[u8]; 3] = [b"access_token", b"job_token", b"private_token"];
+/// Google's as well, where it is no usual word.
+const KEY_OF_GOOGLE: (HeaderName, &[u8]) = (HeaderName::from_static("x-goog-api-key"), b"key");
+
+impl Injected {
+    fn takes_for_key(&self, name: &str) -> bool {
+        let name = unescaped(name.as_bytes()).to_ascii_lowercase();
+        OF_KEYS.contains(&name.as_slice())
+            || (name == KEY_OF_GOOGLE.1 && self.headers.contains(&KEY_OF_GOOGLE.0))
+    }
 }
 
 /// Puts `secrets` into `headers`, in place of whatever the client has written there. `None` where there is none to send.
@@ -52,9 +68,13 @@ pub(super) fn inject(headers: &mut HeaderMap, mut secrets: Vec<Bound>) -> Result
         carriers.push(carrier);
         sent.push((bound.secret().reveal(), text));
     }
+    let is_at_service = secrets.iter().any(Bound::is_at_service);
+    if is_at_service {
+        headers::strip_other_keys(headers, &carriers);
+    }
     ask_for_whole_text(headers);
     let needles = Needles::new(sent.iter().map(|(secret, text)| (*secret, text.as_slice())));
-    Ok(Some(Injected { names, headers: carriers, needles: Arc::new(needles) }))
+    Ok(Some(Injected { names, headers: carriers, is_at_service, needles: Arc::new(needles) }))
 }
 
 /// For a request in clear: nothing is put into it, and its answer is searched for the `secrets` of its host, which that host
@@ -69,7 +89,8 @@ pub(super) fn watch(headers: &mut HeaderMap, secrets: &[Bound]) -> Option<Inject
         .map(|bound| (bound.secret().reveal(), bound.header().value(bound.secret()).unwrap_or_default()))
         .collect();
     let needles = Needles::new(sent.iter().map(|(secret, text)| (*secret, text.as_slice())));
-    Some(Injected { names: Vec::new(), headers: Vec::new(), needles: Arc::new(needles) })
+    let (names, headers, needles) = (Vec::new(), Vec::new(), Arc::new(needles));
+    Some(Injected { names, headers, is_at_service: false, needles })
 }
 
 /// What could be read only in part, or not at all, could not be searched.
@@ -98,12 +119,18 @@ fn drop_placeholders(headers: &mut HeaderMap) {
     }
 }
 
-/// `path` without what its query says to be a key, and is only the placeholder: a service may believe that before it looks
-/// at a header.
-pub(super) fn without_placeholders(path: PathAndQuery) -> PathAndQuery {
-    let Some(query) = path.query().filter(|query| query.contains(PLACEHOLDER)) else { return path };
-    let is_meant = |pair: &&str| pair.split_once('=').is_none_or(|(_, value)| value != PLACEHOLDER);
-    let kept: Vec<&str> = query.split('&').filter(is_meant).collect();
+/// `path` without the keys in its query: a service may believe them before it looks at a header. What is only the placeholder
+/// goes, and at a well-known service what it takes for a key.
+pub(super) fn without_keys(path: PathAndQuery, injected: &Injected) -> PathAndQuery {
+    let Some(query) = path.query() else { return path };
+    let is_key = |pair: &&str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        value == PLACEHOLDER || (injected.is_at_service && injected.takes_for_key(name))
+    };
+    if !query.split('&').any(|pair| is_key(&pair)) {
+        return path;
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
     let text = match kept.as_slice() {
         [] => path.path().to_owned(),
         kept => format!("{}?{}", path.path(), kept.join("&")),

@@ -1,4 +1,5 @@
 use super::*;
+use agentkernel_model::secret::Secret;
 use agentkernel_trust::resolve;
 
 fn bound(texts: &[&str]) -> Vec<Bound> {
@@ -87,6 +88,56 @@ fn the_placeholder_goes_from_the_query() {
         ("/v1?", "/v1?"),
         ("/ak-proxy-managed", "/ak-proxy-managed"),
     ] {
-        assert_eq!(without_placeholders(path.parse().unwrap()).as_str(), wanted);
+        let injected = inject(&mut HeaderMap::new(), bound(&["KEY=any-value:api.x.com"])).unwrap().unwrap();
+        assert_eq!(without_keys(path.parse().unwrap(), &injected).as_str(), wanted);
+    }
+}
+
+#[test]
+fn at_a_known_service_no_key_of_the_client_goes_along() {
+    let own = [
+        ("authorization", "Bearer mine"),
+        ("x_api_key", "mine"),
+        ("x-goog-api-key", "mine"),
+        ("private-token", "mine"),
+        ("x-other", "stays"),
+    ];
+    let sent = |name: &str, host: &str, header: Option<&str>| {
+        let mut map = headers(&own);
+        let (name, host) = (name.parse().unwrap(), host.parse().unwrap());
+        let secret = Secret::new(b"any-value".to_vec()).unwrap();
+        let bound = Bound::new(name, host, header.map(|name| name.parse().unwrap()), secret).unwrap();
+        let injected = inject(&mut map, vec![bound]).unwrap().unwrap();
+        let mut names: Vec<_> = map.keys().map(ToString::to_string).collect();
+        names.sort_unstable();
+        (injected, names.join(" "))
+    };
+    let (anthropic, names) = sent("ANTHROPIC_API_KEY", "api.anthropic.com", None);
+    assert_eq!(names, "accept-encoding x-api-key x-other");
+    let (gemini, names) = sent("GEMINI_API_KEY", "generativelanguage.googleapis.com", None);
+    assert_eq!(names, "accept-encoding x-goog-api-key x-other");
+    // Where nobody knows what the service takes, or another header was written, the client may have keys of its own.
+    let (unknown, names) = sent("KEY", "api.x.com", Some("X-Goog-Api-Key"));
+    assert_eq!(names, "accept-encoding authorization private-token x-goog-api-key x-other x_api_key");
+    let (_, names) = sent("ANTHROPIC_API_KEY", "api.anthropic.com", Some("X-Mine"));
+    assert!(names.contains("authorization"), "{names}");
+    let path = "/v1?key=mine&a=1&k%65y=mine&access_token=mine&Private_Token";
+    for (injected, left) in [(anthropic, "/v1?key=mine&a=1&k%65y=mine"), (gemini, "/v1?a=1"), (unknown, path)]
+    {
+        assert_eq!(without_keys(path.parse().unwrap(), &injected).as_str(), left);
+    }
+}
+
+#[test]
+fn the_header_of_every_known_service_is_one_of_keys() {
+    for provider in agentkernel_model::secret::Provider::all() {
+        let name = provider.keys()[0].parse().unwrap();
+        for host in provider.hosts() {
+            let header = agentkernel_model::secret::header_for(&name, &host);
+            let mut map = headers(&[("x-other", "stays")]);
+            map.insert(header.name().as_str().parse::<HeaderName>().unwrap(), "mine".parse().unwrap());
+            headers::strip_other_keys(&mut map, &[]);
+            assert_eq!(map.len(), 1, "{}", header.name());
+        }
     }
 }

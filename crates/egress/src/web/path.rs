@@ -48,6 +48,11 @@ enum Stray {
     Kept,
 }
 
+/// Escapes as what they stand for.
+pub(super) fn unescaped(text: &[u8]) -> Vec<u8> {
+    decoded(text, Stray::Kept).unwrap_or_default()
+}
+
 /// `None` where a percent sign begins nothing and that is refused.
 fn decoded(path: &[u8], stray: Stray) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(path.len());

@@ -181,8 +181,8 @@ impl Session {
         };
         let authority = host::authority(&self.place, &self.scheme);
         let mut path = parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        if injected.as_ref().is_some_and(|injected| !injected.names.is_empty()) {
-            path = inject::without_placeholders(path);
+        if let Some(injected) = injected.as_ref().filter(|injected| !injected.names.is_empty()) {
+            path = inject::without_keys(path, injected);
         }
         let unsound = |_| "the request cannot be written".to_owned();
         match self.protocol {
