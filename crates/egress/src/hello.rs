@@ -20,7 +20,7 @@ const MAX_PIECES: usize = 256;
 /// What a connection begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Hello {
-    /// With the name of SNI (RFC 6066), in lower case.
+    /// With the name of SNI (RFC 6066), in lower case and without a dot at its end.
     Tls(Option<String>),
     /// A request of HTTP/1 with the host it names: a name in lower case, or an address. Whether it says that once and
     /// truly is for whoever reads the requests.
@@ -94,8 +94,9 @@ fn tls(mut seen: &[u8]) -> Option<Hello> {
         match acceptor.accept() {
             Ok(None) => {}
             Ok(Some(accepted)) => {
-                let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                return Some(Hello::Tls(name));
+                let hello = accepted.client_hello();
+                let name = hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name));
+                return Some(Hello::Tls(name.map(str::to_ascii_lowercase)));
             }
             // An alert was prepared; who refuses sends one of its own.
             Err(_) => return Some(Hello::Unreadable),

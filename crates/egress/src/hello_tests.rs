@@ -37,6 +37,20 @@ fn a_greeting_is_told_from_its_first_whole_part_on() {
 }
 
 #[test]
+fn a_dot_at_the_end_makes_no_other_name() {
+    let mut bytes = client_hello("api.example.comx");
+    let name = b"api.example.comx";
+    let at = bytes.windows(name.len()).position(|part| part == name).unwrap();
+    bytes[at + name.len() - 1] = b'.';
+    // What is said to be no name is let through by no name either.
+    let hello = classify(&bytes).unwrap();
+    assert!(
+        [Hello::Tls(Some("api.example.com".to_owned())), Hello::Unreadable].contains(&hello),
+        "{hello:?}"
+    );
+}
+
+#[test]
 fn other_protocols_do_not_wait() {
     for bytes in [&b"SSH-2.0-x"[..], b"\x00\x01", b"*1\r\n", b"\x10\x00", b"\x15\x00"] {
         assert_eq!(classify(bytes), Some(Hello::Other), "{bytes:?}");

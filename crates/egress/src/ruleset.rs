@@ -1,8 +1,9 @@
 //! What the rules of a sandbox say about one connection, one request, one name. No I/O.
 
 use crate::{destination::Destination, ranges, reason::Reason};
-use agentkernel_model::egress::{
-    EgressRule, EgressRules, Group, HttpMatch, Otherwise, Protocol, Target, Verdict,
+use agentkernel_model::{
+    egress::{EgressRule, EgressRules, Group, HttpMatch, Otherwise, Protocol, Target, Verdict},
+    secret::HostPattern,
 };
 use agentkernel_trust::Bound;
 
@@ -74,15 +75,19 @@ impl Ruleset {
 
     /// Whether a rule about paths names `host`: then a path must mean what it shows.
     pub(crate) fn reads_paths_of(&self, host: &str) -> bool {
-        let about = |rule: &&EgressRule| rule.target().name().is_some_and(|pattern| pattern.matches(host));
-        self.egress.rules.iter().filter(about).any(|rule| rule.http().is_some())
+        self.could_be_about(host).any(|rule| rule.http().is_some())
     }
 
     /// Whether something is forbidden where `host` is and nobody says so: its requests are read, or a rule denies it.
     pub(crate) fn forbids_at(&self, host: &str) -> bool {
-        let about = |rule: &&EgressRule| rule.target().name().is_some_and(|pattern| pattern.matches(host));
         let forbids = |rule: &EgressRule| rule.http().is_some() || rule.verdict() == Verdict::Deny;
-        self.egress.rules.iter().filter(about).any(forbids) || self.secrets_of(host).next().is_some()
+        self.could_be_about(host).any(forbids) || self.secrets_of(host).next().is_some()
+    }
+
+    fn could_be_about(&self, host: &str) -> impl Iterator<Item = &EgressRule> {
+        let about =
+            move |rule: &&EgressRule| rule.target().name().is_some_and(|pattern| pattern.could_match(host));
+        self.egress.rules.iter().filter(about)
     }
 
     /// What is sent to `host`.
@@ -123,23 +128,25 @@ impl Ruleset {
         let mut ruling = None;
         for rule in self.about(to) {
             let decides = match rule.target() {
-                Target::Name(pattern) => name.filter(|name| pattern.matches(name.text)).and_then(|name| {
-                    let counts = rule.verdict() == Verdict::Deny || name.pinned;
-                    match (rule.http(), asking) {
-                        _ if !counts => None,
-                        (None, _) => Some(self.of_name(rule, to)),
-                        (Some(http), Some(asking)) => {
-                            meant(rule.verdict(), http, asking).then(|| self.of_name(rule, to))
-                        }
-                        (Some(_), None) => {
-                            reads_requests = true;
-                            if let Ruling::Allow(rule) = self.of_name(rule, to) {
-                                may_pass = may_pass.or(rule);
+                Target::Name(pattern) => {
+                    name.filter(|name| says(rule, pattern, name.text)).and_then(|name| {
+                        let counts = rule.verdict() == Verdict::Deny || name.pinned;
+                        match (rule.http(), asking) {
+                            _ if !counts => None,
+                            (None, _) => Some(self.of_name(rule, to)),
+                            (Some(http), Some(asking)) => {
+                                meant(rule.verdict(), http, asking).then(|| self.of_name(rule, to))
                             }
-                            None
+                            (Some(_), None) => {
+                                reads_requests = true;
+                                if let Ruling::Allow(rule) = self.of_name(rule, to) {
+                                    may_pass = may_pass.or(rule);
+                                }
+                                None
+                            }
                         }
-                    }
-                }),
+                    })
+                }
                 target if is_at(target, rule.verdict(), to) => Some(of_address(rule)),
                 _ => None,
             };
@@ -227,7 +234,7 @@ impl Ruleset {
                 (Target::Name(pattern), Verdict::Allow) if pattern.matches(name) => {
                     return Resolution::Forward;
                 }
-                (Target::Name(pattern), Verdict::Deny) if whole && pattern.matches(name) => {
+                (Target::Name(pattern), Verdict::Deny) if whole && pattern.could_match(name) => {
                     return Resolution::Refuse(Some(rule));
                 }
                 (Target::Group(Group::Public), Verdict::Allow) => return Resolution::Forward,
@@ -272,6 +279,15 @@ impl Ruleset {
             Otherwise::Public => Ruling::Deny(None, to.reason.unwrap_or(Reason::NotListed)),
             Otherwise::Deny => Ruling::Deny(None, Reason::NotListed),
         }
+    }
+}
+
+/// Whether `name` is one that `rule` is about: one that allows is about names of hosts alone, one that denies about all that may be
+/// taken for one.
+fn says(rule: &EgressRule, pattern: &HostPattern, name: &str) -> bool {
+    match rule.verdict() {
+        Verdict::Allow => pattern.matches(name),
+        Verdict::Deny => pattern.could_match(name),
     }
 }
 

@@ -42,11 +42,8 @@ pub(crate) async fn respond(shared: &Shared, message: &[u8], transport: Transpor
     };
     let rules = shared.rules();
     let name = query.name();
-    let resolution = match &name {
-        Some(name) => rules.resolve(name),
-        // What is no name of a host no rule is about: `otherwise` decides.
-        None => rules.resolve("."),
-    };
+    // What is no name of a host no rule allows, and one that denies what is below a domain is about it all the same.
+    let resolution = rules.resolve(name.as_deref().unwrap_or(&query.spelled()));
     if let Resolution::Refuse(rule) = resolution {
         if let Some(observer) = &shared.observer {
             let rule = rule.map(ToString::to_string);

@@ -139,6 +139,20 @@ async fn a_name_that_nothing_lets_out_is_not_asked_about_and_leads_to_an_explana
 }
 
 #[tokio::test]
+async fn what_is_below_a_denied_domain_is_not_asked_about_whatever_its_bytes() {
+    let (resolver, asked) = resolver().await;
+    let mut lab = Lab::new(rules(&["deny *.evil.com"], Otherwise::Public), vec![resolver], |_| {});
+    for name in ["data-.evil.com", "x!y.evil.com", "\u{1}.Evil.com"] {
+        let answer = lab.inside.ask(&question(name)).await;
+        assert_eq!(answer[answer.len() - 4..], [192, 0, 2, 54], "{name}");
+    }
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 0, "a name left this machine");
+    lab.inside.ask(&question("x!y.good.com")).await;
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 1);
+    lab.end().await;
+}
+
+#[tokio::test]
 async fn a_rule_about_a_name_holds_at_the_address_that_was_told_and_only_with_a_rule_for_private_ones() {
     let (resolver, _) = resolver().await;
     let (server, mut heard) = server().await;

@@ -27,6 +27,15 @@ impl HostPattern {
             && if self.any_below { is_below(&host, &self.domain) } else { host == self.domain }
     }
 
+    /// Whether `name` may be taken for one of these, though it need be no name of a host: resolvers and servers take more than
+    /// certificates do, such as labels that end with a dash. For whoever forbids.
+    #[must_use]
+    pub fn could_match(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        if self.any_below { is_below(name, &self.domain) } else { name == self.domain }
+    }
+
     /// Whether every host of `other` is one of this.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {

@@ -69,6 +69,7 @@ fn matching_is_exact_or_below() {
         ("*.example.com", ".example.com", false),
         ("*.example.com", "evilexample.com", false),
         ("*.example.com", "a.example.com.evil.org", false),
+        ("*.example.com", "data-.example.com", false),
     ];
     for (text, host, wanted) in rows {
         assert_eq!(pattern(text).matches(host), wanted, "{text} {host}");
