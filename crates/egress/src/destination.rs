@@ -49,6 +49,14 @@ impl Destination {
         Self { address, protocol: Protocol::Tcp, group, reason }
     }
 
+    /// On a network of this machine. IPv6 gives its neighbours, a printer as well as a router, public addresses.
+    pub(crate) fn nearby(self) -> Self {
+        if !self.is_public() {
+            return self;
+        }
+        Self { group: Some(Group::Private), reason: Some(Reason::Neighbour), ..self }
+    }
+
     pub(crate) fn over(self, protocol: Protocol) -> Self {
         Self { protocol, ..self }
     }
@@ -72,6 +80,20 @@ mod tests {
         for text in ["224.0.0.1", "255.255.255.255"] {
             let to = Destination::of(SocketAddr::new(text.parse().unwrap(), 80), |_| true);
             assert_eq!(to.group, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_neighbour_is_private_whatever_its_number() {
+        for (text, group, reason) in [
+            ("2606:4700::1111", Some(Group::Private), Reason::Neighbour),
+            ("93.184.215.14", Some(Group::Private), Reason::Neighbour),
+            ("10.9.9.8", Some(Group::Private), Reason::Private),
+            ("169.254.169.254", Some(Group::Metadata), Reason::Metadata),
+            ("224.0.0.1", None, Reason::Multicast),
+        ] {
+            let to = Destination::of(SocketAddr::new(text.parse().unwrap(), 80), |_| false).nearby();
+            assert_eq!((to.group, to.reason), (group, Some(reason)), "{text}");
         }
     }
 

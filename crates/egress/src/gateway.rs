@@ -4,7 +4,7 @@ use crate::{
     destination::Destination,
     dns::{forward::Forwarder, pins::Pins, resolvers::Resolvers},
     limits::Limits,
-    machine,
+    machine::{self, Networks},
     observer::Observer,
     pump::Budgets,
     reason::Reason,
@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     own_addresses: Vec<IpAddr>,
     /// Asks the kernel, see [`machine::is_own`].
     is_own: fn(IpAddr) -> io::Result<bool>,
+    networks: Networks,
     pub(crate) forwarder: Forwarder,
     pub(crate) pins: Pins,
     pub(crate) web: Web,
@@ -58,13 +59,16 @@ impl Shared {
     /// `address` as rules see it, with what the kernel says at this moment: the machine may have got it later.
     pub(crate) fn destination(&self, address: SocketAddr) -> Destination {
         // Asked first: with nothing left to ask by there is nothing to connect by either.
-        match (self.is_own)(address.ip().to_canonical()) {
-            Ok(is_own) => Destination::of(address, |ip| is_own || self.own_addresses.contains(&ip)),
-            Err(e) => {
-                self.check(&e);
-                Destination { reason: Some(Reason::Short), ..Destination::of(address, |_| true) }
-            }
-        }
+        self.located(address).unwrap_or_else(|e| {
+            self.check(&e);
+            Destination { reason: Some(Reason::Short), ..Destination::of(address, |_| true) }
+        })
+    }
+
+    fn located(&self, address: SocketAddr) -> io::Result<Destination> {
+        let is_own = (self.is_own)(address.ip().to_canonical())?;
+        let to = Destination::of(address, |ip| is_own || self.own_addresses.contains(&ip));
+        Ok(if to.is_public() && self.networks.hold(address.ip())? { to.nearby() } else { to })
     }
 
     /// Tells that there is none left of something.
@@ -124,6 +128,7 @@ impl HostGateway {
             rules: RwLock::new(Arc::new(rules)),
             own_addresses,
             is_own: machine::is_own,
+            networks: Networks::default(),
             forwarder: Forwarder::new(setup.resolvers, machine::has_ipv6_road),
             pins: Pins::default(),
             web,

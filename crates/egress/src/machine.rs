@@ -1,12 +1,18 @@
-//! What the kernel of this machine says about addresses: which ones are its own, and whether it has a road to IPv6.
+//! What the kernel of this machine says about addresses: which ones are its own, which networks it is on, and whether it has a
+//! road to IPv6.
 
 use crate::{ranges, shortage::Shortage};
-use agentkernel_model::{Error, Result};
-use nix::ifaddrs::getifaddrs;
+use agentkernel_model::{Error, Result, cidr::Cidr};
+use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
 use std::{
     fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
+
+/// How long a list of networks is believed: a machine with a thousand interfaces takes milliseconds to list them.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The addresses on the interfaces of this machine, in the network namespace of this process, at this moment
 /// (getifaddrs(3), which is netlink on Linux).
@@ -18,19 +24,61 @@ pub fn own_addresses() -> Result<Vec<IpAddr>> {
 }
 
 fn list_addresses() -> io::Result<Vec<IpAddr>> {
-    let storages = getifaddrs()?.filter_map(|interface| interface.address);
-    Ok(storages
-        .filter_map(|storage| {
-            let v4 = storage.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-            v4.or_else(|| storage.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
-        })
-        .collect())
+    Ok(getifaddrs()?.filter_map(|interface| address(&interface.address?)).collect())
 }
 
-/// Whether `ip` is for the public, and not this machine's own, as of now.
+fn address(storage: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = storage.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+}
+
+/// Whether `ip` is for the public, and neither this machine's own nor on a network of it, as of now.
 #[must_use]
 pub fn is_public(ip: IpAddr) -> bool {
-    ranges::refusal(ip).is_none() && !is_own(ip).unwrap_or(true)
+    let near = || list_networks().map(|networks| hold(&networks, ip));
+    ranges::refusal(ip).is_none() && !is_own(ip).unwrap_or(true) && !near().unwrap_or(true)
+}
+
+/// The networks that this machine is on: those that its interfaces have an address and a netmask of.
+#[derive(Debug, Default)]
+pub(crate) struct Networks(Mutex<Option<(Instant, Vec<Cidr>)>>);
+
+impl Networks {
+    /// Whether a connection to `ip` would end on one of them.
+    ///
+    /// # Errors
+    /// When the kernel does not list its interfaces.
+    pub(crate) fn hold(&self, ip: IpAddr) -> io::Result<bool> {
+        // Nothing panics while it is held.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.as_ref() {
+            Some((since, networks)) if since.elapsed() < FRESH => Ok(hold(networks, ip)),
+            _ => {
+                let (_, networks) = known.insert((Instant::now(), list_networks()?));
+                Ok(hold(networks, ip))
+            }
+        }
+    }
+}
+
+fn hold(networks: &[Cidr], ip: IpAddr) -> bool {
+    let ip = ranges::destination(ip);
+    networks.iter().any(|network| network.contains(ip))
+}
+
+fn list_networks() -> io::Result<Vec<Cidr>> {
+    let interfaces = getifaddrs()?;
+    Ok(interfaces.filter_map(|it| network(address(&it.address?)?, address(&it.netmask?)?)).collect())
+}
+
+/// `None` where there is nobody else on it, and where it would be the whole world.
+fn network(ip: IpAddr, mask: IpAddr) -> Option<Cidr> {
+    let (prefix, width) = match mask {
+        IpAddr::V4(mask) => (mask.to_bits().leading_ones(), 32),
+        IpAddr::V6(mask) => (mask.to_bits().leading_ones(), 128),
+    };
+    let prefix = u8::try_from(prefix).ok().filter(|prefix| (1..width).contains(prefix))?;
+    Cidr::around(ip, prefix)
 }
 
 /// Whether a connection to `ip` would end on this machine, as of now: addresses come and go while a sandbox runs, and
@@ -98,6 +146,29 @@ mod tests {
         assert!(is_own("127.9.8.7".parse().unwrap()).unwrap());
         assert!(is_own("::ffff:127.9.8.7".parse().unwrap()).unwrap());
         assert!(is_own("64:ff9b::127.9.8.7".parse().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_network_is_what_shares_the_mask() {
+        let network = |ip: &str, mask: &str| network(ip.parse().unwrap(), mask.parse().unwrap());
+        assert_eq!(network("93.184.215.14", "255.255.255.0"), "93.184.215.0/24".parse().ok());
+        assert_eq!(
+            network("2606:4700::1111", "ffff:ffff:ffff:ffff::"),
+            "2606:4700::/64".parse().ok(),
+            "as routers announce it"
+        );
+        assert_eq!(network("93.184.215.14", "255.255.255.255"), None, "nobody else");
+        assert_eq!(network("93.184.215.14", "0.0.0.0"), None, "everybody");
+        let networks = [network("93.184.215.14", "255.255.255.0").unwrap()];
+        assert!(hold(&networks, "::ffff:93.184.215.1".parse().unwrap()));
+        assert!(hold(&networks, "64:ff9b::93.184.215.1".parse().unwrap()));
+        assert!(!hold(&networks, "93.184.216.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_loopback_network_is_listed() {
+        assert!(Networks::default().hold("127.9.8.7".parse().unwrap()).unwrap());
+        assert!(!Networks::default().hold("2001:4860:4860::8888".parse().unwrap()).unwrap());
     }
 
     #[test]

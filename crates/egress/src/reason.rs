@@ -22,6 +22,8 @@ pub enum Reason {
     Transition,
     /// An address of this machine.
     ThisMachine,
+    /// An address with a public number, on a network that this machine is on.
+    Neighbour,
     /// Let through by no rule.
     NotListed,
     /// A rule forbids it.
@@ -50,6 +52,7 @@ impl fmt::Display for Reason {
             Self::Reserved => "a reserved address",
             Self::Transition => "a tunnel or translation address",
             Self::ThisMachine => "an address of this machine",
+            Self::Neighbour => "on a network of this machine",
             Self::NotListed => "not among the hosts that this sandbox may reach",
             Self::Denied => "denied by a rule",
             Self::Unreadable => "open for HTTP and TLS with a name only",

@@ -116,6 +116,48 @@ fn a_denied_name_is_denied_whoever_resolved_it() {
 }
 
 #[test]
+fn what_may_be_taken_for_a_denied_name_is_denied() {
+    // Resolvers and servers take more for a name than certificates do.
+    for rule in ["deny *.evil.com", "deny POST *.evil.com"] {
+        let rules = ruleset(&[rule], Otherwise::Public, &[]);
+        let post = Some(Asking { method: "POST", path: "/" });
+        for name in ["data-.evil.com", "-.evil.com", "a.evil.com."] {
+            assert_eq!(word(rules.rule(&to(PUBLIC), pinned(name), post)), "Denied", "{rule} {name}");
+            assert!(rules.forbids_at(name), "{rule} {name}");
+        }
+    }
+    let rules = ruleset(&["deny *.evil.com", "allow *.good.com"], Otherwise::Public, &[]);
+    for name in ["data-.evil.com", "x!y.evil.com", "\\000.evil.com"] {
+        assert_eq!(resolved(&rules, name), "deny *.evil.com", "{name}");
+    }
+    // What allows is about names of hosts alone.
+    let rules = ruleset(&["allow *.good.com"], Otherwise::Deny, &[]);
+    assert_eq!(word(rules.rule(&to(PUBLIC), pinned("data-.good.com"), None)), "NotListed");
+    assert_eq!(resolved(&rules, "x!y.good.com"), "refused");
+}
+
+#[test]
+fn a_rule_about_mapped_addresses_is_about_those_of_ipv4() {
+    for rule in ["deny ::ffff:93.184.215.14", "deny ::ffff:0:0/96"] {
+        let rules = ruleset(&[rule], Otherwise::Public, &[]);
+        for address in [PUBLIC, "[::ffff:93.184.215.14]:443"] {
+            assert_eq!(word(rules.rule(&to(address), None, None)), "Denied", "{rule} {address}");
+        }
+    }
+}
+
+#[test]
+fn a_neighbour_is_let_through_by_its_address_alone() {
+    let to = to(PUBLIC).nearby();
+    let rules = ruleset(&["allow *.example.com"], Otherwise::Public, &[]);
+    assert_eq!(word(rules.rule(&to, None, None)), "Neighbour");
+    assert_eq!(word(rules.rule(&to, pinned("printer.example.com"), None)), "Neighbour", "rebinding");
+    for rule in ["allow private", "allow 93.184.215.0/24"] {
+        assert_eq!(word(ruleset(&[rule], Otherwise::Public, &[]).rule(&to, None, None)), "allow", "{rule}");
+    }
+}
+
+#[test]
 fn an_allowed_name_stays_so_when_the_public_is_denied_after_it() {
     let rules = ruleset(&["allow api.example.com:443", "deny public"], Otherwise::Public, &[]);
     assert_eq!(word(rules.rule(&to(PUBLIC), pinned("api.example.com"), None)), "allow");

@@ -1,4 +1,4 @@
-//! A network namespace of the suite's own, with nothing but a loopback device that has the addresses of its servers.
+//! A network namespace of the suite's own, with a loopback device that has the addresses of its servers, and one network.
 //!
 //! Not those of loopback: inside a sandbox they are its own, and only a proxy leads to the host's.
 
@@ -8,7 +8,8 @@ use std::{convert::Infallible, io, os::unix::process::CommandExt as _, process::
 const MARK: &str = "AGENTKERNEL_EGRESS_NETWORK";
 
 /// 169.254.169.254 is the server of metadata that many clouds have. The server at 10.88.0.N is at 93.184.216.N as well: that
-/// is nobody's address here, and public by its number. Low ports are for everybody here.
+/// is nobody's address here, and public by its number. 93.184.217.0/24 is the network of a device, on which nobody else is.
+/// Low ports are for everybody here.
 ///
 /// The first two arguments are who runs the suite. An ordinary user is root of a user namespace until the last line, and
 /// has subordinate ids there as outside, which rootless engines want: the longest range of the namespace. The machine's
@@ -34,6 +35,9 @@ ip link set lo up
 for block in 10.77.0.1/16 10.88.0.1/16 169.254.169.254/32; do ip address add $block dev lo; done
 ip route add 93.184.216.0/24 dev lo
 iptables -t nat -A OUTPUT -d 93.184.216.0/24 -j NETMAP --to 10.88.0.0/24
+ip link add near type veth peer name nearer
+ip address add 93.184.217.1/24 dev near
+ip link set near up; ip link set nearer up
 echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
 exec setpriv --reuid=$uid --regid=$gid --keep-groups --inh-caps=-all --ambient-caps=-all -- \"$@\"";
 

@@ -158,14 +158,15 @@ for ip in ('::ffff:{ip}', '64:ff9b::{ip}', '::{ip}'):
 /// Where whatever is public may be reached, each of these is refused for what it is. Nobody listens at most of them: that nothing
 /// answers says nothing, and the log has to.
 fn ranges(world: &World) -> Result<(), String> {
-    const FOUR: [(&str, &str); 9] = [
+    const FOUR: [(&str, &str); 10] = [
         ("10.88.77.66", "an address of this machine"),
         ("10.1.1.1", "a private address"),
         ("192.168.1.1", "a private address"),
         ("100.64.0.1", "an address shared behind a provider's NAT"),
         ("169.254.1.1", "a link-local address"),
-        ("169.254.170.2", "a link-local address"),
+        ("169.254.170.2", "a metadata service of a cloud platform"),
         ("168.63.129.16", "a metadata service of a cloud platform"),
+        ("93.184.217.9", "on a network of this machine"),
         ("198.18.0.1", "an address for benchmarks"),
         ("203.0.113.1", "an address for documentation"),
     ];
