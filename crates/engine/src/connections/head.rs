@@ -2,7 +2,7 @@
 //! missed while it runs, after its keeper was killed, and with the whole newest file.
 
 use super::entry::Link;
-use agentkernel_model::{Error, Kind, Result};
+use agentkernel_model::{Error, Result};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -53,27 +53,26 @@ pub(super) fn write(log: &Path, head: &Head) -> Result<()> {
     written.map_err(|e: io::Error| Error::io(format!("cannot write '{}'", kept.display()), e))
 }
 
-/// Puts one that cannot be read out of the way, so that the log goes on: an empty file is what some file systems leave of it
-/// when the power fails.
+/// As [`read`], for whoever writes on: what is there and is none is put out of the way, so that the log goes on. An empty file is
+/// what some file systems leave of it when the power fails.
 ///
 /// # Errors
-/// When the directory cannot be written.
-pub(super) fn set_aside(log: &Path) -> Result<()> {
-    let (kept, damaged) = (place(log, ".head"), place(log, DAMAGED));
-    fs::rename(&kept, &damaged).map_err(|e| Error::io(format!("cannot rename '{}'", kept.display()), e))
+/// As [`read`], and when the directory cannot be written.
+pub(super) fn read_or_set_aside(log: &Path) -> Result<Option<Head>> {
+    let kept = place(log, ".head");
+    match find(&kept) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+            let moved = fs::rename(&kept, place(log, DAMAGED));
+            moved.map_err(|e| Error::io(format!("cannot rename '{}'", kept.display()), e))?;
+            Ok(None)
+        }
+        found => found.map_err(|e| unreadable(&kept, e)),
+    }
 }
 
-/// # Errors
-/// When one was put out of the way: nobody can tell whether lines that were written before are missing.
-pub(super) fn check_none_set_aside(log: &Path) -> Result<()> {
-    let damaged = place(log, DAMAGED);
-    if damaged.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    let what = format!("'{}' could not be read when the log beside it was written on", damaged.display());
-    Err(Error::new(Kind::Conflict, format!("{what}: lines before that may be missing")).with_hint(
-        "remove it once you know why: somebody changed it, or the power failed; then verify again",
-    ))
+/// One that was put out of the way: nobody can tell whether lines that were written before are missing.
+pub(super) fn set_aside(log: &Path) -> Option<PathBuf> {
+    Some(place(log, DAMAGED)).filter(|damaged| damaged.symlink_metadata().is_ok())
 }
 
 /// The one beside `log`, if there is one.
@@ -82,18 +81,21 @@ pub(super) fn check_none_set_aside(log: &Path) -> Result<()> {
 /// When it cannot be read, or is none.
 pub(super) fn read(log: &Path) -> Result<Option<Head>> {
     let kept = place(log, ".head");
-    let found = (|| {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = match open(&kept, flags, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            other => File::from(other?),
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX).read_to_end(&mut bytes)?;
-        Ok(Some(serde_json::from_slice(&bytes)?))
-    })();
-    found.map_err(|e: io::Error| {
-        Error::io(format!("cannot read '{}', which says where the log beside it ends", kept.display()), e)
-            .with_hint("keep a copy of both: somebody changed it, or the disk did; without the file, the log is written on")
-    })
+    find(&kept).map_err(|e| unreadable(&kept, e))
+}
+
+fn find(kept: &Path) -> io::Result<Option<Head>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match open(kept, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        other => File::from(other?),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX).read_to_end(&mut bytes)?;
+    Ok(Some(serde_json::from_slice(&bytes)?))
+}
+
+fn unreadable(kept: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot read '{}', which says where the log beside it ends", kept.display()), error)
+        .with_hint("keep a copy of both: somebody changed it, or the disk did; without the file, the log is written on")
 }

@@ -133,15 +133,7 @@ impl Journal {
             return Ok(Link::first());
         }
         let found = reader::last(&self.path)?.map_or_else(Link::first, |(link, line)| link.after(&line));
-        let head = match head::read(&self.path) {
-            Ok(head) => head,
-            // Else nothing would be written again, and nobody would be told.
-            Err(_) => {
-                head::set_aside(&self.path)?;
-                None
-            }
-        };
-        Ok(match head {
+        Ok(match head::read_or_set_aside(&self.path)? {
             Some(head) if head.lines > found.seq => head.next(),
             _ => found,
         })

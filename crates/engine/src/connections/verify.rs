@@ -86,7 +86,6 @@ impl Ends {
     pub(crate) fn of_named(&self, id: SandboxId, path: &Path) -> Result<Self> {
         let id = id.to_string();
         let mut chain = self.0.get(&id).cloned();
-        head::check_none_set_aside(path)?;
         if let Some(head) = head::read(path)? {
             let chain = chain.get_or_insert(Chain { sandbox: head.sandbox, ends: Vec::new() });
             chain.ends.push((head.lines, head.last));
@@ -168,8 +167,10 @@ pub(super) fn check(path: &Path, ends: &Ends, limit: u64) -> Result<Verified> {
     }
     // Lines that are not there have no number: the next one after those that are.
     let missing = chains.missing().map(|what| Broken { path: path.to_owned(), line: behind, what });
+    let what = "it could not be read when the log was written on, and lines before that may be missing";
+    let damaged = head::set_aside(path).map(|path| Broken { path, line: 1, what });
     // What is written after a part says that the part was no line: the chain goes on without it.
-    found.broken = missing.or(part_of_line);
+    found.broken = missing.or(part_of_line).or(damaged);
     Ok(found)
 }
 
