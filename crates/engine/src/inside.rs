@@ -158,8 +158,8 @@ async fn trust(
             let text = bundle::with_authority(&text, authority);
             // Whole or not at all: it may be the only list that the image has.
             match files.store(&path, 0o644, &mut text.as_slice()).await {
-                // A file that the image shows read-only: the variables remain.
-                Err(error) if error.kind() == Kind::Denied => Ok(()),
+                // A file that the image shows read-only, or no room for another one: the variables remain.
+                Err(error) if matches!(error.kind(), Kind::Denied | Kind::Exhausted) => Ok(()),
                 other => other.map(drop),
             }
         }
