@@ -3,7 +3,10 @@
 
 use crate::{ranges, shortage::Shortage};
 use agentkernel_model::{Error, Result, cidr::Cidr};
-use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
+use nix::{
+    ifaddrs::{InterfaceAddress, getifaddrs},
+    sys::socket::SockaddrStorage,
+};
 use std::{
     fs, io,
     net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -67,8 +70,17 @@ fn hold(networks: &[Cidr], ip: IpAddr) -> bool {
 }
 
 fn list_networks() -> io::Result<Vec<Cidr>> {
-    let interfaces = getifaddrs()?;
-    Ok(interfaces.filter_map(|it| network(address(&it.address?)?, address(&it.netmask?)?)).collect())
+    Ok(getifaddrs()?.filter_map(network_of).collect())
+}
+
+fn network_of(interface: InterfaceAddress) -> Option<Cidr> {
+    let (own, mask) = (address(&interface.address?)?, address(&interface.netmask?)?);
+    match interface.destination.as_ref().and_then(address).filter(|peer| *peer != own) {
+        None => network(own, mask),
+        // With one other end: Linux has its network behind it, elsewhere the mask says nothing.
+        Some(peer) if cfg!(target_os = "linux") => network(peer, mask),
+        Some(_) => None,
+    }
 }
 
 /// `None` where there is nobody else on it, and where it would be the whole world.
