@@ -144,9 +144,16 @@ fn add_forms(value: &[u8], list: &mut Vec<Zeroizing<Vec<u8>>>) {
         list.extend((0..3).map(|before| in_base64(value, before, alphabet)));
     }
     list.extend([b"\"\\".as_slice(), b"\"\\/"].map(|escaped| in_json(value, escaped)));
+    // As nearly all keys are: whoever encodes one leaves it as it is.
+    if value.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b)) {
+        return;
+    }
     for bare in BARE {
         for (hex, space) in [(Hex::Upper, "%20"), (Hex::Lower, "%20"), (Hex::Upper, "+"), (Hex::Lower, "+")] {
-            list.push(percent_encoded(value, bare, hex, space));
+            let form = percent_encoded(value, bare, hex, space);
+            if !list.contains(&form) {
+                list.push(form);
+            }
         }
     }
 }
