@@ -110,9 +110,9 @@ printf %s \"$path\"";
 pub(crate) const KEEP: &str = "\
 new=${1%/*}/$2
 if [ -f \"$1\" ]; then
-  mode=$(stat -c %a \"$1\") && owner=$(stat -c %u:%g \"$1\") || exit 127
+  mode=$(stat -c %a \"$1\") && owner=$(stat -c %u:%g \"$1\") || { rm -f \"$new\"; exit 127; }
 else
-  mode=$3 owner=$(stat -c %u:%g \"${1%/*}/.\") || exit 127
+  mode=$3 owner=$(stat -c %u:%g \"${1%/*}/.\") || { rm -f \"$new\"; exit 127; }
 fi
 chown \"$owner\" \"$new\" && chmod \"$mode\" \"$new\" && mv -f \"$new\" \"$1\" && exit 0
 rm -f \"$new\"; exit 46";
