@@ -45,11 +45,11 @@ impl Bound {
         &self.name
     }
 
-    /// Whether its host is one of a service that is known, and its header the one in which that takes keys.
+    /// Whether `host` is one of a service that is known, and its header the one in which that takes keys.
     #[must_use]
-    pub fn is_at_service(&self) -> bool {
-        let known = secret::header_for(&self.name, &self.host);
-        secret::for_host(&self.host).is_some() && known.name() == self.header.name()
+    pub fn is_at_service(&self, host: &HostPattern) -> bool {
+        let known = secret::header_for(&self.name, host);
+        secret::for_host(host).is_some() && known.name() == self.header.name()
     }
 
     #[must_use]

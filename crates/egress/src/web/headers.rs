@@ -32,9 +32,15 @@ const OTHER_PATH: [HeaderName; 2] =
     [HeaderName::from_static("x-original-url"), HeaderName::from_static("x-rewrite-url")];
 
 /// By which services take keys.
-const OF_KEYS: [HeaderName; 9] = [
+const OF_KEYS: [HeaderName; 13] = [
     header::AUTHORIZATION,
     HeaderName::from_static("api-key"),
+    // Azure.
+    HeaderName::from_static("ocp-apim-subscription-key"),
+    // Cloudflare.
+    HeaderName::from_static("x-auth-email"),
+    HeaderName::from_static("x-auth-key"),
+    HeaderName::from_static("x-auth-user-service-key"),
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("x-goog-api-key"),
     HeaderName::from_static("x-subscription-token"),

@@ -79,6 +79,9 @@ fn trailers_are_no_headers() {
         ("host", "x"),
         ("content-length", "1"),
         ("content_type", "x"),
+        ("x-api-key", "x"),
+        ("x_http_method_override", "DELETE"),
+        ("x-original-url", "/"),
         ("grpc-status", "0"),
     ]);
     clean_trailers(&mut map);

@@ -29,24 +29,46 @@ pub(super) struct Injected {
     pub(super) needles: Arc<Needles>,
 }
 
-/// Names in queries by which services take keys: Google's, GitLab's.
-const OF_KEYS: [&[u8]; 3] = [b"access_token", b"job_token", b"private_token"];
+/// Names in queries by which services take keys (RFC 6750, section 2.3, and what Google, GitLab, Slack and Azure document).
+const OF_KEYS: [&[u8]; 7] = [
+    b"access_token",
+    b"bearer_token",
+    b"job_token",
+    b"oauth_token",
+    b"private_token",
+    b"subscription-key",
+    b"token",
+];
 /// Google's as well, where it is no usual word.
 const KEY_OF_GOOGLE: (HeaderName, &[u8]) = (HeaderName::from_static("x-goog-api-key"), b"key");
 
 impl Injected {
+    /// Whether a part of a query, between two `&`, is a key that must not go along. Some servers read `;` as they read `&`.
+    fn forbids(&self, part: &str) -> bool {
+        part.split(';').any(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            value == PLACEHOLDER || (self.is_at_service && self.takes_for_key(name))
+        })
+    }
+
     fn takes_for_key(&self, name: &str) -> bool {
         let name = unescaped(name.as_bytes()).to_ascii_lowercase();
-        OF_KEYS.contains(&name.as_slice())
-            || (name == KEY_OF_GOOGLE.1 && self.headers.contains(&KEY_OF_GOOGLE.0))
+        // Google takes `$key` for `key` (its system parameters).
+        let name = name.strip_prefix(b"$").unwrap_or(&name);
+        OF_KEYS.contains(&name) || (name == KEY_OF_GOOGLE.1 && self.headers.contains(&KEY_OF_GOOGLE.0))
     }
 }
 
-/// Puts `secrets` into `headers`, in place of whatever the client has written there. `None` where there is none to send.
+/// Puts `secrets` into `headers` of a request to `host`, in place of whatever the client has written there. `None` where there is
+/// none to send.
 ///
 /// # Errors
 /// When a value cannot stand in its header; the text does not repeat it.
-pub(super) fn inject(headers: &mut HeaderMap, mut secrets: Vec<Bound>) -> Result<Option<Injected>, String> {
+pub(super) fn inject(
+    headers: &mut HeaderMap,
+    host: &str,
+    mut secrets: Vec<Bound>,
+) -> Result<Option<Injected>, String> {
     if secrets.is_empty() {
         return Ok(None);
     }
@@ -68,7 +90,8 @@ pub(super) fn inject(headers: &mut HeaderMap, mut secrets: Vec<Bound>) -> Result
         carriers.push(carrier);
         sent.push((bound.secret().reveal(), text));
     }
-    let is_at_service = secrets.iter().any(Bound::is_at_service);
+    let host = host.parse().ok();
+    let is_at_service = host.is_some_and(|host| secrets.iter().any(|bound| bound.is_at_service(&host)));
     if is_at_service {
         headers::strip_other_keys(headers, &carriers);
     }
@@ -123,14 +146,10 @@ fn drop_placeholders(headers: &mut HeaderMap) {
 /// goes, and at a well-known service what it takes for a key.
 pub(super) fn without_keys(path: PathAndQuery, injected: &Injected) -> PathAndQuery {
     let Some(query) = path.query() else { return path };
-    let is_key = |pair: &&str| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        value == PLACEHOLDER || (injected.is_at_service && injected.takes_for_key(name))
-    };
-    if !query.split('&').any(|pair| is_key(&pair)) {
+    if !query.split('&').any(|part| injected.forbids(part)) {
         return path;
     }
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    let kept: Vec<&str> = query.split('&').filter(|part| !injected.forbids(part)).collect();
     let text = match kept.as_slice() {
         [] => path.path().to_owned(),
         kept => format!("{}?{}", path.path(), kept.join("&")),

@@ -25,7 +25,7 @@ fn what_the_client_wrote_is_replaced_and_nothing_is_shown() {
         ("if-range", "x"),
         ("x-other", "stays"),
     ]);
-    let injected = inject(&mut map, bound(&["KEY=hidden-value:api.x.com"])).unwrap().unwrap();
+    let injected = inject(&mut map, "api.x.com", bound(&["KEY=hidden-value:api.x.com"])).unwrap().unwrap();
     let sent: Vec<_> = map.get_all("authorization").iter().collect();
     assert_eq!(sent, ["Bearer hidden-value"]);
     assert!(sent[0].is_sensitive());
@@ -39,7 +39,9 @@ fn what_the_client_wrote_is_replaced_and_nothing_is_shown() {
 #[test]
 fn another_spelling_of_the_header_goes_too() {
     let mut map = headers(&[("x_api_key", "mine"), ("x-api_key", "mine"), ("x-other", "stays")]);
-    inject(&mut map, bound(&["ANTHROPIC_API_KEY=hidden-value:api.anthropic.com"])).unwrap().unwrap();
+    inject(&mut map, "api.anthropic.com", bound(&["ANTHROPIC_API_KEY=hidden-value:api.anthropic.com"]))
+        .unwrap()
+        .unwrap();
     let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["accept-encoding", "x-api-key", "x-other"]);
@@ -56,7 +58,9 @@ fn the_placeholder_goes_from_any_header() {
         ("x-stays", "Basic !!"),
         ("x-short", "b"),
     ]);
-    inject(&mut map, bound(&["ANTHROPIC_API_KEY=hidden-value:api.anthropic.com"])).unwrap().unwrap();
+    inject(&mut map, "api.anthropic.com", bound(&["ANTHROPIC_API_KEY=hidden-value:api.anthropic.com"]))
+        .unwrap()
+        .unwrap();
     let mut names: Vec<&str> = map.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["accept-encoding", "x-api-key", "x-short", "x-stays"]);
@@ -66,7 +70,7 @@ fn the_placeholder_goes_from_any_header() {
 fn one_for_the_host_goes_before_one_for_the_domain() {
     let secrets = bound(&["WIDE=wide-value:*.x.com", "NARROW=narrow-value:api.x.com"]);
     let mut map = HeaderMap::new();
-    let injected = inject(&mut map, secrets).unwrap().unwrap();
+    let injected = inject(&mut map, "api.x.com", secrets).unwrap().unwrap();
     assert_eq!(map["authorization"], "Bearer narrow-value");
     assert_eq!(injected.names, ["NARROW".parse().unwrap()]);
 }
@@ -75,7 +79,7 @@ fn one_for_the_host_goes_before_one_for_the_domain() {
 fn without_secrets_nothing_changes() {
     let mut map = headers(&[("authorization", "Bearer ak-proxy-managed"), ("range", "bytes=0-3")]);
     let before = map.clone();
-    assert!(inject(&mut map, Vec::new()).unwrap().is_none());
+    assert!(inject(&mut map, "api.x.com", Vec::new()).unwrap().is_none());
     assert_eq!(map, before);
 }
 
@@ -85,10 +89,12 @@ fn the_placeholder_goes_from_the_query() {
         ("/v1?key=ak-proxy-managed", "/v1"),
         ("/v1?a=1&key=ak-proxy-managed&b=2", "/v1?a=1&b=2"),
         ("/v1?key=ak-proxy-managed-not&ak-proxy-managed", "/v1?key=ak-proxy-managed-not&ak-proxy-managed"),
+        ("/v1?a=1;key=ak-proxy-managed&b=2;c=3", "/v1?b=2;c=3"),
         ("/v1?", "/v1?"),
         ("/ak-proxy-managed", "/ak-proxy-managed"),
     ] {
-        let injected = inject(&mut HeaderMap::new(), bound(&["KEY=any-value:api.x.com"])).unwrap().unwrap();
+        let bound = bound(&["KEY=any-value:api.x.com"]);
+        let injected = inject(&mut HeaderMap::new(), "api.x.com", bound).unwrap().unwrap();
         assert_eq!(without_keys(path.parse().unwrap(), &injected).as_str(), wanted);
     }
 }
@@ -100,14 +106,16 @@ fn at_a_known_service_no_key_of_the_client_goes_along() {
         ("x_api_key", "mine"),
         ("x-goog-api-key", "mine"),
         ("private-token", "mine"),
+        ("x-auth-key", "mine"),
         ("x-other", "stays"),
     ];
-    let sent = |name: &str, host: &str, header: Option<&str>| {
+    let sent = |name: &str, pattern: &str, header: Option<&str>| {
         let mut map = headers(&own);
-        let (name, host) = (name.parse().unwrap(), host.parse().unwrap());
+        let host = pattern.replace("*.", "generativelanguage.");
+        let (name, pattern) = (name.parse().unwrap(), pattern.parse().unwrap());
         let secret = Secret::new(b"any-value".to_vec()).unwrap();
-        let bound = Bound::new(name, host, header.map(|name| name.parse().unwrap()), secret).unwrap();
-        let injected = inject(&mut map, vec![bound]).unwrap().unwrap();
+        let bound = Bound::new(name, pattern, header.map(|name| name.parse().unwrap()), secret).unwrap();
+        let injected = inject(&mut map, &host, vec![bound]).unwrap().unwrap();
         let mut names: Vec<_> = map.keys().map(ToString::to_string).collect();
         names.sort_unstable();
         (injected, names.join(" "))
@@ -116,14 +124,25 @@ fn at_a_known_service_no_key_of_the_client_goes_along() {
     assert_eq!(names, "accept-encoding x-api-key x-other");
     let (gemini, names) = sent("GEMINI_API_KEY", "generativelanguage.googleapis.com", None);
     assert_eq!(names, "accept-encoding x-goog-api-key x-other");
+    // The host that is asked decides, and not how much was allowed.
+    let (wide, names) = sent("GEMINI_API_KEY", "*.googleapis.com", Some("x-goog-api-key"));
+    assert_eq!(names, "accept-encoding x-goog-api-key x-other");
     // Where nobody knows what the service takes, or another header was written, the client may have keys of its own.
     let (unknown, names) = sent("KEY", "api.x.com", Some("X-Goog-Api-Key"));
-    assert_eq!(names, "accept-encoding authorization private-token x-goog-api-key x-other x_api_key");
+    assert_eq!(
+        names,
+        "accept-encoding authorization private-token x-auth-key x-goog-api-key x-other x_api_key"
+    );
     let (_, names) = sent("ANTHROPIC_API_KEY", "api.anthropic.com", Some("X-Mine"));
     assert!(names.contains("authorization"), "{names}");
-    let path = "/v1?key=mine&a=1&k%65y=mine&access_token=mine&Private_Token";
-    for (injected, left) in [(anthropic, "/v1?key=mine&a=1&k%65y=mine"), (gemini, "/v1?a=1"), (unknown, path)]
-    {
+    let path = "/v1?key=mine&a=1&k%65y=mine&$key=mine&%24key=mine&access_token=mine&b;oauth_token=mine&Private_Token";
+    let rows = [
+        (anthropic, "/v1?key=mine&a=1&k%65y=mine&$key=mine&%24key=mine"),
+        (gemini, "/v1?a=1"),
+        (wide, "/v1?a=1"),
+        (unknown, path),
+    ];
+    for (injected, left) in rows {
         assert_eq!(without_keys(path.parse().unwrap(), &injected).as_str(), left);
     }
 }

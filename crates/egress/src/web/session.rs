@@ -175,7 +175,7 @@ impl Session {
         map.remove(header::HOST);
         // Certificates were verified where there is TLS: `reach` makes no connection otherwise.
         let injected = if self.scheme == Scheme::HTTPS {
-            inject::inject(map, secrets)?
+            inject::inject(map, &self.place.name, secrets)?
         } else {
             inject::watch(map, &secrets)
         };
