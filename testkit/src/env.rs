@@ -9,7 +9,7 @@ mod invocation;
 pub use invocation::{Finished, Invocation, Live};
 
 use crate::{
-    leftovers::{Scope, cgroups, empty_cgroups},
+    leftovers::{Scope, cgroups, empty_cgroups, members},
     proc,
 };
 use std::{
@@ -315,6 +315,10 @@ impl Drop for TestEnv {
         }
         // A keeper that is killed leaves its cgroups to the next command about its sandbox, and there is none.
         for cgroup in cgroups_of(&known) {
+            // What lived in it ends with its keeper, a moment later.
+            for handle in members(&cgroup).filter_map(proc::handle) {
+                let _best_effort = proc::wait_until(&handle, deadline);
+            }
             let _best_effort = fs::remove_dir(cgroup);
         }
     }

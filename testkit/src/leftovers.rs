@@ -122,8 +122,14 @@ fn walk(directory: &Path, depth: u8, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The processes in a cgroup.
+pub(crate) fn members(cgroup: &Path) -> impl Iterator<Item = i32> + use<> {
+    let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>().into_iter()
+}
+
 fn populated(cgroup: &Path) -> bool {
-    let here = fs::read_to_string(cgroup.join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
+    let here = members(cgroup).next().is_some();
     let below = fs::read_dir(cgroup).into_iter().flatten().filter_map(Result::ok);
     here || below.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).any(|e| populated(&e.path()))
 }
